@@ -1,0 +1,61 @@
+# The engine (Unicorn) and the disassembler (Capstone), both as static archives: the preloaded
+# library lives in somebody else's process, and QEMU's own symbols and libcapstone.so.4 collide with
+# dynamic ones. docs/engine.md tells the whole story.
+find_package(Threads REQUIRED)
+set(buslock_engine_help "Run tools/setup (add --local to leave the system alone), or give a Unicorn "
+	"2.1.1 built from source with -DBUSLOCK_UNICORN=DIR.")
+string(CONCAT buslock_engine_help ${buslock_engine_help})
+
+# tools/setup --local unpacks Debian's packages here
+set(buslock_local ${PROJECT_SOURCE_DIR}/build/deps/root/usr)
+set(buslock_multiarch ${CMAKE_LIBRARY_ARCHITECTURE})
+if(BUSLOCK_UNICORN)
+	find_library(UNICORN_ARCHIVE NAMES libunicorn.a HINTS ${BUSLOCK_UNICORN} ${BUSLOCK_UNICORN}/lib
+		${BUSLOCK_UNICORN}/build NO_DEFAULT_PATH)
+	find_path(UNICORN_INCLUDE unicorn/unicorn.h HINTS ${BUSLOCK_UNICORN}/include NO_DEFAULT_PATH)
+else()
+	find_library(UNICORN_ARCHIVE NAMES libunicorn.a
+		HINTS ${buslock_local}/lib/${buslock_multiarch} ${buslock_local}/lib)
+	find_path(UNICORN_INCLUDE unicorn/unicorn.h HINTS ${buslock_local}/include)
+endif()
+find_library(CAPSTONE_ARCHIVE NAMES libcapstone.a
+	HINTS ${buslock_local}/lib/${buslock_multiarch} ${buslock_local}/lib)
+find_path(CAPSTONE_INCLUDE capstone/capstone.h HINTS ${buslock_local}/include)
+foreach(part UNICORN_ARCHIVE UNICORN_INCLUDE CAPSTONE_ARCHIVE CAPSTONE_INCLUDE)
+	if(NOT ${part})
+		message(FATAL_ERROR "${part}: not found. ${buslock_engine_help}")
+	endif()
+endforeach()
+
+# Exactly 2.1.1: 2.0.x has no address translation; 2.1.4's memory helpers recurse for ever when
+# linked statically and its hooks see wrong flags.
+file(STRINGS ${UNICORN_INCLUDE}/unicorn/unicorn.h unicorn_version REGEX "define UC_API_(MAJOR|MINOR|PATCH) ")
+string(REGEX REPLACE "[^0-9;]" "" unicorn_version "${unicorn_version}")
+list(JOIN unicorn_version "." unicorn_version)
+if(NOT unicorn_version STREQUAL "2.1.1")
+	message(FATAL_ERROR "Unicorn ${unicorn_version} found at ${UNICORN_INCLUDE}; buslock needs exactly "
+		"2.1.1: older ones cannot translate addresses, newer ones are slower and their static archive "
+		"crashes. ${buslock_engine_help}")
+endif()
+file(STRINGS ${CAPSTONE_INCLUDE}/capstone/capstone.h capstone_major REGEX "define CS_API_MAJOR ")
+if(NOT capstone_major MATCHES "5$")
+	message(FATAL_ERROR "Capstone at ${CAPSTONE_INCLUDE} is not version 5. ${buslock_engine_help}")
+endif()
+
+# Seam 1 (emu/engine_unicorn.c): check_exit_request becomes weak, so that ours replaces it.
+set(buslock_engine_archive ${CMAKE_BINARY_DIR}/libunicorn-seamed.a)
+add_custom_command(OUTPUT ${buslock_engine_archive}
+	COMMAND ${CMAKE_OBJCOPY} --weaken-symbol=check_exit_request_x86_64 ${UNICORN_ARCHIVE}
+		${buslock_engine_archive}
+	DEPENDS ${UNICORN_ARCHIVE} COMMENT "Opening the engine's seam" VERBATIM)
+add_custom_target(buslock_engine_seam DEPENDS ${buslock_engine_archive})
+
+add_library(buslock_engine INTERFACE)
+add_dependencies(buslock_engine buslock_engine_seam)
+target_include_directories(buslock_engine SYSTEM INTERFACE ${UNICORN_INCLUDE} ${CAPSTONE_INCLUDE})
+# Seam 2: every translation passes our scan first. --exclude-libs and -Bsymbolic keep the engine's
+# 30,000 symbols to ourselves.
+target_link_options(buslock_engine INTERFACE -Wl,--wrap=tb_gen_code_x86_64 -Wl,--exclude-libs,ALL
+	-Wl,-Bsymbolic)
+target_link_libraries(buslock_engine INTERFACE ${buslock_engine_archive} ${CAPSTONE_ARCHIVE}
+	Threads::Threads m)

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The engine: executes ordinary instructions, fast, and stops in front of every other one. Its one
+ * implementation, engine_unicorn.c, is the only file that knows Unicorn.
+ *
+ * One engine belongs to one VM; whoever holds the VM's run lock uses it, from any thread.
+ * engine_stop() may be called from anywhere, signal handlers included.
+ *
+ * Physical addresses in the engine are host virtual addresses: a slot change is a change of the
+ * walker's table and a TLB flush, nothing is remapped.
+ */
+#ifndef BUSLOCK_EMU_ENGINE_H
+#define BUSLOCK_EMU_ENGINE_H
+
+#include "emu/cpu.h"
+
+enum engine_access { ENGINE_READ, ENGINE_WRITE, ENGINE_FETCH };
+enum { ENGINE_PERM_R = 1, ENGINE_PERM_W = 2, ENGINE_PERM_X = 4 };
+
+/* What the engine asks while it runs; all on the running thread. */
+struct engine_callbacks {
+	/* Translate a linear page (page-aligned). False refuses the access: the run ends with
+	 * ENGINE_REFUSED, the instruction not executed. cpl and ac (RFLAGS.AC) are the current ones. */
+	bool (*fill)(void *opaque, uint64_t page, enum engine_access access, unsigned cpl, bool ac,
+		     void **host, unsigned *perms);
+	/* Straight-line code from linear address `pc` is about to be translated: the linear address of
+	 * the first instruction that the engine must not execute. False: none before the block ends. */
+	bool (*scan)(void *opaque, uint64_t pc, unsigned mode, uint64_t *stop);
+	/* With counting on: a block of `instructions` is entered. */
+	void (*block)(void *opaque, unsigned instructions);
+	void *opaque;
+};
+
+enum engine_stop_reason {
+	ENGINE_STUB,      /* in front of an instruction that scan() named */
+	ENGINE_STOPPED,   /* engine_stop() */
+	ENGINE_REFUSED,   /* fill() refused; RIP on the instruction */
+	ENGINE_EXCEPTION, /* `vector`, `error`; RIP as the exception class demands */
+	ENGINE_INVALID,   /* the engine does not know the instruction: #UD */
+	ENGINE_HOST_FAULT,/* host memory vanished; RIP at the start of the block */
+	ENGINE_FAILED,    /* `code`: should not happen */
+};
+struct engine_stop {
+	enum engine_stop_reason reason;
+	uint8_t vector;
+	uint32_t error;
+	int code;
+};
+
+int engine_create(struct engine **engine, const struct engine_callbacks *callbacks);
+void engine_destroy(struct engine *engine);
+
+/* Host memory the fill callback may name. -ENOMEM. */
+int engine_map(struct engine *engine, void *host, uint64_t size);
+void engine_unmap(struct engine *engine, void *host, uint64_t size);
+
+/* Execute from `cpu` until a stop; `cpu` is exact afterwards. */
+struct engine_stop engine_run(struct engine *engine, struct cpu *cpu);
+/* Execute one instruction of `length` bytes whatever it is, natively; fill() is asked as usual. */
+struct engine_stop engine_step(struct engine *engine, struct cpu *cpu, unsigned length);
+void engine_stop(struct engine *engine);
+
+void engine_flush_tlb(struct engine *engine);
+/* Forget translated code of the host page. */
+void engine_drop_page(struct engine *engine, const void *host_page);
+/* Between runs: forget all translated code if the buffer is nearly full. */
+void engine_make_room(struct engine *engine);
+
+/* Whole state of a vCPU aside, to run another one on the same engine. */
+void *engine_context_new(struct engine *engine);
+void engine_context_free(void *context);
+void engine_context_save(struct engine *engine, void *context);
+void engine_context_load(struct engine *engine, const void *context);
+
+/* x87 and SSE of the state the engine holds now, as an FXSAVE image. */
+void engine_get_fx(struct engine *engine, uint8_t image[512]);
+void engine_set_fx(struct engine *engine, const uint8_t image[512]);
+/* MSRs that the engine's own instructions read: FS/GS base live in struct cpu; these do not. */
+void engine_set_tsc_offset(struct engine *engine, int64_t offset);
+int64_t engine_get_tsc_offset(struct engine *engine);
+uint64_t engine_get_kernel_gs(struct engine *engine);  /* SWAPGS is native */
+void engine_set_kernel_gs(struct engine *engine, uint64_t base);
+void engine_set_msr(struct engine *engine, uint32_t index, uint64_t value); /* STAR, LSTAR, …, TSC_AUX */
+
+int engine_check(char *why, size_t size);
+
+#endif

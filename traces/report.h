@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The report: counters of one run, in memory that several processes can share, so that it survives
+ * the monitor's _exit() or SIGKILL. The writer's side (report.c) is async-signal-safe, lock-free and
+ * needs only libc: it lives in somebody else's process. The reader's side is in report_print.c.
+ *
+ * Units: times in nanoseconds of CLOCK_MONOTONIC, addresses are guest addresses.
+ */
+#ifndef BUSLOCK_TRACES_REPORT_H
+#define BUSLOCK_TRACES_REPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define REPORT_MAGIC 0x4b434f4c53554233ull
+#define REPORT_VCPUS 64   /* further vCPUs share the last row */
+#define REPORT_SITES 4096 /* further sites are counted in sites_lost */
+#define REPORT_REASONS 64 /* KVM exit reasons; larger ones share the last */
+
+enum { REPORT_SPLIT = 1, REPORT_NON_WB = 2, REPORT_STUFFED = 4 }; /* cause of a bus lock, or-ed */
+
+/* One bus lock, as the observer of the processor tells it. */
+struct report_lock {
+	uint64_t rip, linear_rip, linear, gpa;
+	uint32_t size;
+	uint8_t cause, cpl, mode, insn_length;
+	uint8_t insn[15];
+};
+
+/* A place in the guest that takes bus locks: linear RIP and instruction bytes are the key. */
+struct report_site {
+	_Atomic uint64_t count;  /* 0: free */
+	_Atomic uint32_t state;  /* 0 free, 1 being written, 2 valid */
+	uint8_t cause;           /* of all its locks, or-ed */
+	struct report_lock first; /* the first one seen here */
+	_Atomic uint64_t linear_min, linear_max; /* of the operand */
+};
+
+struct report_vcpu {
+	_Atomic uint64_t runs;        /* KVM_RUN calls */
+	_Atomic uint64_t exits[REPORT_REASONS];
+	_Atomic uint64_t interrupted; /* KVM_RUN returned EINTR */
+	_Atomic uint64_t errors;      /* … any other error */
+	_Atomic uint64_t bus_lock_flag; /* returns with KVM_RUN_X86_BUS_LOCK */
+	_Atomic uint64_t locked, bus_locks, split, non_wb, stuffed, instructions;
+	_Atomic uint64_t run_ns;      /* inside KVM_RUN */
+	_Atomic uint64_t throttled_ns;/* from a return with the bus-lock flag to the next KVM_RUN */
+	_Atomic uint64_t first_lock_ns, last_lock_ns; /* time of the first and last bus-lock return */
+};
+
+struct report {
+	uint64_t magic;
+	uint64_t start_ns;            /* creation */
+	_Atomic uint64_t first_run_ns, last_return_ns;
+	_Atomic uint32_t vms, vcpus;
+	_Atomic uint32_t detection_enabled; /* KVM_ENABLE_CAP(193, EXIT) seen */
+	_Atomic uint32_t counting;    /* instructions are counted */
+	_Atomic uint64_t sites_lost;
+	struct report_vcpu vcpu[REPORT_VCPUS];
+	struct report_site site[REPORT_SITES];
+};
+
+/* Anonymous shared memory with a fresh report in it; the descriptor is close-on-exec unless
+ * `inheritable`. 0 or -errno. */
+int report_create(struct report **report, int *fd, bool inheritable);
+/* Map the one behind `fd`. -EINVAL: not a report. */
+int report_attach(struct report **report, int fd);
+void report_detach(struct report *report);
+
+uint64_t report_now(void);
+/* Any thread, any time; `report` may be NULL. */
+void report_note_lock(struct report *report, unsigned vcpu, const struct report_lock *lock);
+/* KVM_RUN begins / returned: `result` 0 or -errno, `reason` and `flags` as in kvm_run. Return value of
+ * the first is to be given to the second. */
+uint64_t report_note_run(struct report *report, unsigned vcpu);
+void report_note_return(struct report *report, unsigned vcpu, uint64_t begun, int result,
+			uint32_t reason, bool bus_lock);
+
+/* ------------------------------------------------------------------ reader's side: report_print.c */
+
+struct symbols; /* guest symbols: traces/symbols.h */
+
+enum report_format { REPORT_TEXT, REPORT_JSON };
+#include <stdio.h>
+/* `symbols` may be NULL; `top` sites at most. 0 or -errno. */
+int report_print(FILE *out, const struct report *report, enum report_format format,
+		 const struct symbols *symbols, unsigned top);
+
+/*
+ * Conditions on a report: "locks==100,rate<=10,exits.io>=1". Names: see docs/report.md. 0 held, 1 not
+ * (what failed is in `why`), -EINVAL: not understood (`why` says what).
+ */
+int report_expect(const struct report *report, const char *conditions, char *why, size_t size);
+
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The kernel: Linux KVM's ioctl API in user space. This header is the line between the system calls a
+ * monitor makes (interpose.c: open, ioctl, close … of the C library, or the built-in monitor) and
+ * the devices behind them (device.c, vm.c, vcpu.c, run.c).
+ *
+ * Descriptors are real ones: sealed memory files, so that dup, select, poll, close-on-exec and plain
+ * mmap of a vCPU work by themselves. Objects are recognised by the file behind the descriptor, never
+ * by its number.
+ *
+ * All functions return 0 or more, or -errno. Any thread.
+ */
+#ifndef BUSLOCK_VMM_SHIM_SHIM_H
+#define BUSLOCK_VMM_SHIM_SHIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <signal.h>
+
+struct report;
+struct shim_file;
+
+enum shim_irqchip { SHIM_IRQCHIP_NONE, SHIM_IRQCHIP_KERNEL };
+enum shim_backend { SHIM_BACKEND_EMULATOR, SHIM_BACKEND_SCRIPT };
+
+/* Chosen once, before the first descriptor; printed in every trace header. */
+struct shim_options {
+	int vendor;               /* enum emu_vendor */
+	unsigned kernel;          /* profile: major << 16 | minor << 8 | patch; default 6.12.0 */
+	bool mmio_all;
+	bool count;
+	bool capability;          /* capability 193 is offered (default true) */
+	enum shim_backend backend;
+	const char *script;       /* SHIM_BACKEND_SCRIPT: file with exits */
+	int log_level;            /* 0 nothing, 1 warnings, 2 info, 3 debug (BUSLOCK_LOG) */
+	struct report *report;    /* may be NULL */
+};
+void shim_options_default(struct shim_options *options);
+/* "vendor=intel,kernel=6.12,…", the form in which `buslock exec` hands them over in the environment
+ * variable BUSLOCK_OPTIONS. -EINVAL with the reason in `why`. */
+int shim_options_parse(struct shim_options *options, const char *text, char *why, size_t size);
+int shim_options_format(const struct shim_options *options, char *text, size_t size);
+
+/* -EBUSY once a descriptor has been opened. */
+int shim_configure(const struct shim_options *options);
+
+/* open("/dev/kvm", flags): a new descriptor. */
+int shim_open(int open_flags);
+bool shim_is_kvm_path(const char *path);
+
+/*
+ * The object behind a descriptor, NULL if it is none of ours. Fast for descriptors seen before.
+ * Valid until the caller releases it.
+ */
+struct shim_file *shim_file_get(int fd);
+void shim_file_put(struct shim_file *file);
+
+/* ioctl() on one of ours: the result, or -errno. KVM_RUN blocks here. */
+long shim_ioctl(struct shim_file *file, unsigned long request, unsigned long argument);
+
+/* A descriptor of ours may have been closed (after the fact), or all of them may (close_range):
+ * objects without descriptors are torn down as the kernel would. Does nothing in a vfork child. */
+void shim_descriptors_closed(void);
+/* Called after fork() in the child: VMs and vCPUs of the parent answer -EIO from now on. */
+void shim_after_fork(void);
+
+/* A signal is about to be sent to thread `tid` of this process (0: any thread): end its KVM_RUN. */
+void shim_signal_sent(int tid);
+/* Host memory is about to go (munmap, PROT_NONE, MADV_REMOVE …) or has come (mmap). */
+void shim_memory_gone(const void *address, size_t size);
+void shim_memory_back(const void *address, size_t size);
+/* A SIGSEGV or SIGBUS at `address` on this thread: true (does not return in fact) if it came from
+ * guest memory in a run of ours, which then ends with -EFAULT. Async-signal-safe. */
+bool shim_memory_fault(const void *address);
+
+/* What stat() shows for /dev/kvm where there is none: a character device 10:232. */
+#define SHIM_KVM_MAJOR 10
+#define SHIM_KVM_MINOR 232
+
+void shim_log(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "emu/insn.h"
+
 /* Bytes that follow the operands. The letters are those of SDM vol. 2, A.2.1. */
 enum imm_rule {
 	IMM_NONE,
@@ -36,34 +38,37 @@ enum mem_rule {
 	MEM_RULES
 };
 
+/* Those that go into insn.mem_access and insn.flags have their values. */
 enum row_rule {
-	MODRM    = 1 << 0,
-	BYTE     = 1 << 1,
-	LOAD     = 1 << 2,  /* the register is the destination */
-	RD       = 1 << 3,  /* the memory operand is read … */
-	WR       = 1 << 4,  /* … or written */
-	NO64     = 1 << 5,  /* #UD in 64-bit mode */
-	ONLY64   = 1 << 6,  /* #UD outside of it */
-	DEF64    = 1 << 7,  /* operand size in 64-bit mode: 8, or 2 with 66 */
-	FORCE64  = 1 << 8,  /* operand size in 64-bit mode: always 8 */
-	FORCE32  = 1 << 9,  /* operand size outside 64-bit mode: always 4 */
-	MEMONLY  = 1 << 10, /* #UD with a register operand */
-	REGONLY  = 1 << 11, /* #UD with a memory operand */
-	NP       = 1 << 12, /* #UD with 66, F2 or F3 */
-	KVM      = 1 << 13, /* INSN_KVM_EMULATES */
-	FPU      = 1 << 14, /* INSN_SSE */
-	OPREG    = 1 << 15, /* the register is in the opcode's low three bits */
-	OPSEG    = 1 << 16, /* the segment register is in the opcode's bits 3 to 5 */
-	BITS     = 1 << 17, /* INSN_BITSTRING */
-	REGS     = 1 << 18, /* ModRM.mod is ignored: always registers */
-	FIXUP    = 1 << 19, /* the rest of the story is in fixup() */
+	RD       = INSN_READ,  /* the memory operand is read … */
+	WR       = INSN_WRITE, /* … or written */
+	NO64     = 1 << 2,     /* #UD in 64-bit mode */
+	ONLY64   = 1 << 3,     /* #UD outside of it */
+	DEF64    = 1 << 4,     /* operand size in 64-bit mode: 8, or 2 with 66 */
+	MODRM    = INSN_MODRM, /* 1 << 5 */
+	FORCE64  = 1 << 6,     /* operand size in 64-bit mode: always 8 */
+	FORCE32  = 1 << 7,     /* operand size outside 64-bit mode: always 4 */
+	BYTE     = INSN_BYTE,  /* 1 << 8 */
+	MEMONLY  = 1 << 9,     /* #UD with a register operand */
+	LOAD     = INSN_DIR_LOAD,       /* 1 << 10 */
+	BITS     = INSN_BITSTRING,      /* 1 << 11 */
+	KVM      = INSN_KVM_EMULATES,   /* 1 << 12 */
+	REGONLY  = 1 << 13,    /* #UD with a memory operand */
+	FPU      = INSN_SSE,   /* 1 << 14 */
+	NP       = 1 << 15,    /* #UD with 66, F2 or F3 */
+	OPREG    = 1 << 16,    /* the register is in the opcode's low three bits */
+	OPSEG    = 1 << 17,    /* the segment register is in the opcode's bits 3 to 5 */
+	REGS     = 1 << 18,    /* ModRM.mod is ignored: always registers */
+	FIXUP    = 1 << 19,    /* the rest of the story is in fixup() */
+	KVM_NO66 = 1 << 20,    /* 66 beside the mandatory prefix is too much for Linux's emulator */
 	/* row.op is the number of another table: */
-	GROUP    = 1 << 20, /* by ModRM.reg */
-	DUAL     = 1 << 21, /* by ModRM.reg; the next group for register operands */
-	BYPREFIX = 1 << 22, /* by mandatory prefix */
-	GROUP7R  = 1 << 23, /* by the low six bits of ModRM */
-	X87      = 1 << 24, /* D8 to DF */
+	GROUP    = 1 << 21,    /* by ModRM.reg */
+	DUAL     = 1 << 22,    /* by ModRM.reg; the next group for register operands */
+	BYPREFIX = 1 << 23,    /* by mandatory prefix */
+	GROUP7R  = 1 << 24,    /* by the low six bits of ModRM */
+	X87      = 1 << 25,    /* D8 to DF */
 };
+#define RULE_FLAGS (BYTE | LOAD | KVM | FPU) /* go into insn.flags as they are */
 #define RW       (RD | WR)
 #define INDIRECT (GROUP | DUAL | BYPREFIX | GROUP7R | X87)
 

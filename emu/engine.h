@@ -26,8 +26,8 @@ struct engine_callbacks {
 	/* Straight-line code from linear address `pc` is about to be translated: the linear address of
 	 * the first instruction that the engine must not execute. False: none before the block ends. */
 	bool (*scan)(void *opaque, uint64_t pc, unsigned mode, uint64_t *stop);
-	/* With counting on: a block of `instructions` is entered. */
-	void (*block)(void *opaque, unsigned instructions);
+	/* The block of `size` bytes at linear `pc` is entered. NULL: no hook, no cost. */
+	void (*block)(void *opaque, uint64_t pc, uint32_t size);
 	void *opaque;
 };
 
@@ -37,7 +37,7 @@ enum engine_stop_reason {
 	ENGINE_REFUSED,   /* fill() refused; RIP on the instruction */
 	ENGINE_EXCEPTION, /* `vector`, `error`; RIP as the exception class demands */
 	ENGINE_INVALID,   /* the engine does not know the instruction: #UD */
-	ENGINE_HOST_FAULT,/* host memory vanished; RIP at the start of the block */
+	ENGINE_HOST_FAULT,/* host memory vanished under an access (engine_host_fault()) */
 	ENGINE_FAILED,    /* `code`: should not happen */
 };
 struct engine_stop {
@@ -63,8 +63,15 @@ void engine_stop(struct engine *engine);
 void engine_flush_tlb(struct engine *engine);
 /* Forget translated code of the host page. */
 void engine_drop_page(struct engine *engine, const void *host_page);
-/* Between runs: forget all translated code if the buffer is nearly full. */
-void engine_make_room(struct engine *engine);
+/* Forget all of it (between runs). */
+void engine_drop_all(struct engine *engine);
+/* Between runs: the same if the buffer is nearly full; true if so. */
+bool engine_make_room(struct engine *engine);
+/*
+ * From a SIGSEGV or SIGBUS handler, with its ucontext (may be NULL): if this thread is in
+ * engine_run(), leaves the handler and ends the run with ENGINE_HOST_FAULT. False: it is not.
+ */
+bool engine_host_fault(const void *ucontext);
 
 /* Whole state of a vCPU aside, to run another one on the same engine. */
 void *engine_context_new(struct engine *engine);
@@ -75,12 +82,12 @@ void engine_context_load(struct engine *engine, const void *context);
 /* x87 and SSE of the state the engine holds now, as an FXSAVE image. */
 void engine_get_fx(struct engine *engine, uint8_t image[512]);
 void engine_set_fx(struct engine *engine, const uint8_t image[512]);
-/* MSRs that the engine's own instructions read: FS/GS base live in struct cpu; these do not. */
+/* What the engine's own instructions read and struct cpu does not hold: RDTSC, SWAPGS. */
 void engine_set_tsc_offset(struct engine *engine, int64_t offset);
 int64_t engine_get_tsc_offset(struct engine *engine);
 uint64_t engine_get_kernel_gs(struct engine *engine);  /* SWAPGS is native */
 void engine_set_kernel_gs(struct engine *engine, uint64_t base);
-void engine_set_msr(struct engine *engine, uint32_t index, uint64_t value); /* STAR, LSTAR, …, TSC_AUX */
+void engine_set_tsc_aux(struct engine *engine, uint64_t value);   /* RDTSCP is native */
 
 int engine_check(char *why, size_t size);
 

@@ -34,7 +34,7 @@ struct report_site {
 	_Atomic uint32_t state;  /* 0 free, 1 being written, 2 valid */
 	uint8_t cause;           /* of all its locks, or-ed */
 	struct report_lock first; /* the first one seen here */
-	_Atomic uint64_t linear_min, linear_max; /* of the operand */
+	_Atomic uint64_t linear_min, linear_max; /* of the operand's first byte */
 };
 
 struct report_vcpu {
@@ -47,6 +47,7 @@ struct report_vcpu {
 	_Atomic uint64_t run_ns;      /* inside KVM_RUN */
 	_Atomic uint64_t throttled_ns;/* from a return with the bus-lock flag to the next KVM_RUN */
 	_Atomic uint64_t first_lock_ns, last_lock_ns; /* time of the first and last bus-lock return */
+	_Atomic uint64_t waiting_ns;  /* time of the last return if it had the flag, else 0 */
 };
 
 struct report {
@@ -76,6 +77,13 @@ void report_note_lock(struct report *report, unsigned vcpu, const struct report_
 uint64_t report_note_run(struct report *report, unsigned vcpu);
 void report_note_return(struct report *report, unsigned vcpu, uint64_t begun, int result,
 			uint32_t reason, bool bus_lock);
+
+/*
+ * What the processor counted on this vCPU since the last call: locked accesses (bus locks or not) and
+ * instructions. report_note_lock() counts the bus locks.
+ */
+void report_note_counts(struct report *report, unsigned vcpu, uint64_t locked,
+			uint64_t instructions);
 
 /* ------------------------------------------------------------------ reader's side: report_print.c */
 

@@ -55,7 +55,7 @@ add_dependencies(buslock_engine buslock_engine_seam)
 target_include_directories(buslock_engine SYSTEM INTERFACE ${UNICORN_INCLUDE} ${CAPSTONE_INCLUDE})
 # Seam 2: every translation passes our scan first. --exclude-libs and -Bsymbolic keep the engine's
 # 30,000 symbols to ourselves.
-target_link_options(buslock_engine INTERFACE -Wl,--wrap=tb_gen_code_x86_64 -Wl,--exclude-libs,ALL
+target_link_options(buslock_engine INTERFACE -Wl,--wrap=tb_gen_code_x86_64 -Wl,--wrap=cpu_exec_x86_64 -Wl,--exclude-libs,ALL
 	-Wl,-Bsymbolic)
 target_link_libraries(buslock_engine INTERFACE ${buslock_engine_archive} ${CAPSTONE_ARCHIVE}
 	Threads::Threads m)

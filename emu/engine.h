@@ -54,9 +54,12 @@ void engine_destroy(struct engine *engine);
 int engine_map(struct engine *engine, void *host, uint64_t size);
 void engine_unmap(struct engine *engine, void *host, uint64_t size);
 
-/* Execute from `cpu` until a stop; `cpu` is exact afterwards. */
+/* Forget earlier stops. To lose none: arm, look for reasons to stop, then run. */
+void engine_arm(struct engine *engine);
+/* Execute from `cpu` until a stop, also one asked for since engine_arm(); `cpu` is exact afterwards. */
 struct engine_stop engine_run(struct engine *engine, struct cpu *cpu);
-/* Execute one instruction of `length` bytes whatever it is, natively; fill() is asked as usual. */
+/* Execute one instruction of `length` bytes whatever it is, natively; fill() is asked as usual. Not
+ * for branches. Stops are held back meanwhile, and the engine is left armed. */
 struct engine_stop engine_step(struct engine *engine, struct cpu *cpu, unsigned length);
 void engine_stop(struct engine *engine);
 

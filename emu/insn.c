@@ -10,7 +10,8 @@
 enum { REG_AX = 0, REG_BX = 3, REG_SP = 4, REG_BP = 5, REG_SI = 6, REG_DI = 7 };
 
 enum prefix_kind {
-	NOT_PREFIX, P_ES, P_CS, P_SS, P_DS, P_FS, P_GS, P_REX, P_OPSIZE, P_ADDRSIZE, P_LOCK, P_REPNE, P_REP
+	NOT_PREFIX, P_ES, P_CS, P_SS, P_DS, P_FS, P_GS, P_REX, P_OPSIZE, P_ADDRSIZE, P_LOCK, P_REPNE,
+	P_REP, P_VEX /* or LES, LDS, BOUND, POP */
 };
 
 /* clang-format off: one line per row of the opcode map */
@@ -21,6 +22,7 @@ static const uint8_t prefix_kinds[256] = {
 	[0x48] = P_REX, [0x49] = P_REX, [0x4a] = P_REX, [0x4b] = P_REX,
 	[0x4c] = P_REX, [0x4d] = P_REX, [0x4e] = P_REX, [0x4f] = P_REX,
 	[0x66] = P_OPSIZE, [0x67] = P_ADDRSIZE, [0xf0] = P_LOCK, [0xf2] = P_REPNE, [0xf3] = P_REP,
+	[0x62] = P_VEX, [0x8f] = P_VEX, [0xc4] = P_VEX, [0xc5] = P_VEX,
 };
 
 /* SDM vol. 2, LOCK: "can be prepended only to the following instructions …" */
@@ -31,7 +33,7 @@ static const bool lockable[OP_COUNT] = {
 	[OP_SBB] = true, [OP_SUB] = true, [OP_XOR] = true, [OP_XADD] = true, [OP_XCHG] = true,
 };
 
-static const uint8_t mem_rule_sizes[MEM_RULES] = {
+static const uint8_t mem_rule_sizes[] = {
 	[MEM_B] = 1, [MEM_W] = 2, [MEM_D] = 4, [MEM_Q] = 8, [MEM_T] = 10, [MEM_DQ] = 16,
 	[MEM_48] = 48, [MEM_64] = 64, [MEM_HUGE] = 255,
 };
@@ -65,14 +67,15 @@ static const char *const op_names[OP_COUNT] = {
 /* clang-format on */
 
 /*
- * Longest that can be read before the length is compared with what there is: 14 prefixes, and an
- * opcode with all its trimmings. A reader of this many bytes needs no check at each of them.
+ * Farthest that is read before the length is compared with what there is: 15 prefixes, three opcode
+ * bytes, ModRM, SIB, displacement, immediate, and take() reading eight bytes at once. With as many
+ * bytes at hand no single one needs a check.
  */
-#define DECODE_BUFFER 48
+#define DECODE_WINDOW 48
 
 struct decoder {
 	struct insn *insn;
-	uint8_t bytes[DECODE_BUFFER];
+	const uint8_t *bytes; /* DECODE_WINDOW of them can be read */
 	unsigned pos;
 	unsigned column; /* of insn_by_prefix[] */
 	uint8_t rex;     /* W R X B, from REX, VEX or EVEX */
@@ -104,19 +107,22 @@ static int64_t take_signed(struct decoder *d, unsigned size)
 	return sign_extend(take(d, size), size);
 }
 
-static void decode_prefixes(struct decoder *d)
+/* Returns what kind of byte ended them: NOT_PREFIX, P_VEX, or P_REX outside 64-bit mode. */
+static uint8_t decode_prefixes(struct decoder *d)
 {
 	struct insn *insn = d->insn;
 	uint8_t kind;
 
 	insn->seg = SEG_DS;
-	while ((kind = prefix_kinds[d->bytes[d->pos]])) {
+	while ((kind = prefix_kinds[d->bytes[d->pos]]) && d->pos < INSN_MAX_LENGTH) {
 		if (kind == P_REX) {
 			if (insn->mode != 64)
 				break;
 			insn->rex = d->bytes[d->pos++];
 			continue;
 		}
+		if (kind == P_VEX)
+			break;
 		/* SDM vol. 2, 2.2.1: a REX that does not stand right before the opcode is ignored. */
 		insn->rex = 0;
 		switch (kind) {
@@ -160,6 +166,7 @@ static void decode_prefixes(struct decoder *d)
 		insn->addrsize = insn->flags & INSN_ADDRSIZE ? 4 : 8;
 	else
 		insn->addrsize = (insn->mode == 16) == !!(insn->flags & INSN_ADDRSIZE) ? 4 : 2;
+	return kind;
 }
 
 static uint8_t operand_size(const struct decoder *d, uint32_t rule)
@@ -234,62 +241,68 @@ static void decode_modrm(struct decoder *d, bool always_registers)
 		insn->disp = take_signed(d, disp_size);
 }
 
-static void decode_immediate(struct decoder *d, enum imm_rule rule)
+/* Immediates in two parts, and moffs. */
+static void decode_special_immediate(struct decoder *d, enum imm_rule rule)
 {
 	struct insn *insn = d->insn;
-	unsigned start = d->pos;
-	unsigned z = insn->opsize == 2 ? 2 : 4;
+	unsigned first = 2, second = 1;
 
-	switch (rule) {
-	case IMM_NONE:
-		return;
-	case IMM_IB:
-		insn->imm = take(d, 1);
-		break;
-	case IMM_IBS:
-	case IMM_JB:
-		insn->imm = (uint64_t)take_signed(d, 1);
-		break;
-	case IMM_IW:
-		insn->imm = take(d, 2);
-		break;
-	case IMM_IZ:
-		insn->imm = insn->opsize == 8 ? (uint64_t)take_signed(d, 4) : take(d, z);
-		break;
-	case IMM_IV:
-		insn->imm = take(d, insn->opsize);
-		break;
-	case IMM_JZ:
-		insn->imm = (uint64_t)take_signed(d, z);
-		break;
-	case IMM_AP:
-		insn->imm = take(d, z);
-		insn->imm2 = (uint16_t)take(d, 2);
-		break;
-	case IMM_IW_IB:
-		insn->imm = take(d, 2);
-		insn->imm2 = (uint16_t)take(d, 1);
-		break;
-	case IMM_IB_IB:
-		insn->imm = take(d, 1);
-		insn->imm2 = (uint16_t)take(d, 1);
-		break;
-	case IMM_OB:
+	if (rule == IMM_OB) {
 		insn->disp = (int64_t)take(d, insn->addrsize);
 		insn->flags |= INSN_MEM;
 		return;
 	}
+	if (rule == IMM_AP) {
+		first = insn->opsize == 2 ? 2 : 4;
+		second = 2;
+	} else if (rule == IMM_IB_IB) {
+		first = 1;
+	}
+	insn->imm = take(d, first);
+	insn->imm2 = (uint16_t)take(d, second);
+	insn->imm_size = (uint8_t)(first + second);
 	insn->flags |= INSN_IMM;
-	insn->imm_size = (uint8_t)(d->pos - start);
+}
+
+static void decode_immediate(struct decoder *d, enum imm_rule rule)
+{
+	/* by operand size 1, 2, 4, -, 8 */
+	static const struct {
+		uint8_t size[5];
+		bool sign_extended[5];
+	} rules[] = {
+		[IMM_IB] = { { 1, 1, 1, 0, 1 }, { 0, 0, 0, 0, 0 } },
+		[IMM_IBS] = { { 1, 1, 1, 0, 1 }, { 1, 1, 1, 0, 1 } },
+		[IMM_IW] = { { 2, 2, 2, 0, 2 }, { 0, 0, 0, 0, 0 } },
+		[IMM_IZ] = { { 1, 2, 4, 0, 4 }, { 0, 0, 0, 0, 1 } },
+		[IMM_IV] = { { 1, 2, 4, 0, 8 }, { 0, 0, 0, 0, 0 } },
+		[IMM_JB] = { { 1, 1, 1, 0, 1 }, { 1, 1, 1, 0, 1 } },
+		[IMM_JZ] = { { 1, 2, 4, 0, 4 }, { 1, 1, 1, 0, 1 } },
+	};
+	struct insn *insn = d->insn;
+	unsigned size, column = insn->opsize >> 1;
+	uint64_t value;
+
+	if (rule >= IMM_IN_PARTS) {
+		decode_special_immediate(d, rule);
+		return;
+	}
+	size = rules[rule].size[column];
+	value = take(d, size);
+	insn->imm = rules[rule].sign_extended[column] ? (uint64_t)sign_extend(value, size) : value;
+	insn->imm_size = (uint8_t)size;
+	insn->flags |= INSN_IMM;
 }
 
 static uint8_t memory_size(const struct decoder *d, enum mem_rule rule)
 {
 	const struct insn *insn = d->insn;
 
-	switch (rule) {
-	case MEM_V:
+	if (rule <= MEM_LAST_FIXED)
+		return mem_rule_sizes[rule];
+	if (rule == MEM_V)
 		return insn->opsize;
+	switch (rule) {
 	case MEM_Y:
 		return d->rex & 8 ? 8 : 4;
 	case MEM_P:
@@ -298,10 +311,8 @@ static uint8_t memory_size(const struct decoder *d, enum mem_rule rule)
 		return insn->opsize * 2;
 	case MEM_S:
 		return insn->mode == 64 ? 10 : 6;
-	case MEM_ENV:
+	default: /* MEM_ENV */
 		return insn->opsize == 2 ? 14 : 28;
-	default:
-		return mem_rule_sizes[rule];
 	}
 }
 
@@ -319,8 +330,9 @@ static uint8_t fixup(struct decoder *d, uint8_t op, uint32_t *rule)
 		if (insn->mode != 64)
 			return op;
 		*rule = LOAD | RD | KVM;
+		/* With 66 the SDM says r/m16; processors and the engine read four bytes all the same. */
 		if (insn->flags & INSN_MEM)
-			insn->mem_size = insn->opsize == 2 ? 2 : 4;
+			insn->mem_size = 4;
 		return OP_MOVSX;
 	case OP_CMPXCHG8B:
 		if (!(d->rex & 8))
@@ -447,16 +459,9 @@ static bool is_vex(const struct decoder *d)
 {
 	const uint8_t *p = d->bytes + d->pos;
 
-	switch (p[0]) {
-	case 0xc4:
-	case 0xc5:
-	case 0x62:
-		return d->insn->mode == 64 || p[1] >= 0xc0;
-	case 0x8f: /* POP is ModRM.reg 0; XOP's maps begin at 8 */
+	if (p[0] == 0x8f) /* POP is ModRM.reg 0; XOP's maps begin at 8 */
 		return (p[1] & 0x1f) >= 8;
-	default:
-		return false;
-	}
+	return d->insn->mode == 64 || p[1] >= 0xc0;
 }
 
 static const struct insn_row *decode_opcode(struct decoder *d)
@@ -513,6 +518,21 @@ static bool form_exists(const struct decoder *d, uint32_t rule)
 		 (rule & REGONLY && mem) || (rule & NP && d->column != PREFIX_NONE));
 }
 
+static uint32_t apply_rare_rules(struct decoder *d, uint32_t rule)
+{
+	struct insn *insn = d->insn;
+
+	if (rule & OPSEG)
+		insn->reg = insn->opcode >> 3 & 7;
+	if (rule & FIXUP)
+		insn->op = fixup(d, insn->op, &rule);
+	if (rule & KVM_NO66 && insn->flags & INSN_OPSIZE)
+		rule &= ~(uint32_t)KVM;
+	if (!form_exists(d, rule))
+		insn->op = OP_UD;
+	return rule;
+}
+
 static void decode_legacy(struct decoder *d)
 {
 	struct insn *insn = d->insn;
@@ -534,14 +554,8 @@ static void decode_legacy(struct decoder *d)
 	insn->mem_size = insn->flags & INSN_MEM ? memory_size(d, row->mem) : 0;
 	if (rule & OPREG)
 		insn->reg = (insn->opcode & 7) | (d->rex & 1) << 3;
-	else if (rule & OPSEG)
-		insn->reg = insn->opcode >> 3 & 7;
-	if (rule & FIXUP)
-		insn->op = fixup(d, insn->op, &rule);
-	if (rule & KVM_NO66 && insn->flags & INSN_OPSIZE)
-		rule &= ~(uint32_t)KVM;
-	if (rule & (NO64 | ONLY64 | MEMONLY | REGONLY | NP) && !form_exists(d, rule))
-		insn->op = OP_UD;
+	if (rule & RARE)
+		rule = apply_rare_rules(d, rule);
 
 	insn->flags |= rule & RULE_FLAGS;
 	if (insn->flags & INSN_MEM) {
@@ -557,14 +571,18 @@ bool insn_lock_is_legal(const struct insn *insn)
 
 int insn_decode(struct insn *insn, const uint8_t *bytes, size_t n, unsigned mode)
 {
-	struct decoder d = { .insn = insn };
+	struct decoder d = { .insn = insn, .bytes = bytes };
+	uint8_t window[DECODE_WINDOW];
 
+	if (n < DECODE_WINDOW) {
+		/* What stands behind the last byte reads as zero, and only makes the length too long. */
+		memset(window, 0, sizeof(window));
+		if (n)
+			memcpy(window, bytes, n);
+		d.bytes = window;
+	}
 	if (n > INSN_MAX_LENGTH)
 		n = INSN_MAX_LENGTH;
-	if (n == INSN_MAX_LENGTH)
-		memcpy(d.bytes, bytes, INSN_MAX_LENGTH);
-	else if (n)
-		memcpy(d.bytes, bytes, n);
 	memset(insn, 0, sizeof(*insn));
 	memcpy(insn->bytes, d.bytes, INSN_MAX_LENGTH);
 	insn->mode = (uint8_t)mode;
@@ -572,13 +590,11 @@ int insn_decode(struct insn *insn, const uint8_t *bytes, size_t n, unsigned mode
 	insn->index = INSN_NO_REG;
 	insn->scale = 1;
 
-	decode_prefixes(&d);
-	if (is_vex(&d))
+	if (decode_prefixes(&d) == P_VEX && is_vex(&d))
 		decode_vex(&d);
 	else
 		decode_legacy(&d);
 
-	/* What stands behind the last byte reads as zero, and has only made the length too long. */
 	if (d.pos > n)
 		return n < INSN_MAX_LENGTH ? -ENODATA : -E2BIG;
 	insn->length = (uint8_t)d.pos;

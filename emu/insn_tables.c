@@ -67,7 +67,6 @@
 #define E        IMM_NONE, MEM_NONE, MODRM           /* ModRM there, memory not touched */
 #define R        IMM_NONE, MEM_NONE, MODRM | REGONLY
 #define Rv       IMM_NONE, MEM_NONE, MODRM | REGONLY
-#define R_Ib     IMM_IB,   MEM_NONE, MODRM | REGONLY
 #define AL_Ib    IMM_IB,   MEM_NONE, BYTE | LOAD
 #define rAX_Iz   IMM_IZ,   MEM_NONE, LOAD
 #define AL_Ob    IMM_OB,   MEM_B,    BYTE | LOAD
@@ -141,7 +140,7 @@ enum by_prefix {
 	P_KEYLOCKER_WIDE_48, P_KEYLOCKER_WIDE_64, P_AES_48, P_AES_64, P_LOADIWKEY,
 	P_38F0, P_38F1, P_WRUSS, P_ADX, P_MOVDIR64B, P_MOVDIRI, P_ENCODEKEY,
 	P_ROUNDSS, P_ROUNDSD, P_PEXTRB, P_PEXTRW_38, P_PEXTRD, P_EXTRACTPS, P_PINSRB, P_INSERTPS,
-	P_PINSRD, P_HRESET, P_PALIGNR, P_GETSEC, P_MOVNTDQ
+	P_PINSRD, P_PALIGNR, P_GETSEC, P_MOVNTDQ
 };
 
 #define ALU(o) \
@@ -300,7 +299,7 @@ const struct insn_row insn_map_0f3a[256] = {
 	/* C0 */ X8(UND), X4(UND), P(XMM_NP_IB), UND, X2(P(XMM_66_IB)), /* SHA1RNDS4, GF2P8AFFINE */
 	/* D0 */ X8(UND), X7(UND), P(XMM_66_IB), /* AESKEYGENASSIST */
 	/* E0 */ X16(UND),
-	/* F0 */ P(HRESET), X7(UND), X8(UND),
+	/* F0 */ X16(UND),
 };
 
 #define GROUP1(operands) { \
@@ -362,7 +361,7 @@ const struct insn_row insn_group7_registers[64] = {
 	/* E8 */ P(SERIALIZE), P(XRESLDTRK), P(SAVEPREVSSP), UND_MODRM,
 	/* EC */ X2(P(UINTR)), P(RDPKRU), P(WRPKRU),
 	/* F0 */ X8(ROW(LMSW, E, KVM)),
-	/* F8 */ ROW(SWAPGS, E, ONLY64), ROW(RDTSCP, E, 0), X4(ROW(PLAIN, E, 0)), X2(UND_MODRM), /* MONITORX … RDPRU */
+	/* F8 */ ROW(SWAPGS, E, ONLY64), ROW(RDTSCP, E, 0), X6(UND_MODRM), /* AMD: MONITORX … */
 };
 
 const struct insn_row insn_by_prefix[][4] = {
@@ -403,9 +402,9 @@ const struct insn_row insn_by_prefix[][4] = {
 	[P_SHIFT_BOTH]    = { X2(ROW(PLAIN, U_Ib, 0)), UND_MODRM, UND_MODRM },
 	[P_SHIFT_66]      = { UND_MODRM, ROW(PLAIN, U_Ib, 0), UND_MODRM, UND_MODRM },
 	[P_EMMS]          = { ROW(PLAIN, NOTHING, FPU), UND, UND, UND },
-	/* with 66 and F2 AMD's EXTRQ and INSERTQ */
-	[P_VMREAD]        = { ROW(VMX_SVM, E, 0), ROW(PLAIN, U_Ib_Ib, 0), UND_MODRM, ROW(PLAIN, U_Ib_Ib, 0) },
-	[P_VMWRITE]       = { ROW(VMX_SVM, E, 0), ROW(PLAIN, U, 0), UND_MODRM, ROW(PLAIN, U, 0) },
+	/* with 66 and F2 AMD's EXTRQ and INSERTQ, which Intel's processors do not have */
+	[P_VMREAD]        = { ROW(VMX_SVM, E, 0), ROW(UD, U_Ib_Ib, 0), UND_MODRM, ROW(UD, U_Ib_Ib, 0) },
+	[P_VMWRITE]       = { ROW(VMX_SVM, E, 0), UND_MODRM, UND_MODRM, UND_MODRM },
 	[P_GETSEC]        = { ROW(VMX_SVM, NOTHING, 0), UND, UND, UND },
 	[P_MOVNTI]        = { ROW(PLAIN, My, WR | KVM), UND_MODRM, UND_MODRM, UND_MODRM },
 	[P_PINSRW]        = { X2(ROW(PLAIN, Ww_Ib, RD)), UND_MODRM, UND_MODRM },
@@ -436,10 +435,10 @@ const struct insn_row insn_by_prefix[][4] = {
 	[P_FXRSTOR]       = { ROW(PLAIN, Mhuge, RD | FPU | KVM), UND_MODRM, UND_MODRM, UND_MODRM },
 	[P_LDMXCSR]       = { ROW(PLAIN, Md, RD | FPU), UND_MODRM, UND_MODRM, UND_MODRM },
 	[P_STMXCSR]       = { ROW(PLAIN, Md, WR | FPU), UND_MODRM, UND_MODRM, UND_MODRM },
-	[P_XSAVE_PTWRITE] = { ROW(XSAVE, Mhuge, WR | FPU), UND_MODRM, ROW(PLAIN, Ey, RD), UND_MODRM },
+	[P_XSAVE_PTWRITE] = { ROW(XSAVE, Mhuge, RW | FPU), UND_MODRM, ROW(PLAIN, Ey, RD), UND_MODRM },
 	[P_XRSTOR]        = { ROW(XRSTOR, Mhuge, RD | FPU), UND_MODRM, UND_MODRM, UND_MODRM },
 	/* XSAVEOPT CLWB CLRSSBSY */
-	[P_XSAVEOPT]      = { ROW(XSAVE, Mhuge, WR | FPU), ROW(PLAIN, M, 0), ROW(PLAIN, Mq, RW), UND_MODRM },
+	[P_XSAVEOPT]      = { ROW(XSAVE, Mhuge, RW | FPU), ROW(PLAIN, M, 0), ROW(PLAIN, Mq, RW), UND_MODRM },
 	[P_CLFLUSH]       = { X2(ROW(PLAIN, M, KVM)), UND_MODRM, UND_MODRM },
 	[P_FSGSBASE]      = { UND_MODRM, UND_MODRM, ROW(PLAIN, R, ONLY64), UND_MODRM },
 	[P_PTWRITE]       = { UND_MODRM, UND_MODRM, ROW(PLAIN, R, 0), UND_MODRM },
@@ -477,7 +476,6 @@ const struct insn_row insn_by_prefix[][4] = {
 	[P_PINSRB]        = { UND_MODRM, ROW(PLAIN, Wb_Ib, RD), UND_MODRM, UND_MODRM },
 	[P_INSERTPS]      = { UND_MODRM, ROW(PLAIN, Wd_Ib, RD), UND_MODRM, UND_MODRM },
 	[P_PINSRD]        = { UND_MODRM, ROW(PLAIN, Wy_Ib, RD), UND_MODRM, UND_MODRM },
-	[P_HRESET]        = { UND_MODRM, UND_MODRM, ROW(PLAIN, R_Ib, 0), UND_MODRM },
 };
 
 const struct insn_row insn_x87_memory[8][8] = {

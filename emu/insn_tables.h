@@ -17,7 +17,9 @@ enum imm_rule {
 	IMM_IV,    /* 2, 4 or 8 bytes */
 	IMM_JB,    /* Jb */
 	IMM_JZ,    /* Jz */
-	IMM_AP,    /* Ap: 2 or 4 bytes of offset, 2 of selector */
+	/* no single number: */
+	IMM_IN_PARTS,
+	IMM_AP = IMM_IN_PARTS, /* Ap: 2 or 4 bytes of offset, 2 of selector */
 	IMM_IW_IB, /* ENTER */
 	IMM_IB_IB, /* EXTRQ, INSERTQ */
 	IMM_OB,    /* moffs: an address in the instruction, of the address size */
@@ -27,15 +29,15 @@ enum imm_rule {
 enum mem_rule {
 	MEM_NONE, /* not a data access */
 	MEM_B, MEM_W, MEM_D, MEM_Q, MEM_T, MEM_DQ, /* 1 2 4 8 10 16 */
+	MEM_48, MEM_64,
+	MEM_HUGE, /* more than fits: insn_mem_bytes() knows */
+	MEM_LAST_FIXED = MEM_HUGE,
 	MEM_V,    /* operand size */
 	MEM_Y,    /* 8 with REX.W, else 4 */
 	MEM_P,    /* far pointer: operand size + 2 */
 	MEM_A,    /* BOUND: twice the operand size */
 	MEM_S,    /* descriptor table register: 6, in 64-bit mode 10 */
 	MEM_ENV,  /* x87 environment: 14 or 28 */
-	MEM_48, MEM_64,
-	MEM_HUGE, /* more than fits: insn_mem_bytes() knows */
-	MEM_RULES
 };
 
 /* Those that go into insn.mem_access and insn.flags have their values. */
@@ -70,6 +72,7 @@ enum row_rule {
 };
 #define RULE_FLAGS (BYTE | LOAD | KVM | FPU) /* go into insn.flags as they are */
 #define RW       (RD | WR)
+#define RARE     (NO64 | ONLY64 | MEMONLY | REGONLY | NP | OPSEG | FIXUP | KVM_NO66)
 #define INDIRECT (GROUP | DUAL | BYPREFIX | GROUP7R | X87)
 
 struct insn_row {

@@ -236,6 +236,7 @@ uint64_t report_note_run(struct report *report, unsigned vcpu)
 		since = atomic_exchange(&v->waiting_ns, 0);
 		if (since && since < now)
 			add(&v->throttled_ns, now - since);
+		raise_to(&v->resumed_ns, now);
 	}
 	return now;
 }

@@ -48,6 +48,7 @@ struct report_vcpu {
 	_Atomic uint64_t throttled_ns;/* from a return with the bus-lock flag to the next KVM_RUN */
 	_Atomic uint64_t first_lock_ns, last_lock_ns; /* time of the first and last bus-lock return */
 	_Atomic uint64_t waiting_ns;  /* time of the last return if it had the flag, else 0 */
+	_Atomic uint64_t resumed_ns;  /* KVM_RUN called again after the last bus-lock return */
 };
 
 struct report {

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The command `buslock`: what its sub-commands share.
+ *
+ * Exit statuses of our own are even, because a guest that leaves through the exit port gives an odd
+ * one (run.c); 1 is an expectation that did not hold.
+ */
+#ifndef BUSLOCK_CLI_H
+#define BUSLOCK_CLI_H
+
+#include "traces/report.h"
+#include "traces/symbols.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	STATUS_OK = 0,
+	STATUS_NOT_HELD = 1,   /* --expect */
+	STATUS_USAGE = 2,      /* bad options or input; nothing was run */
+	STATUS_GUEST_DIED = 4, /* shutdown, or what cannot be executed */
+	STATUS_TIMEOUT = 124,  /* as timeout(1) */
+};
+
+/* Sub-commands: argv[0] is "buslock NAME". They return the exit status. */
+int command_run(int argc, char **argv);
+int command_exec(int argc, char **argv);
+int command_explain(int argc, char **argv);
+int command_host(int argc, char **argv);
+
+/* "buslock: " and the message on standard error. */
+void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Unsigned number, decimal or 0x…; all of `text`. */
+bool parse_number(const char *text, uint64_t *value);
+/* Hexadecimal with or without 0x or a trailing h, as addresses and registers are written. */
+bool parse_hex(const char *text, uint64_t *value);
+/* Bytes with K, M or G (powers of 1024). */
+bool parse_size(const char *text, uint64_t *value);
+
+/* ------------------------------------------------------------------ output.c: the end of a run */
+
+struct output {
+	bool wanted; /* print the report at all */
+	enum report_format format;
+	const char *file;    /* NULL: standard error, so that the guest's output stays clean */
+	const char *expect;  /* conditions, or NULL */
+	const char *symbols; /* file with the guest's symbols, or NULL */
+	unsigned top;        /* sites shown */
+};
+
+/* No report, 10 sites. */
+void output_default(struct output *output);
+/*
+ * The argument of --report: NULL or "text", "json", "none", FILE, "json:FILE" or "text:FILE"; a FILE
+ * that ends in .json is JSON. Strings are kept, not copied.
+ */
+void output_set_report(struct output *output, const char *argument);
+/* --expect, as soon as the options are known: is it understood? Complains and returns false. */
+bool output_check(const struct output *output);
+/*
+ * Prints the report and judges the expectations: STATUS_OK, STATUS_NOT_HELD, STATUS_USAGE when the
+ * file cannot be written. `symbols` (may be NULL) serve when output->symbols is NULL.
+ */
+int output_finish(const struct output *output, const struct report *report,
+		  const struct symbols *symbols);
+
+#endif

@@ -238,7 +238,9 @@ void slot_mark_dirty(const struct slot *s, uint64_t gpa);
 /* ------------------------------------------------------------------ paging.c: the one walker */
 
 enum walk_access { WALK_READ = 1, WALK_WRITE = 2, WALK_FETCH = 4, WALK_USER = 8,
-		   WALK_NO_SIDE_EFFECTS = 16 /* set no A or D bits, and ignore permissions */ };
+		   WALK_NO_SIDE_EFFECTS = 16, /* set no A or D bits, and ignore permissions */
+		   WALK_SYSTEM = 32 /* implicit supervisor access: RFLAGS.AC does not excuse it from
+				     * SMAP (SDM 5.6.1) */ };
 
 struct walk {
 	uint64_t gpa;            /* of the byte asked for */

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Data accesses by hand, below the interface in cpu.h: the translation cache of a vCPU and the look-up
+ * that the locked instructions use.
+ */
+#ifndef BUSLOCK_EMU_ACCESS_H
+#define BUSLOCK_EMU_ACCESS_H
+
+#include "emu/cpu.h"
+
+struct memory;
+
+/* A translated byte. Valid until the next access_flush() or change of the VM's memory. */
+struct access_page {
+	uint8_t *host; /* of the byte itself */
+	uint64_t gpa;  /* of the byte itself */
+	const struct slot *slot;
+	unsigned memory_type; /* EMU_MT_, effective */
+};
+
+/* v->cache; NULL when out of memory. The memory must outlive it. */
+struct access_cache *access_cache_new(struct memory *m);
+void access_cache_free(struct access_cache *cache);
+
+/*
+ * Forget all translations: at MOV to CR0, CR3, CR4, at WRMSR EFER, INVLPG, and when the monitor sets
+ * the state. Changes of the VM's memory are noticed without.
+ */
+void access_flush(struct emu_vcpu *v);
+
+/*
+ * Translate one byte for a read or, `write`, a write of it and of what follows in its page. `flags`:
+ * ACCESS_. For a write, translated code of the page is already gone and the page is in the dirty
+ * log when this returns DONE: the caller is going to write. FAULT, MMIO, HOST_GONE as linear_write().
+ */
+enum outcome access_lookup(struct emu_vcpu *v, uint64_t linear, bool write, unsigned flags,
+			   struct access_page *out);
+
+/* Did an accessed or dirty bit take a bus lock since the last time this was asked? */
+bool access_stuffed_lock(struct emu_vcpu *v);
+
+/* `gpa` in `s`, a page with PAGE_CODE, is about to be written: its translated code goes (code.c). */
+void code_written(struct emu_vcpu *v, const struct slot *s, uint64_t gpa);
+
+#endif

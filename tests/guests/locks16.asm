@@ -1,0 +1,8 @@
+; format: bin
+; SPDX-License-Identifier: GPL-2.0-only
+; mode: real
+; All lockable instructions (locks.inc) in 16-bit code.
+bits 16
+org 0x1000
+%include "guest.inc"
+%include "locks.inc"

@@ -1,0 +1,37 @@
+; format: bin
+; SPDX-License-Identifier: GPL-2.0-only
+; mode: protected
+; PAE paging (SDM vol. 3, 4.4): 4 KiB and 2 MiB pages; checks: paging32.inc.
+bits 32
+org 0x1000
+%include "guest.inc"
+%include "paging32.inc"
+	NAMES
+%define LEAF(linear) (TABLES + 0x2000 + (((linear) >> 12) & 0x1ff) * 8)
+	cld
+	mov ebp, edi
+	mov edi, TABLES
+	xor eax, eax
+	mov ecx, 0xc00
+	rep stosd
+	mov dword [TABLES], TABLES + 0x1001             ; page directory pointer: P alone
+	mov dword [TABLES + 0x1000], 0x83               ; 0 to 4 MiB onto themselves, large pages
+	mov dword [TABLES + 0x1008], 0x200083
+	mov dword [TABLES + 0x1010], TABLES + 0x2003    ; 4 to 6 MiB: the small pages
+	mov dword [TABLES + 0x1020], 0x83               ; 8 to 12 MiB: the first 4 again
+	mov dword [TABLES + 0x1028], 0x200083
+	mov dword [LEAF(0x400000)], 0x200003
+	mov dword [LEAF(0x401000)], 0x202003
+	mov dword [LEAF(0x402000)], 0x203001
+	mov edi, ebp
+	BUILD_IDT32
+	mov eax, cr4
+	or eax, 0x20                                    ; PAE
+	mov cr4, eax
+	mov eax, TABLES
+	mov cr3, eax
+	mov eax, cr0
+	or eax, 0x80000000
+	mov cr0, eax
+	jmp paged
+	PAGING_CHECKS

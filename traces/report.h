@@ -58,6 +58,7 @@ struct report {
 	_Atomic uint32_t vms, vcpus;
 	_Atomic uint32_t detection_enabled; /* KVM_ENABLE_CAP(193, EXIT) seen */
 	_Atomic uint32_t counting;    /* instructions are counted */
+	_Atomic uint32_t attached;    /* processes in which the preloaded library has come up */
 	_Atomic uint64_t sites_lost;
 	struct report_vcpu vcpu[REPORT_VCPUS];
 	struct report_site site[REPORT_SITES];

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Set-up of the preloaded library, and knowing which process it is in. The one file that knows the
+ * dynamic linker.
+ */
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "traces/report.h"
+#include "vmm_shim/interpose.h"
+#include "vmm_shim/shim.h"
+
+struct interpose_next next;
+_Atomic bool interpose_opened, interpose_vm;
+
+enum { SETUP_NONE, SETUP_RUNNING, SETUP_DONE };
+static _Atomic int setup_state;
+
+/*
+ * One page that is wiped in every child that gets a copy of this memory, however it was made
+ * (MADV_WIPEONFORK): fork(), _Fork(), a bare clone(). It keeps its value in a vfork child, which
+ * shares it. Reading it costs nothing, where getpid() is a system call.
+ */
+static _Atomic int *process_mark;
+static _Atomic pid_t process_pid;
+
+static void find_next(void)
+{
+#define INTERPOSE_FIND(type, name, arguments) *(void **)&next.name = dlsym(RTLD_NEXT, #name);
+	INTERPOSE_NEXT(INTERPOSE_FIND)
+#undef INTERPOSE_FIND
+}
+
+static void mark_process(void)
+{
+	long page = RAW(SYS_mmap, NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			-1, 0);
+
+	atomic_store(&process_pid, (pid_t)RAW(SYS_getpid));
+	if ((unsigned long)page > -4096ul)
+		return;
+	if (RAW(SYS_madvise, page, 4096, MADV_WIPEONFORK) < 0) {
+		RAW(SYS_munmap, page, 4096);
+		return;
+	}
+	process_mark = (_Atomic int *)page;
+	atomic_store(process_mark, 1);
+}
+
+static void forked(void)
+{
+	atomic_store(&process_pid, (pid_t)RAW(SYS_getpid));
+	interpose_signal_after_fork();
+	interpose_fault_after_fork();
+	shim_after_fork();
+}
+
+void interpose_check_fork(void)
+{
+	int copied = 0;
+
+	if (process_mark && atomic_load_explicit(process_mark, memory_order_relaxed) == 0 &&
+	    atomic_compare_exchange_strong(process_mark, &copied, 1))
+		forked();
+}
+
+static void atfork_child(void)
+{
+	if (process_mark)
+		interpose_check_fork();
+	else
+		forked();
+}
+
+bool interpose_foreign_child(void)
+{
+	return atomic_load(&process_pid) != (pid_t)RAW(SYS_getpid);
+}
+
+static int number_in_environment(const char *name)
+{
+	const char *text = getenv(name);
+	char *end;
+	long value;
+
+	if (!text || !*text)
+		return -1;
+	value = strtol(text, &end, 10);
+	return *end || value < 0 || value > INT32_MAX ? -1 : (int)value;
+}
+
+/*
+ * The launcher's report. Its descriptor is inherited, for programs in other namespaces; programs
+ * that closed all descriptors before they executed the next one find it by the launcher's path.
+ */
+static struct report *attach_report(void)
+{
+	struct report *report = NULL;
+	int fd = number_in_environment("BUSLOCK_REPORT_FD");
+	const char *path = getenv("BUSLOCK_REPORT_PATH");
+
+	if (fd >= 0 && report_attach(&report, fd) == 0)
+		return report;
+	if (!path)
+		return NULL;
+	fd = (int)RAW(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC, 0);
+	if (fd < 0)
+		return NULL;
+	if (report_attach(&report, fd) < 0)
+		report = NULL;
+	RAW(SYS_close, fd);
+	return report;
+}
+
+static void configure(void)
+{
+	struct shim_options options;
+	const char *text = getenv("BUSLOCK_OPTIONS");
+	int level = number_in_environment("BUSLOCK_LOG");
+	const char *log = getenv("BUSLOCK_LOG");
+	static const char *const levels[] = { "nothing", "warning", "info", "debug" };
+	char why[160] = "";
+	int result;
+
+	shim_options_default(&options);
+	result = text ? shim_options_parse(&options, text, why, sizeof(why)) : 0;
+	if (level >= 0)
+		options.log_level = level;
+	for (int i = 0; log && i < 4; i++) {
+		const char *a = log, *b = levels[i];
+
+		while (*a && *a == *b)
+			a++, b++;
+		if (!*a && !*b)
+			options.log_level = i;
+	}
+	options.report = attach_report();
+	if (options.report)
+		atomic_fetch_add(&options.report->attached, 1);
+	if (result < 0)
+		shim_log(1, "BUSLOCK_OPTIONS=%s: %s; using the defaults", text, why);
+	result = shim_configure(&options);
+	if (result < 0)
+		shim_log(1, "configuration refused (%d): a descriptor is open already", result);
+}
+
+void interpose_setup(void)
+{
+	int expected = SETUP_NONE;
+
+	if (atomic_load_explicit(&setup_state, memory_order_acquire) == SETUP_DONE)
+		return;
+	/* A second caller can only be this thread again, from below the first: it passes through. */
+	if (!atomic_compare_exchange_strong(&setup_state, &expected, SETUP_RUNNING))
+		return;
+	find_next();
+	mark_process();
+	pthread_atfork(NULL, NULL, atfork_child);
+	configure();
+	atomic_store_explicit(&setup_state, SETUP_DONE, memory_order_release);
+}
+
+__attribute__((constructor)) static void construct(void)
+{
+	interpose_setup();
+}
+
+pid_t interpose_Fork(void) INTERPOSE(_Fork);
+pid_t interpose_Fork(void)
+{
+	pid_t pid;
+
+	if (!next._Fork) {
+		errno = ENOSYS;
+		return -1;
+	}
+	pid = next._Fork();
+	if (pid == 0)
+		atfork_child();
+	return pid;
+}

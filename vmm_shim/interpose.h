@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The line to somebody else's process: the functions of the C library that a monitor calls, taken
+ * over. This header is internal to interpose*.c.
+ *
+ * Rules of these files:
+ * - Async-signal-safe, no allocation, no lock that a signal handler could wait for.
+ * - What is not ours goes on to the next definition of the function (`next`, found once by the
+ *   constructor), so that a further preloaded library keeps its say and cancellation points stay
+ *   what they are; before the constructor ran, to the kernel by a raw system call.
+ * - Each function is defined under a C name of its own and exported by an assembler label
+ *   (INTERPOSE), so that the C library's prototypes, attributes and fortified inlines don't matter.
+ * - The library's own calls never come here: the link renames them to own_*(), see interpose_own.c.
+ */
+#ifndef BUSLOCK_VMM_SHIM_INTERPOSE_H
+#define BUSLOCK_VMM_SHIM_INTERPOSE_H
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+
+#ifndef __x86_64__
+#error "the interposers know the system calls of x86-64 only"
+#endif
+
+/* Exported as `name`, whatever the function is called in C. */
+#define INTERPOSE(name) __asm__(#name) __attribute__((visibility("default")))
+
+static inline long raw_syscall(long number, long a, long b, long c, long d, long e, long f)
+{
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = f;
+	long result;
+
+	__asm__ volatile("syscall"
+			 : "=a"(result)
+			 : "0"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
+	return result;
+}
+
+/* The kernel's result as the C library gives it: -1 and errno. */
+static inline long raw_result(long result)
+{
+	if ((unsigned long)result > -4096ul) {
+		errno = (int)-result;
+		return -1;
+	}
+	return result;
+}
+
+#define RAW_6(n, a, b, c, d, e, f, ...) \
+	raw_syscall(n, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+#define RAW(...) RAW_6(__VA_ARGS__, 0, 0, 0, 0, 0, 0, 0)
+
+/* The next definitions; NULL before the constructor ran and where the C library has none. */
+#define INTERPOSE_NEXT(F)                                                      \
+	F(int, open, (const char *, int, ...))                                 \
+	F(int, openat, (int, const char *, int, ...))                          \
+	F(int, ioctl, (int, unsigned long, ...))                               \
+	F(int, close, (int))                                                   \
+	F(int, close_range, (unsigned, unsigned, int))                         \
+	F(void, closefrom, (int))                                              \
+	F(int, dup2, (int, int))                                               \
+	F(int, dup3, (int, int, int))                                          \
+	F(int, access, (const char *, int))                                    \
+	F(int, faccessat, (int, const char *, int, int))                       \
+	F(int, euidaccess, (const char *, int))                                \
+	F(int, stat, (const char *, struct stat *))                            \
+	F(int, lstat, (const char *, struct stat *))                           \
+	F(int, fstat, (int, struct stat *))                                    \
+	F(int, fstatat, (int, const char *, struct stat *, int))               \
+	F(int, statx, (int, const char *, int, unsigned, struct statx *))      \
+	F(ssize_t, getxattr, (const char *, const char *, void *, size_t))     \
+	F(ssize_t, lgetxattr, (const char *, const char *, void *, size_t))    \
+	F(ssize_t, listxattr, (const char *, char *, size_t))                  \
+	F(ssize_t, llistxattr, (const char *, char *, size_t))                 \
+	F(void *, mmap, (void *, size_t, int, int, int, off_t))                \
+	F(int, munmap, (void *, size_t))                                       \
+	F(void *, mremap, (void *, size_t, size_t, int, ...))                  \
+	F(int, mprotect, (void *, size_t, int))                                \
+	F(int, pkey_mprotect, (void *, size_t, int, int))                      \
+	F(int, madvise, (void *, size_t, int))                                 \
+	F(int, pthread_kill, (pthread_t, int))                                 \
+	F(int, pthread_sigqueue, (pthread_t, int, const union sigval))         \
+	F(int, kill, (pid_t, int))                                             \
+	F(int, killpg, (pid_t, int))                                           \
+	F(int, tgkill, (pid_t, pid_t, int))                                    \
+	F(int, sigqueue, (pid_t, int, const union sigval))                     \
+	F(int, sigaction, (int, const struct sigaction *, struct sigaction *)) \
+	F(sighandler_t, signal, (int, sighandler_t))                           \
+	F(sighandler_t, sysv_signal, (int, sighandler_t))                      \
+	F(sighandler_t, sigset, (int, sighandler_t))                           \
+	F(int, sigignore, (int))                                               \
+	F(int, siginterrupt, (int, int))                                       \
+	F(pid_t, _Fork, (void))
+
+struct interpose_next {
+#define INTERPOSE_MEMBER(type, name, arguments) type(*name) arguments;
+	INTERPOSE_NEXT(INTERPOSE_MEMBER)
+#undef INTERPOSE_MEMBER
+};
+extern struct interpose_next next;
+
+/* Finds the next functions, reads BUSLOCK_*, configures the shim. Once; any number of calls. */
+void interpose_setup(void);
+
+/*
+ * Something of ours exists in this process: a descriptor was opened, a VM was created. What needs no
+ * look before that costs one load.
+ */
+extern _Atomic bool interpose_opened, interpose_vm;
+
+/* In a forked child (of whatever kind: fork, _Fork, clone) tells the shim, once. */
+void interpose_check_fork(void);
+/* A child that shares this process's memory (vfork, clone(CLONE_VM)): it must not touch our objects. */
+bool interpose_foreign_child(void);
+
+/* interpose_path.c: does this name /dev/kvm? Also through other spellings of its directory. */
+bool interpose_names_device(int directory, const char *path);
+
+/* interpose_fault.c: our handler for SIGSEGV and SIGBUS goes in front of the program's. */
+void interpose_fault_install(void);
+void interpose_fault_after_fork(void);
+
+/* interpose_signal.c: this thread runs vCPUs; pthread_kill() on it ends its run. */
+void interpose_signal_thread(void);
+void interpose_signal_after_fork(void);
+
+/* What syscall() routes here; errno and -1 as the functions of the C library. */
+int interpose_open(const char *path, int flags, ...) INTERPOSE(open);
+int interpose_openat(int directory, const char *path, int flags, ...) INTERPOSE(openat);
+int interpose_ioctl(int fd, unsigned long request, ...) INTERPOSE(ioctl);
+int interpose_close(int fd) INTERPOSE(close);
+int interpose_close_range(unsigned first, unsigned last, int flags) INTERPOSE(close_range);
+int interpose_dup2(int fd, int wanted) INTERPOSE(dup2);
+int interpose_dup3(int fd, int wanted, int flags) INTERPOSE(dup3);
+int interpose_access(const char *path, int mode) INTERPOSE(access);
+int interpose_faccessat(int directory, const char *path, int mode, int flags) INTERPOSE(faccessat);
+int interpose_stat(const char *path, struct stat *out) INTERPOSE(stat);
+int interpose_lstat(const char *path, struct stat *out) INTERPOSE(lstat);
+int interpose_fstat(int fd, struct stat *out) INTERPOSE(fstat);
+int interpose_fstatat(int directory, const char *path, struct stat *out, int flags)
+	INTERPOSE(fstatat);
+int interpose_statx(int directory, const char *path, int flags, unsigned mask, struct statx *out)
+	INTERPOSE(statx);
+void *interpose_mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset)
+	INTERPOSE(mmap);
+int interpose_munmap(void *address, size_t size) INTERPOSE(munmap);
+void *interpose_mremap(void *old, size_t old_size, size_t size, int flags, ...) INTERPOSE(mremap);
+int interpose_mprotect(void *address, size_t size, int protection) INTERPOSE(mprotect);
+int interpose_pkey_mprotect(void *address, size_t size, int protection, int key)
+	INTERPOSE(pkey_mprotect);
+int interpose_madvise(void *address, size_t size, int advice) INTERPOSE(madvise);
+int interpose_kill(pid_t pid, int signal) INTERPOSE(kill);
+int interpose_tgkill(pid_t pid, pid_t tid, int signal) INTERPOSE(tgkill);
+int interpose_sigaction(int signal, const struct sigaction *action, struct sigaction *old)
+	INTERPOSE(sigaction);
+
+/* openat2(), which the C library has no function for. */
+long interpose_openat2(int directory, const char *path, const void *how, size_t size);
+/* A signal of any kind went to `pid` (as in kill()): end the runs that it may concern. */
+void interpose_signal_process(pid_t pid);
+
+#endif

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Descriptors: open, ioctl, close and their relatives. */
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <linux/openat2.h>
+#include <stdarg.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "vmm_shim/interpose.h"
+#include "vmm_shim/shim.h"
+
+/* ------------------------------------------------------------------ open */
+
+/* open("/dev/kvm") as the kernel does it for a character device with mode 0666. */
+static int open_device(int flags)
+{
+	int fd;
+
+	interpose_setup();
+	interpose_check_fork();
+	if ((flags & O_CREAT) && (flags & O_EXCL)) {
+		errno = EEXIST;
+		return -1;
+	}
+	if (flags & O_DIRECTORY) {
+		errno = ENOTDIR;
+		return -1;
+	}
+	/* Its memory is its parent's; the real device behind our back would be worse than none. */
+	if (interpose_foreign_child()) {
+		errno = ENODEV;
+		return -1;
+	}
+	/* Before the descriptor exists: another thread may close it at once. */
+	atomic_store(&interpose_opened, true);
+	fd = shim_open(flags);
+	return (int)raw_result(fd);
+}
+
+static int open_path(const char *path, int flags, mode_t mode)
+{
+	if (interpose_names_device(AT_FDCWD, path))
+		return open_device(flags);
+	if (next.open)
+		return next.open(path, flags, mode);
+	return (int)raw_result(RAW(SYS_open, path, flags, mode));
+}
+
+static int openat_path(int directory, const char *path, int flags, mode_t mode)
+{
+	if (interpose_names_device(directory, path))
+		return open_device(flags);
+	if (next.openat)
+		return next.openat(directory, path, flags, mode);
+	return (int)raw_result(RAW(SYS_openat, directory, path, flags, mode));
+}
+
+static bool has_mode(int flags)
+{
+	return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE;
+}
+
+int interpose_open(const char *path, int flags, ...)
+{
+	mode_t mode = 0;
+
+	if (has_mode(flags)) {
+		va_list arguments;
+
+		va_start(arguments, flags);
+		mode = va_arg(arguments, mode_t);
+		va_end(arguments);
+	}
+	return open_path(path, flags, mode);
+}
+
+int interpose_openat(int directory, const char *path, int flags, ...)
+{
+	mode_t mode = 0;
+
+	if (has_mode(flags)) {
+		va_list arguments;
+
+		va_start(arguments, flags);
+		mode = va_arg(arguments, mode_t);
+		va_end(arguments);
+	}
+	return openat_path(directory, path, flags, mode);
+}
+
+/* off_t has 64 bits on x86-64: the names with and without 64 are one function, as in the C library. */
+int interpose_open64(const char *path, int flags, ...) INTERPOSE(open64)
+	__attribute__((alias("open")));
+int interpose__open(const char *path, int flags, ...) INTERPOSE(__open)
+	__attribute__((alias("open")));
+int interpose__open64(const char *path, int flags, ...) INTERPOSE(__open64)
+	__attribute__((alias("open")));
+int interpose_openat64(int directory, const char *path, int flags, ...) INTERPOSE(openat64)
+	__attribute__((alias("openat")));
+
+/* What _FORTIFY_SOURCE makes of an open() with two arguments. With O_CREAT the original ends the
+ * program; it is not ours to decide, so such a call goes on to it through open() with mode 0. */
+int interpose_open_2(const char *path, int flags) INTERPOSE(__open_2);
+int interpose_open_2(const char *path, int flags)
+{
+	return open_path(path, flags, 0);
+}
+
+int interpose_openat_2(int directory, const char *path, int flags) INTERPOSE(__openat_2);
+int interpose_openat_2(int directory, const char *path, int flags)
+{
+	return openat_path(directory, path, flags, 0);
+}
+
+int interpose_open64_2(const char *path, int flags) INTERPOSE(__open64_2)
+	__attribute__((alias("__open_2")));
+int interpose_openat64_2(int directory, const char *path, int flags) INTERPOSE(__openat64_2)
+	__attribute__((alias("__openat_2")));
+
+long interpose_openat2(int directory, const char *path, const void *how, size_t size)
+{
+	const struct open_how *open_how = how;
+
+	if (how && size >= sizeof(*open_how) && interpose_names_device(directory, path))
+		return open_device((int)open_how->flags);
+	return raw_result(RAW(SYS_openat2, directory, path, how, size));
+}
+
+/* ------------------------------------------------------------------ ioctl */
+
+/*
+ * A descriptor of the real /dev/kvm: inherited, received over a socket, opened through fopen() or a
+ * symbolic link. It becomes one of ours at its first KVM call, under the same number.
+ */
+static bool adopt_real_device(int fd)
+{
+	struct stat status;
+	int flags, descriptor_flags, ours;
+
+	if (RAW(SYS_fstat, fd, &status) < 0 || !S_ISCHR(status.st_mode) ||
+	    status.st_rdev != makedev(SHIM_KVM_MAJOR, SHIM_KVM_MINOR))
+		return false;
+	flags = (int)RAW(SYS_fcntl, fd, F_GETFL);
+	descriptor_flags = (int)RAW(SYS_fcntl, fd, F_GETFD);
+	if (flags < 0 || descriptor_flags < 0)
+		return false;
+	ours = open_device(flags & O_ACCMODE);
+	if (ours < 0)
+		return false;
+	/* F_DUPFD semantics: the duplicate is recognised as its original is. */
+	if (RAW(SYS_dup3, ours, fd, descriptor_flags & FD_CLOEXEC ? O_CLOEXEC : 0) < 0) {
+		interpose_close(ours);
+		return false;
+	}
+	shim_descriptors_closed();
+	interpose_close(ours);
+	return true;
+}
+
+static struct shim_file *kvm_file(int fd)
+{
+	struct shim_file *file = NULL;
+
+	interpose_check_fork();
+	if (atomic_load_explicit(&interpose_opened, memory_order_relaxed))
+		file = shim_file_get(fd);
+	if (!file && adopt_real_device(fd))
+		file = shim_file_get(fd);
+	return file;
+}
+
+static long kvm_ioctl(struct shim_file *file, unsigned long request, unsigned long argument)
+{
+	long result;
+
+	if (request == KVM_RUN)
+		interpose_signal_thread();
+	if (request == KVM_CREATE_VM) {
+		/* Before the VM exists: its memory may be taken away as soon as it does. */
+		atomic_store(&interpose_vm, true);
+		interpose_fault_install();
+	}
+	result = shim_ioctl(file, request, argument);
+	shim_file_put(file);
+	return raw_result(result);
+}
+
+int interpose_ioctl(int fd, unsigned long request, ...)
+{
+	va_list arguments;
+	unsigned long argument;
+
+	va_start(arguments, request);
+	argument = va_arg(arguments, unsigned long);
+	va_end(arguments);
+
+	/* Prototypes differ in the request's type (int in musl and POSIX): only 32 bits count, as
+	 * in the kernel. What is not a KVM request needs no look at the descriptor: the kernel
+	 * answers it for our memory files as it does for KVM's. */
+	request &= 0xffffffff;
+	if (_IOC_TYPE(request) == KVMIO) {
+		struct shim_file *file = kvm_file(fd);
+
+		if (file)
+			return (int)kvm_ioctl(file, request, argument);
+	}
+	if (next.ioctl)
+		return next.ioctl(fd, request, argument);
+	return (int)raw_result(RAW(SYS_ioctl, fd, request, argument));
+}
+
+/* ------------------------------------------------------------------ close */
+
+/* To be asked before the call that closes it. */
+static bool is_ours(int fd)
+{
+	struct shim_file *file;
+
+	if (!atomic_load_explicit(&interpose_opened, memory_order_relaxed))
+		return false;
+	interpose_check_fork();
+	file = shim_file_get(fd);
+	if (!file)
+		return false;
+	shim_file_put(file);
+	return !interpose_foreign_child();
+}
+
+int interpose_close(int fd)
+{
+	bool ours = is_ours(fd);
+	int result;
+
+	/* No cancellation between the two halves of closing ours. */
+	if (ours || !next.close)
+		result = (int)raw_result(RAW(SYS_close, fd));
+	else
+		result = next.close(fd);
+	if (ours)
+		shim_descriptors_closed();
+	return result;
+}
+
+int interpose__close(int fd) INTERPOSE(__close) __attribute__((alias("close")));
+
+static void many_closed(void)
+{
+	int saved = errno;
+
+	if (atomic_load_explicit(&interpose_opened, memory_order_relaxed)) {
+		interpose_check_fork();
+		if (!interpose_foreign_child())
+			shim_descriptors_closed();
+	}
+	errno = saved;
+}
+
+int interpose_close_range(unsigned first, unsigned last, int flags)
+{
+	int result;
+
+	if (next.close_range)
+		result = next.close_range(first, last, flags);
+	else
+		result = (int)raw_result(RAW(SYS_close_range, first, last, flags));
+	many_closed();
+	return result;
+}
+
+void interpose_closefrom(int low) INTERPOSE(closefrom);
+void interpose_closefrom(int low)
+{
+	if (next.closefrom)
+		next.closefrom(low);
+	else
+		RAW(SYS_close_range, low < 0 ? 0 : low, ~0u, 0);
+	many_closed();
+}
+
+int interpose_dup2(int fd, int wanted)
+{
+	bool ours = fd != wanted && is_ours(wanted);
+	int result = next.dup2 ? next.dup2(fd, wanted) : (int)raw_result(RAW(SYS_dup2, fd, wanted));
+
+	if (ours && result >= 0)
+		shim_descriptors_closed();
+	return result;
+}
+
+int interpose__dup2(int fd, int wanted) INTERPOSE(__dup2) __attribute__((alias("dup2")));
+
+int interpose_dup3(int fd, int wanted, int flags)
+{
+	bool ours = fd != wanted && is_ours(wanted);
+	int result = next.dup3 ? next.dup3(fd, wanted, flags)
+			       : (int)raw_result(RAW(SYS_dup3, fd, wanted, flags));
+
+	if (ours && result >= 0)
+		shim_descriptors_closed();
+	return result;
+}

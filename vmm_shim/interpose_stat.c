@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What /dev/kvm looks like: a character device 10:232 that everybody may read and write, whether or
+ * not this machine has one.
+ */
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "vmm_shim/interpose.h"
+#include "vmm_shim/shim.h"
+
+#define DEVICE_MODE (S_IFCHR | 0666)
+
+/* ------------------------------------------------------------------ struct stat */
+
+/* Times and inode of the real device, else of a neighbour that every system has. */
+static int device_stat(struct stat *out)
+{
+	struct stat status;
+	long result = RAW(SYS_stat, "/dev/kvm", &status);
+
+	if (result < 0)
+		result = RAW(SYS_stat, "/dev/null", &status);
+	if (result < 0)
+		return (int)raw_result(result);
+	status.st_mode = DEVICE_MODE;
+	status.st_rdev = makedev(SHIM_KVM_MAJOR, SHIM_KVM_MINOR);
+	status.st_uid = status.st_gid = 0;
+	status.st_nlink = 1;
+	status.st_size = status.st_blocks = 0;
+	*out = status;
+	return 0;
+}
+
+/* Only the device itself has an API version (kvm_dev_ioctl()); VMs and vCPUs refuse to tell. */
+static bool is_device(struct shim_file *file)
+{
+	return shim_ioctl(file, KVM_GET_API_VERSION, 0) == KVM_API_VERSION;
+}
+
+/* Called after the real fstat(). Our descriptors are memory files: files without a name. */
+static void dress_up(int fd, struct stat *status)
+{
+	struct shim_file *file;
+
+	if (!atomic_load_explicit(&interpose_opened, memory_order_relaxed) ||
+	    !S_ISREG(status->st_mode) || status->st_nlink > 1)
+		return;
+	file = shim_file_get(fd);
+	if (!file)
+		return;
+	if (is_device(file)) {
+		device_stat(status);
+	} else {
+		/* An anonymous inode has permissions, no type and no size (fs/anon_inodes.c). */
+		status->st_mode = 0600;
+		status->st_size = status->st_blocks = 0;
+		status->st_nlink = 1;
+	}
+	shim_file_put(file);
+}
+
+int interpose_stat(const char *path, struct stat *out)
+{
+	if (interpose_names_device(AT_FDCWD, path))
+		return device_stat(out);
+	return next.stat ? next.stat(path, out) : (int)raw_result(RAW(SYS_stat, path, out));
+}
+
+int interpose_lstat(const char *path, struct stat *out)
+{
+	if (interpose_names_device(AT_FDCWD, path))
+		return device_stat(out);
+	return next.lstat ? next.lstat(path, out) : (int)raw_result(RAW(SYS_lstat, path, out));
+}
+
+int interpose_fstat(int fd, struct stat *out)
+{
+	int result = next.fstat ? next.fstat(fd, out) : (int)raw_result(RAW(SYS_fstat, fd, out));
+
+	if (result == 0)
+		dress_up(fd, out);
+	return result;
+}
+
+int interpose_fstatat(int directory, const char *path, struct stat *out, int flags)
+{
+	int result;
+
+	if (interpose_names_device(directory, path))
+		return device_stat(out);
+	if (next.fstatat)
+		result = next.fstatat(directory, path, out, flags);
+	else
+		result = (int)raw_result(RAW(SYS_newfstatat, directory, path, out, flags));
+	if (result == 0 && (flags & AT_EMPTY_PATH) && (!path || !*path))
+		dress_up(directory, out);
+	return result;
+}
+
+/* struct stat64 is struct stat on x86-64. */
+int interpose_stat64(const char *path, struct stat *out) INTERPOSE(stat64)
+	__attribute__((alias("stat")));
+int interpose_lstat64(const char *path, struct stat *out) INTERPOSE(lstat64)
+	__attribute__((alias("lstat")));
+int interpose_fstat64(int fd, struct stat *out) INTERPOSE(fstat64) __attribute__((alias("fstat")));
+int interpose_fstatat64(int directory, const char *path, struct stat *out, int flags)
+	INTERPOSE(fstatat64) __attribute__((alias("fstatat")));
+
+/*
+ * Programs built against a C library before 2.33 come this way. Versions 0 and 1 are both the
+ * kernel's structure on x86-64; the C library refuses others, and so does this.
+ */
+static bool known_version(int version)
+{
+	if (version == 0 || version == 1)
+		return true;
+	errno = EINVAL;
+	return false;
+}
+
+int interpose_xstat(int version, const char *path, struct stat *out) INTERPOSE(__xstat);
+int interpose_xstat(int version, const char *path, struct stat *out)
+{
+	return known_version(version) ? interpose_stat(path, out) : -1;
+}
+
+int interpose_lxstat(int version, const char *path, struct stat *out) INTERPOSE(__lxstat);
+int interpose_lxstat(int version, const char *path, struct stat *out)
+{
+	return known_version(version) ? interpose_lstat(path, out) : -1;
+}
+
+int interpose_fxstat(int version, int fd, struct stat *out) INTERPOSE(__fxstat);
+int interpose_fxstat(int version, int fd, struct stat *out)
+{
+	return known_version(version) ? interpose_fstat(fd, out) : -1;
+}
+
+int interpose_fxstatat(int version, int directory, const char *path, struct stat *out, int flags)
+	INTERPOSE(__fxstatat);
+int interpose_fxstatat(int version, int directory, const char *path, struct stat *out, int flags)
+{
+	return known_version(version) ? interpose_fstatat(directory, path, out, flags) : -1;
+}
+
+int interpose_xstat64(int version, const char *path, struct stat *out) INTERPOSE(__xstat64)
+	__attribute__((alias("__xstat")));
+int interpose_lxstat64(int version, const char *path, struct stat *out) INTERPOSE(__lxstat64)
+	__attribute__((alias("__lxstat")));
+int interpose_fxstat64(int version, int fd, struct stat *out) INTERPOSE(__fxstat64)
+	__attribute__((alias("__fxstat")));
+int interpose_fxstatat64(int version, int directory, const char *path, struct stat *out, int flags)
+	INTERPOSE(__fxstatat64) __attribute__((alias("__fxstatat")));
+
+/* ------------------------------------------------------------------ statx */
+
+static int device_statx(int flags, unsigned mask, struct statx *out)
+{
+	long result = RAW(SYS_statx, AT_FDCWD, "/dev/kvm", flags & ~AT_EMPTY_PATH, mask, out);
+
+	if (result < 0)
+		result = RAW(SYS_statx, AT_FDCWD, "/dev/null", flags & ~AT_EMPTY_PATH, mask, out);
+	if (result < 0)
+		return (int)raw_result(result);
+	out->stx_mode = DEVICE_MODE;
+	out->stx_rdev_major = SHIM_KVM_MAJOR;
+	out->stx_rdev_minor = SHIM_KVM_MINOR;
+	out->stx_uid = out->stx_gid = 0;
+	out->stx_nlink = 1;
+	out->stx_size = out->stx_blocks = 0;
+	return 0;
+}
+
+int interpose_statx(int directory, const char *path, int flags, unsigned mask, struct statx *out)
+{
+	int result;
+	struct stat status = { 0 };
+
+	if (interpose_names_device(directory, path))
+		return device_statx(flags, mask, out);
+	if (next.statx)
+		result = next.statx(directory, path, flags, mask, out);
+	else
+		result = (int)raw_result(RAW(SYS_statx, directory, path, flags, mask, out));
+	if (result < 0 || !(flags & AT_EMPTY_PATH) || (path && *path))
+		return result;
+	status.st_mode = out->stx_mode;
+	status.st_nlink = out->stx_nlink;
+	dress_up(directory, &status);
+	if (S_ISCHR(status.st_mode) && !S_ISCHR(out->stx_mode))
+		return device_statx(0, mask, out);
+	if (status.st_mode != out->stx_mode) {
+		out->stx_mode = (uint16_t)status.st_mode;
+		out->stx_size = out->stx_blocks = 0;
+		out->stx_nlink = 1;
+	}
+	return 0;
+}
+
+/* ------------------------------------------------------------------ access */
+
+/* Mode 0666: nobody, root included, may execute it. */
+static int device_access(int mode)
+{
+	if (mode & ~(R_OK | W_OK | X_OK)) {
+		errno = EINVAL;
+		return -1;
+	}
+	if (mode & X_OK) {
+		errno = EACCES;
+		return -1;
+	}
+	return 0;
+}
+
+int interpose_access(const char *path, int mode)
+{
+	if (interpose_names_device(AT_FDCWD, path))
+		return device_access(mode);
+	return next.access ? next.access(path, mode) : (int)raw_result(RAW(SYS_access, path, mode));
+}
+
+int interpose_faccessat(int directory, const char *path, int mode, int flags)
+{
+	if (interpose_names_device(directory, path))
+		return device_access(mode);
+	if (next.faccessat)
+		return next.faccessat(directory, path, mode, flags);
+	return (int)raw_result(RAW(SYS_faccessat2, directory, path, mode, flags));
+}
+
+int interpose_euidaccess(const char *path, int mode) INTERPOSE(euidaccess);
+int interpose_euidaccess(const char *path, int mode)
+{
+	if (interpose_names_device(AT_FDCWD, path))
+		return device_access(mode);
+	if (next.euidaccess)
+		return next.euidaccess(path, mode);
+	return (int)raw_result(RAW(SYS_faccessat2, AT_FDCWD, path, mode, AT_EACCESS));
+}
+
+int interpose_eaccess(const char *path, int mode) INTERPOSE(eaccess)
+	__attribute__((alias("euidaccess")));
+
+/* ------------------------------------------------------------------ extended attributes */
+
+/* `ls -l` asks for them, and complains about a file that it has just seen and that is not there. */
+static ssize_t no_attribute(void)
+{
+	errno = ENODATA;
+	return -1;
+}
+
+ssize_t interpose_getxattr(const char *path, const char *name, void *value, size_t size)
+	INTERPOSE(getxattr);
+ssize_t interpose_getxattr(const char *path, const char *name, void *value, size_t size)
+{
+	if (interpose_names_device(AT_FDCWD, path))
+		return no_attribute();
+	return next.getxattr ? next.getxattr(path, name, value, size)
+			     : raw_result(RAW(SYS_getxattr, path, name, value, size));
+}
+
+ssize_t interpose_lgetxattr(const char *path, const char *name, void *value, size_t size)
+	INTERPOSE(lgetxattr);
+ssize_t interpose_lgetxattr(const char *path, const char *name, void *value, size_t size)
+{
+	if (interpose_names_device(AT_FDCWD, path))
+		return no_attribute();
+	return next.lgetxattr ? next.lgetxattr(path, name, value, size)
+			      : raw_result(RAW(SYS_lgetxattr, path, name, value, size));
+}
+
+ssize_t interpose_listxattr(const char *path, char *list, size_t size) INTERPOSE(listxattr);
+ssize_t interpose_listxattr(const char *path, char *list, size_t size)
+{
+	if (interpose_names_device(AT_FDCWD, path))
+		return 0;
+	return next.listxattr ? next.listxattr(path, list, size)
+			      : raw_result(RAW(SYS_listxattr, path, list, size));
+}
+
+ssize_t interpose_llistxattr(const char *path, char *list, size_t size) INTERPOSE(llistxattr);
+ssize_t interpose_llistxattr(const char *path, char *list, size_t size)
+{
+	if (interpose_names_device(AT_FDCWD, path))
+		return 0;
+	return next.llistxattr ? next.llistxattr(path, list, size)
+			       : raw_result(RAW(SYS_llistxattr, path, list, size));
+}

@@ -13,6 +13,7 @@
 #include "emu/insn.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 
 #define PAGE_SHIFT 12
@@ -146,8 +147,10 @@ struct emu_vcpu {
 	bool interrupt_window;     /* wanted */
 	bool bus_lock_exiting;
 	struct emu_debug debug;
-	uint8_t pending_db;        /* single-step trap to deliver before the next instruction */
-	uint64_t pending_db_dr6;
+	bool pending_db;           /* debug trap to deliver before the next instruction */
+	uint64_t pending_db_dr6;   /* its DR6 bits, active high */
+	uint8_t next_shadow;       /* set by an instruction for the one behind it */
+	bool vm_yield;             /* PAUSE: let another vCPU run */
 
 	uint64_t xcr0, apic_base;
 	struct emu_msrs *msrs;
@@ -156,6 +159,8 @@ struct emu_vcpu {
 
 	struct emu_stats stats;
 	_Atomic unsigned kicked;
+	bool running;              /* in emu_vcpu_run(), with the run lock */
+	const uint8_t *open_code_page; /* host page that one instruction executes from and writes */
 	void *engine_context;      /* this vCPU's whole engine state while another one runs */
 
 	/* see run.c, access.c */
@@ -195,7 +200,9 @@ static inline uint64_t linear_rip(const struct cpu *c)
 }
 
 /* Raise: fills vcpu->fault, returns FAULT. */
-enum outcome raise(struct emu_vcpu *v, unsigned vector);
+enum outcome raise_exception(struct emu_vcpu *v, unsigned vector);
+/* libc has a raise(int), too: seen before this line it does no harm, and ours has its own symbol. */
+#define raise(v, vector) raise_exception(v, vector)
 enum outcome raise_error(struct emu_vcpu *v, unsigned vector, uint32_t error);
 enum outcome raise_pf(struct emu_vcpu *v, uint64_t linear, uint32_t error);
 
@@ -310,6 +317,11 @@ enum outcome deliver_nmi(struct emu_vcpu *v);
  * untouched, to be raised at the instruction. cpu.rip must already be the return address; `rip` is
  * restored by the caller on FAULT. INT1 counts as hardware (no DPL check). */
 enum outcome deliver_software(struct emu_vcpu *v, unsigned vector);
+/* INT n, INT3, INTO, INT1 as instructions: their differences (DPL and IOPL checks, EXT), RIP included.
+ * FAULT is then raised at the instruction. */
+enum outcome insn_int(struct emu_vcpu *v, const struct insn *i);
+/* DR6 or CR2 from an exception's payload (emu_events, KVM_CAP_EXCEPTION_PAYLOAD). */
+void exception_payload(struct emu_vcpu *v, unsigned vector, uint64_t payload);
 
 /* ------------------------------------------------------------------ segment.c */
 

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Sums of a report, read while it may still be written. */
+#include "traces/report_totals.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define NSEC_PER_SEC 1000000000.0
+
+/* <linux/kvm.h>, KVM_EXIT_: numbers are ABI. Those of other architectures are named as well: a
+ * monitor under test may be told anything. */
+static const char *const exit_names[] = {
+	[0] = "UNKNOWN",
+	[1] = "EXCEPTION",
+	[2] = "IO",
+	[3] = "HYPERCALL",
+	[4] = "DEBUG",
+	[5] = "HLT",
+	[6] = "MMIO",
+	[7] = "IRQ_WINDOW_OPEN",
+	[8] = "SHUTDOWN",
+	[9] = "FAIL_ENTRY",
+	[10] = "INTR",
+	[11] = "SET_TPR",
+	[12] = "TPR_ACCESS",
+	[13] = "S390_SIEIC",
+	[14] = "S390_RESET",
+	[15] = "DCR",
+	[16] = "NMI",
+	[17] = "INTERNAL_ERROR",
+	[18] = "OSI",
+	[19] = "PAPR_HCALL",
+	[20] = "S390_UCONTROL",
+	[21] = "WATCHDOG",
+	[22] = "S390_TSCH",
+	[23] = "EPR",
+	[24] = "SYSTEM_EVENT",
+	[25] = "S390_STSI",
+	[26] = "IOAPIC_EOI",
+	[27] = "HYPERV",
+	[28] = "ARM_NISV",
+	[29] = "X86_RDMSR",
+	[30] = "X86_WRMSR",
+	[31] = "DIRTY_RING_FULL",
+	[32] = "AP_RESET_HOLD",
+	[33] = "X86_BUS_LOCK",
+	[34] = "XEN",
+	[35] = "RISCV_SBI",
+	[36] = "RISCV_CSR",
+	[37] = "NOTIFY",
+	[38] = "LOONGARCH_IOCSR",
+	[39] = "MEMORY_FAULT",
+	[40] = "TDX",
+};
+
+#define EXIT_NAMES (sizeof(exit_names) / sizeof(exit_names[0]))
+
+const char *report_exit_name(unsigned reason)
+{
+	return reason < EXIT_NAMES ? exit_names[reason] : NULL;
+}
+
+int report_exit_number(const char *name)
+{
+	char *end;
+	unsigned long number;
+
+	for (size_t i = 0; i < EXIT_NAMES; i++)
+		if (!strcasecmp(exit_names[i], name))
+			return (int)i;
+	if (!strcasecmp(name, "bus_lock"))
+		return 33;
+	if (*name < '0' || *name > '9')
+		return -1;
+	number = strtoul(name, &end, 10);
+	return *end || number >= REPORT_REASONS ? -1 : (int)number;
+}
+
+static uint64_t get(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static void read_row(struct report_row *row, const struct report_vcpu *v)
+{
+	*row = (struct report_row){
+		.runs = get(&v->runs),
+		.interrupted = get(&v->interrupted),
+		.errors = get(&v->errors),
+		.flags = get(&v->bus_lock_flag),
+		.locked = get(&v->locked),
+		.bus_locks = get(&v->bus_locks),
+		.split = get(&v->split),
+		.non_wb = get(&v->non_wb),
+		.stuffed = get(&v->stuffed),
+		.instructions = get(&v->instructions),
+		.run_ns = get(&v->run_ns),
+		.throttled_ns = get(&v->throttled_ns),
+		.first_lock_ns = get(&v->first_lock_ns),
+		.last_lock_ns = get(&v->last_lock_ns),
+		.resumed_ns = get(&v->resumed_ns),
+	};
+	for (unsigned i = 0; i < REPORT_REASONS; i++)
+		row->exits[i] = get(&v->exits[i]);
+}
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static void add_row(struct report_row *sum, const struct report_row *row)
+{
+	for (unsigned i = 0; i < REPORT_REASONS; i++)
+		sum->exits[i] += row->exits[i];
+	sum->runs += row->runs;
+	sum->interrupted += row->interrupted;
+	sum->errors += row->errors;
+	sum->flags += row->flags;
+	sum->locked += row->locked;
+	sum->bus_locks += row->bus_locks;
+	sum->split += row->split;
+	sum->non_wb += row->non_wb;
+	sum->stuffed += row->stuffed;
+	sum->instructions += row->instructions;
+	sum->run_ns += row->run_ns;
+	sum->throttled_ns += row->throttled_ns;
+	if (row->first_lock_ns && (!sum->first_lock_ns || row->first_lock_ns < sum->first_lock_ns))
+		sum->first_lock_ns = row->first_lock_ns;
+	sum->last_lock_ns = later(sum->last_lock_ns, row->last_lock_ns);
+	sum->resumed_ns = later(sum->resumed_ns, row->resumed_ns);
+}
+
+static int by_key(const void *a, const void *b)
+{
+	const struct report_lock *x = &((const struct report_place *)a)->first;
+	const struct report_lock *y = &((const struct report_place *)b)->first;
+
+	if (x->linear_rip != y->linear_rip)
+		return x->linear_rip < y->linear_rip ? -1 : 1;
+	if (x->insn_length != y->insn_length)
+		return x->insn_length < y->insn_length ? -1 : 1;
+	return memcmp(x->insn, y->insn, x->insn_length);
+}
+
+static int by_count(const void *a, const void *b)
+{
+	const struct report_place *x = a, *y = b;
+
+	if (x->count != y->count)
+		return x->count > y->count ? -1 : 1;
+	return by_key(a, b);
+}
+
+/* Two writers that met may have made two slots of one site (report.c): add them up. */
+static size_t merge_places(struct report_place *place, size_t n)
+{
+	size_t merged = 0;
+
+	qsort(place, n, sizeof(*place), by_key);
+	for (size_t i = 1; i < n; i++) {
+		struct report_place *into = &place[merged];
+
+		if (by_key(into, &place[i])) {
+			place[++merged] = place[i];
+			continue;
+		}
+		into->count += place[i].count;
+		into->cause |= place[i].cause;
+		if (place[i].linear_min < into->linear_min)
+			into->linear_min = place[i].linear_min;
+		if (place[i].linear_max > into->linear_max)
+			into->linear_max = place[i].linear_max;
+	}
+	return n ? merged + 1 : 0;
+}
+
+static int read_places(struct report_totals *totals, const struct report *report)
+{
+	size_t n = 0;
+
+	totals->place = calloc(REPORT_SITES, sizeof(*totals->place));
+	if (!totals->place)
+		return -ENOMEM;
+	for (size_t i = 0; i < REPORT_SITES; i++) {
+		const struct report_site *site = &report->site[i];
+		struct report_place *place = &totals->place[n];
+
+		if (atomic_load_explicit(&site->state, memory_order_acquire) != 2)
+			continue;
+		*place = (struct report_place){
+			.first = site->first,
+			.count = get(&site->count),
+			.linear_min = get(&site->linear_min),
+			.linear_max = get(&site->linear_max),
+			.cause = __atomic_load_n(&site->cause, __ATOMIC_RELAXED),
+		};
+		/* The report may come from a process that has gone mad: no length beyond the bytes. */
+		if (place->first.insn_length > sizeof(place->first.insn))
+			place->first.insn_length = sizeof(place->first.insn);
+		if (place->count)
+			n++;
+	}
+	totals->places = merge_places(totals->place, n);
+	qsort(totals->place, totals->places, sizeof(*totals->place), by_count);
+	return 0;
+}
+
+int report_totals(struct report_totals *totals, const struct report *report)
+{
+	uint64_t first = get(&report->first_run_ns), last = get(&report->last_return_ns);
+
+	memset(totals, 0, sizeof(*totals));
+	for (unsigned i = 0; i < REPORT_VCPUS; i++) {
+		read_row(&totals->vcpu[i], &report->vcpu[i]);
+		add_row(&totals->all, &totals->vcpu[i]);
+		if (totals->vcpu[i].runs || totals->vcpu[i].bus_locks)
+			totals->rows = i + 1;
+	}
+	totals->wall_ns = last > first ? last - first : 0;
+	totals->counting = atomic_load(&report->counting);
+	return read_places(totals, report);
+}
+
+void report_totals_free(struct report_totals *totals)
+{
+	free(totals->place);
+	totals->place = NULL;
+	totals->places = 0;
+}
+
+double report_rate(const struct report_row *row)
+{
+	uint64_t end = later(row->last_lock_ns, row->resumed_ns);
+	double seconds;
+
+	if (!row->flags)
+		return 0;
+	seconds = end > row->first_lock_ns ? (double)(end - row->first_lock_ns) / NSEC_PER_SEC : 0;
+	return (double)row->flags / (seconds > 1 ? seconds : 1);
+}

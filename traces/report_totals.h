@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The reader's view of a report: sums and sorted sites. Shared by the printers and --expect. */
+#ifndef BUSLOCK_TRACES_REPORT_TOTALS_H
+#define BUSLOCK_TRACES_REPORT_TOTALS_H
+
+#include "traces/report.h"
+
+/* One row of counters: a vCPU's, or the sum of all. Plain numbers: a snapshot. */
+struct report_row {
+	uint64_t runs, exits[REPORT_REASONS], interrupted, errors, flags;
+	uint64_t locked, bus_locks, split, non_wb, stuffed, instructions;
+	uint64_t run_ns, throttled_ns;
+	uint64_t first_lock_ns; /* 0: none */
+	uint64_t last_lock_ns;
+	uint64_t resumed_ns;
+};
+
+struct report_place {
+	struct report_lock first;
+	uint64_t count;
+	uint64_t linear_min, linear_max; /* first byte of the operand */
+	unsigned cause;
+};
+
+struct report_totals {
+	struct report_row all, vcpu[REPORT_VCPUS];
+	unsigned rows;              /* vCPUs that have a row of their own: 0 to REPORT_VCPUS */
+	struct report_place *place; /* most frequent first */
+	size_t places;
+	uint64_t wall_ns; /* first run to last return */
+	bool counting;
+};
+
+/* Snapshot; free with report_totals_free(). -ENOMEM. */
+int report_totals(struct report_totals *totals, const struct report *report);
+void report_totals_free(struct report_totals *totals);
+
+/*
+ * Bus-lock returns per second: over the time from the first one until the guest runs again after the
+ * last one, so that a policy's sleep behind the last lock counts, and over one second at least,
+ * because a burst shorter than that says nothing about a rate per second.
+ */
+double report_rate(const struct report_row *row);
+
+/* Name of a KVM exit reason without KVM_EXIT_ (api.rst 5, <linux/kvm.h>); NULL for an unknown one. */
+const char *report_exit_name(unsigned reason);
+/* By name, any case, or by number; -1: there is none. The last counter holds all larger numbers. */
+int report_exit_number(const char *name);
+
+#endif

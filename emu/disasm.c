@@ -37,6 +37,21 @@ static bool needs_rep(const struct insn *insn)
 	return is_string_op(insn) || insn->op == OP_PAUSE || insn->op == OP_BRANCH;
 }
 
+/* Instructions that are #UD without being nonsense: other processors have them, or it is their job. */
+static bool has_name(const struct insn *insn)
+{
+	if (insn->flags & INSN_LOCK)
+		return false;
+	if (insn->map == MAP_ONE) /* XABORT, XBEGIN */
+		return (insn->opcode == 0xc6 || insn->opcode == 0xc7) && insn->modrm == 0xf8;
+	if (insn->map != MAP_0F)
+		return false;
+	if (insn->opcode == 0x01) /* XEND, XTEST, AMD's MONITORX to RDPRU */
+		return insn->modrm == 0xd5 || insn->modrm == 0xd6 ||
+		       (insn->modrm >= 0xfa && insn->modrm <= 0xfd);
+	return insn->opcode == 0x0b || insn->opcode == 0x0e || insn->opcode == 0x0f; /* UD2, 3DNow! */
+}
+
 /*
  * The same instruction with only the prefixes that have an effect, in the one order Capstone knows
  * best. As they come, it loses LOCK beside F2 or F3, doubles the operand size for 66 beside them,
@@ -102,8 +117,9 @@ int disasm_text(char *out, size_t size, const uint8_t *bytes, size_t n, uint64_t
 	size_t length;
 	int ret = -EILSEQ;
 
-	/* An instruction without LOCK may be #UD and still have a name: UD2, 3DNow!, XBEGIN. */
-	if (insn_decode(&insn, bytes, n, mode) || (insn.op == OP_UD && insn.flags & INSN_LOCK))
+	if (insn_decode(&insn, bytes, n, mode))
+		goto bad;
+	if (insn.op == OP_UD && !has_name(&insn))
 		goto bad;
 	length = canonical_bytes(&insn, canonical);
 	if (insn.flags & INSN_LOCK)

@@ -355,9 +355,19 @@ static uint8_t fixup(struct decoder *d, uint8_t op, uint32_t *rule)
 	}
 }
 
+/* ANDN BLSR BZHI PEXT MULX SHLX RORX …: VEX, but on general registers, and present without AVX. */
+static bool is_bmi(const struct decoder *d, unsigned map, bool other_encoding)
+{
+	uint8_t opcode = d->insn->opcode;
+
+	if (other_encoding)
+		return false;
+	return map == 2 ? opcode >= 0xf2 && opcode <= 0xf7 : map == 3 && opcode == 0xf0;
+}
+
 /*
- * VEX, EVEX and XOP: the length, and of the operands what a legacy instruction of the same map and
- * opcode has. d->pos is at the escape byte. (In real and virtual-8086 mode C4, C5 and 62 are always
+ * VEX, EVEX and XOP: the length, and of the operands what the legacy instruction of the same map and
+ * opcode has, the vector length where there is none: no guest is told that it has AVX. d->pos is at the escape byte. (In real and virtual-8086 mode C4, C5 and 62 are always
  * LES, LDS and BOUND; register forms then are #UD. The mode given here cannot tell.)
  */
 static void decode_vex(struct decoder *d)
@@ -390,12 +400,10 @@ static void decode_vex(struct decoder *d)
 		}
 		d->pos += evex ? 4 : 3;
 	}
-	if (insn->mode != 64)
-		rex &= 8;
-	d->rex = rex;
+	d->rex = insn->mode == 64 ? rex : 0;
 	d->column = column_of_pp[pp];
 	insn->opcode = d->bytes[d->pos++];
-	insn->opsize = rex & 8 && insn->mode == 64 ? 8 : 4;
+	insn->opsize = d->rex & 8 ? 8 : 4;
 
 	switch (map) {
 	case 1:
@@ -435,17 +443,19 @@ static void decode_vex(struct decoder *d)
 	if (evex || map != 1 || insn->opcode != 0x77)
 		decode_modrm(d, false);
 	insn->op = illegal || (xop && map < 8) ? OP_UD : OP_VEX;
-	insn->flags |= INSN_SSE;
+	if (is_bmi(d, map, evex || xop))
+		size = insn->opsize;
+	else
+		insn->flags |= INSN_SSE;
 	if (insn->flags & INSN_MEM) {
 		insn->mem_size = (uint8_t)size;
 		insn->mem_access = INSN_READ;
-		if (row && row->rule & BYPREFIX) {
+		if (row && row->rule & BYPREFIX)
 			row = &insn_by_prefix[row->op][d->column];
-			if (row->op != OP_UD) {
-				if (row->mem != MEM_DQ)
-					insn->mem_size = memory_size(d, row->mem);
-				insn->mem_access = row->rule & WR ? INSN_WRITE : INSN_READ;
-			}
+		if (row && row->rule & FPU) {
+			if (row->mem != MEM_DQ)
+				insn->mem_size = memory_size(d, row->mem);
+			insn->mem_access = row->rule & (RD | WR);
 		}
 	}
 	if (imm) {
@@ -771,6 +781,7 @@ int insn_accesses(const struct insn *insn, const struct insn_regs *regs,
 
 	switch (insn->op) {
 	case OP_UD:
+	case OP_VMX_SVM: /* #UD, too */
 		break;
 	case OP_MOVS:
 		add_string(&list, REG_SI, INSN_READ);

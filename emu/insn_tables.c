@@ -479,18 +479,18 @@ const struct insn_row insn_by_prefix[][4] = {
 };
 
 const struct insn_row insn_x87_memory[8][8] = {
-	/* D8 */ { X8(ROW(PLAIN, Md, RD)) },
-	/* D9 */ { ROW(PLAIN, Md, RD), UND_MODRM, ROW(PLAIN, Md, WR), ROW(PLAIN, Md, WR),
-		   ROW(PLAIN, Menv, RD), ROW(PLAIN, Mw, RD), ROW(PLAIN, Menv, WR), ROW(PLAIN, Mw, WR | KVM) },
-	/* DA */ { X8(ROW(PLAIN, Md, RD)) },
-	/* DB */ { ROW(PLAIN, Md, RD), X3(ROW(PLAIN, Md, WR)), UND_MODRM, ROW(PLAIN, Mt, RD), UND_MODRM,
-		   ROW(PLAIN, Mt, WR) },
-	/* DC */ { X8(ROW(PLAIN, Mq, RD)) },
-	/* DD */ { ROW(PLAIN, Mq, RD), X3(ROW(PLAIN, Mq, WR)), ROW(PLAIN, Mhuge, RD), UND_MODRM,
-		   ROW(PLAIN, Mhuge, WR), ROW(PLAIN, Mw, WR | KVM) },
-	/* DE */ { X8(ROW(PLAIN, Mw, RD)) },
-	/* DF */ { ROW(PLAIN, Mw, RD), X3(ROW(PLAIN, Mw, WR)), ROW(PLAIN, Mt, RD), ROW(PLAIN, Mq, RD),
-		   ROW(PLAIN, Mt, WR), ROW(PLAIN, Mq, WR) },
+	/* D8 */ { X8(ROW(PLAIN, Md, RD | FPU)) },
+	/* D9 */ { ROW(PLAIN, Md, RD | FPU), UND_MODRM, ROW(PLAIN, Md, WR | FPU), ROW(PLAIN, Md, WR | FPU),
+		   ROW(PLAIN, Menv, RD | FPU), ROW(PLAIN, Mw, RD | FPU), ROW(PLAIN, Menv, WR | FPU), ROW(PLAIN, Mw, WR | FPU | KVM) },
+	/* DA */ { X8(ROW(PLAIN, Md, RD | FPU)) },
+	/* DB */ { ROW(PLAIN, Md, RD | FPU), X3(ROW(PLAIN, Md, WR | FPU)), UND_MODRM, ROW(PLAIN, Mt, RD | FPU), UND_MODRM,
+		   ROW(PLAIN, Mt, WR | FPU) },
+	/* DC */ { X8(ROW(PLAIN, Mq, RD | FPU)) },
+	/* DD */ { ROW(PLAIN, Mq, RD | FPU), X3(ROW(PLAIN, Mq, WR | FPU)), ROW(PLAIN, Mhuge, RD | FPU), UND_MODRM,
+		   ROW(PLAIN, Mhuge, WR | FPU), ROW(PLAIN, Mw, WR | FPU | KVM) },
+	/* DE */ { X8(ROW(PLAIN, Mw, RD | FPU)) },
+	/* DF */ { ROW(PLAIN, Mw, RD | FPU), X3(ROW(PLAIN, Mw, WR | FPU)), ROW(PLAIN, Mt, RD | FPU), ROW(PLAIN, Mq, RD | FPU),
+		   ROW(PLAIN, Mt, WR | FPU), ROW(PLAIN, Mq, WR | FPU) },
 };
 
 /* One byte for each value of ModRM.reg, bit = ModRM.rm; reg 7 leftmost. */

@@ -232,12 +232,14 @@ static inline void vcpu_create(struct vm *vm, struct vcpu *vcpu, unsigned id)
 		die("mmap of a vCPU: %s", strerror(errno));
 
 	/* What the device offers the guest gets. */
-	struct {
-		struct kvm_cpuid2 head;
-		struct kvm_cpuid_entry2 entries[256];
-	} cpuid = { .head.nent = 256 };
-	kvm_ioctl(vm->kvm, KVM_GET_SUPPORTED_CPUID, &cpuid);
-	kvm_ioctl(vcpu->fd, KVM_SET_CPUID2, &cpuid);
+	const unsigned entries = 256;
+	struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) + entries * sizeof(cpuid->entries[0]));
+	if (!cpuid)
+		die("no memory for CPUID");
+	cpuid->nent = entries;
+	kvm_ioctl(vm->kvm, KVM_GET_SUPPORTED_CPUID, cpuid);
+	kvm_ioctl(vcpu->fd, KVM_SET_CPUID2, cpuid);
+	free(cpuid);
 }
 
 static inline void vcpu_destroy(struct vcpu *vcpu)

@@ -187,7 +187,7 @@ static int load_text(struct symbols *s, FILE *file)
 {
 	char *line = NULL;
 	size_t room = 0;
-	bool first = true, nasm = false, symbols = false;
+	bool first = true, nasm = false, symbols = false, places = false;
 	int error = 0;
 
 	while (!error && getline(&line, &room, file) > 0) {
@@ -198,9 +198,12 @@ static int load_text(struct symbols *s, FILE *file)
 		first = false;
 		if (!nasm)
 			error = add_map_line(s, line);
+		else if (!strncmp(line, "----", 4))
+			/* of a section: "---- Section .text ---"; constants: "---- No Section ---" */
+			places = !strncmp(line, "---- Section", 12);
 		else if (!strncmp(line, "-- ", 3))
 			symbols = !strncmp(line, "-- Symbols", 10);
-		else if (symbols)
+		else if (symbols && places)
 			error = add_nasm_line(s, line);
 	}
 	free(line);

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Guest symbols from each kind of file. */
+#include "traces/symbols.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static int load_bytes(struct symbols **symbols, const void *bytes, size_t n, char *why, size_t size)
+{
+	char path[] = "/tmp/buslock-test-XXXXXX";
+	int fd = mkstemp(path), result;
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, bytes, n), (ssize_t)n);
+	close(fd);
+	result = symbols_load(symbols, path, why, size);
+	unlink(path);
+	return result;
+}
+
+static struct symbols *load_text(const char *text)
+{
+	struct symbols *symbols;
+
+	assert_int_equal(load_bytes(&symbols, text, strlen(text), NULL, 0), 0);
+	return symbols;
+}
+
+static void expect(const struct symbols *symbols, uint64_t address, const char *wanted)
+{
+	char text[64];
+
+	assert_string_equal(symbols_format(symbols, address, text, sizeof(text)), wanted);
+}
+
+static void test_symbols_system_map_names_the_nearest_below(void **state)
+{
+	struct symbols *s = load_text("ffffffff81000000 T _text\n"
+				      "0000000000000042 A constant\n"
+				      "ffffffff81000000 t local_alias\n"
+				      "ffffffff81000100 t do_lock\n"
+				      "                 U undefined\n"
+				      "ffffffffc0000000 t mod_lock\t[some_module]\n");
+
+	(void)state;
+	assert_int_equal(symbols_count(s), 3);
+	expect(s, 0xffffffff81000000, "_text");
+	expect(s, 0xffffffff810000ff, "_text+0xff");
+	expect(s, 0xffffffff81000100, "do_lock");
+	expect(s, 0xffffffffc0000004, "mod_lock+0x4");
+	expect(s, 0xffffffff80ffffff, "");
+	expect(s, 0x42, "");
+	/* nobody knows where the last one ends, but not megabytes on */
+	expect(s, 0xffffffffc1000000, "");
+	expect(NULL, 0xffffffff81000000, "");
+	symbols_free(s);
+}
+
+static void test_symbols_nasm_map_uses_virtual_addresses(void **state)
+{
+	struct symbols *s =
+		load_text("\n- NASM Map file -----------\n\nSource file:  x.asm\n\n"
+			  "---- Section .text ----\n\nstart:  7C00\nlength:  12\n\n"
+			  "-- Symbols ------------\n\n---- No Section ---\n\n"
+			  "Value     Name\n00000003  FOO\n\n\n---- Section .text ---\n\n"
+			  "Real              Virtual           Name\n"
+			  "             600              7C00  start\n"
+			  "             601              7C01  start.loop\n");
+
+	(void)state;
+	assert_int_equal(symbols_count(s), 2);
+	expect(s, 0x7c00, "start");
+	expect(s, 0x7c03, "start.loop+0x2");
+	expect(s, 0x601, "");
+	symbols_free(s);
+}
+
+/* Our own executable: a big, real ELF. */
+static void test_symbols_elf_finds_functions_inside_their_extent(void **state)
+{
+	struct symbols *s;
+	uint64_t offset;
+	const char *name;
+
+	(void)state;
+	assert_int_equal(symbols_load(&s, "/proc/self/exe", NULL, 0), 0);
+	assert_true(symbols_count(s) > 20);
+	/* find where it says main is by asking for every address there */
+	for (uint64_t address = 0; address < 0x1000000; address++) {
+		name = symbols_find(s, address, &offset);
+		if (!name || strcmp(name, "main") != 0)
+			continue;
+		assert_int_equal(offset, 0);
+		name = symbols_find(s, address + 1, &offset);
+		assert_string_equal(name, "main");
+		assert_int_equal(offset, 1);
+		symbols_free(s);
+		return;
+	}
+	fail_msg("main is not in the table");
+}
+
+static void test_symbols_guest_elf_names_its_labels(void **state)
+{
+	struct symbols *s;
+	char why[200];
+	int error =
+		symbols_load(&s, BUSLOCK_BUILD_DIR "/tests/guests/multiboot.elf", why, sizeof(why));
+	uint64_t offset;
+
+	(void)state;
+	if (error == -ENOENT) {
+		print_message("no multiboot guest was built\n");
+		skip();
+	}
+	if (error)
+		fail_msg("%s", why);
+	assert_non_null(symbols_find(s, 0x100020, &offset));
+	assert_null(symbols_find(s, 0x1000, &offset));
+	symbols_free(s);
+}
+
+static void test_symbols_bad_files_are_refused_with_a_reason(void **state)
+{
+	static const char broken[64] = "\177ELF\2\1\1";
+	struct symbols *s = (struct symbols *)1;
+	char why[200];
+
+	(void)state;
+	assert_int_equal(symbols_load(&s, "/nonexistent/map", why, sizeof(why)), -ENOENT);
+	assert_non_null(strstr(why, "/nonexistent/map"));
+	assert_null(s);
+	assert_int_equal(load_bytes(&s, "", 0, why, sizeof(why)), -ENODATA);
+	assert_int_equal(load_bytes(&s, "hello\nworld\n", 12, why, sizeof(why)), -ENODATA);
+	assert_non_null(strstr(why, "no symbols"));
+	assert_true(load_bytes(&s, broken, sizeof(broken), why, sizeof(why)) < 0);
+	assert_true(load_bytes(&s, broken, 5, why, sizeof(why)) < 0);
+	assert_int_equal(symbols_load(&s, "/", why, sizeof(why)), -EISDIR);
+}
+
+static void test_symbols_hidden_kallsyms_says_so(void **state)
+{
+	char *text = NULL, why[200];
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+	struct symbols *s;
+
+	(void)state;
+	for (int i = 0; i < 500; i++)
+		fprintf(out, "0000000000000000 T symbol_%d\n", i);
+	fclose(out);
+	assert_int_equal(load_bytes(&s, text, size, why, sizeof(why)), -ENODATA);
+	assert_non_null(strstr(why, "kptr_restrict"));
+	free(text);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_symbols_system_map_names_the_nearest_below),
+		cmocka_unit_test(test_symbols_nasm_map_uses_virtual_addresses),
+		cmocka_unit_test(test_symbols_elf_finds_functions_inside_their_extent),
+		cmocka_unit_test(test_symbols_guest_elf_names_its_labels),
+		cmocka_unit_test(test_symbols_bad_files_are_refused_with_a_reason),
+		cmocka_unit_test(test_symbols_hidden_kallsyms_says_so),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

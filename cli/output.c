@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The end of a run: where the report goes and whether the expectations held. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TOP_SITES 10
+
+void output_default(struct output *output)
+{
+	*output = (struct output){ .top = TOP_SITES };
+}
+
+void output_set_report(struct output *output, const char *argument)
+{
+	const char *dot;
+
+	output->wanted = true;
+	output->format = REPORT_TEXT;
+	output->file = NULL;
+	if (!argument || !strcmp(argument, "text"))
+		return;
+	if (!strcmp(argument, "none")) {
+		output->wanted = false;
+	} else if (!strcmp(argument, "json")) {
+		output->format = REPORT_JSON;
+	} else if (!strncmp(argument, "json:", 5)) {
+		output->format = REPORT_JSON;
+		output->file = argument + 5;
+	} else if (!strncmp(argument, "text:", 5)) {
+		output->file = argument + 5;
+	} else {
+		dot = strrchr(argument, '.');
+		if (dot && !strcmp(dot, ".json"))
+			output->format = REPORT_JSON;
+		output->file = argument;
+	}
+}
+
+/* Judges a report in which nothing happened: what matters is only whether it is understood. */
+bool output_check(const struct output *output)
+{
+	struct report *report;
+	char why[512];
+	int result;
+
+	if (!output->expect)
+		return true;
+	report = calloc(1, sizeof(*report));
+	if (!report) {
+		complain("--expect: out of memory");
+		return false;
+	}
+	report->counting = 1;
+	result = report_expect(report, output->expect, why, sizeof(why));
+	free(report);
+	if (result >= 0)
+		return true;
+	complain("--expect: %s", why);
+	return false;
+}
+
+static int print(const struct output *output, const struct report *report,
+		 const struct symbols *symbols)
+{
+	FILE *out = output->file ? fopen(output->file, "w") : stderr;
+	int error;
+
+	if (!out) {
+		complain("--report: %s: %s", output->file, strerror(errno));
+		return STATUS_USAGE;
+	}
+	error = report_print(out, report, output->format, symbols, output->top);
+	if (output->file && fclose(out) && !error)
+		error = -errno;
+	if (!error)
+		return STATUS_OK;
+	complain("--report: %s: %s", output->file ? output->file : "standard error",
+		 strerror(-error));
+	return STATUS_USAGE;
+}
+
+static int judge(const struct output *output, const struct report *report)
+{
+	char why[512];
+	int result = report_expect(report, output->expect, why, sizeof(why));
+
+	if (!result)
+		return STATUS_OK;
+	complain("--expect: %s", why);
+	return result == 1 ? STATUS_NOT_HELD : STATUS_USAGE;
+}
+
+int output_finish(const struct output *output, const struct report *report,
+		  const struct symbols *symbols)
+{
+	struct symbols *own = NULL;
+	char why[256];
+	int status = STATUS_OK, judged;
+
+	/* A missing name is no reason to lose the numbers. */
+	if (output->wanted && output->symbols &&
+	    symbols_load(&own, output->symbols, why, sizeof(why)))
+		complain("--symbols: %s", why);
+	if (output->wanted)
+		status = print(output, report, own ? own : symbols);
+	symbols_free(own);
+	if (!output->expect)
+		return status;
+	judged = judge(output, report);
+	return judged ? judged : status;
+}

@@ -307,21 +307,24 @@ static enum outcome stack_range(struct emu_vcpu *v, const struct stack *s, uint6
 				uint64_t size, uint64_t *linear)
 {
 	const struct segment *ss = &s->ss;
-	uint64_t last = offset + size - 1;
-	bool fits;
+	uint64_t last = offset + size - 1, limit = ss->limit;
+	bool fits, usable = ss->flags & DESC_P;
 
-	*linear = offset;
 	if (s->width == 8) {
+		*linear = offset;
 		fits = canonical(&v->cpu, offset) && canonical(&v->cpu, last);
-	} else {
-		*linear = (uint32_t)(ss->base + offset);
-		if ((ss->flags & (DESC_CODE | DESC_EXPAND_DOWN)) == DESC_EXPAND_DOWN)
-			fits = offset > ss->limit && last <= size_mask(s->width);
-		else
-			fits = last <= ss->limit;
-		fits = fits && ss->flags & DESC_P;
+		return fits ? DONE : raise_error(v, EXC_SS, s->error);
 	}
-	return fits ? DONE : raise_error(v, EXC_SS, s->error);
+	*linear = (uint32_t)(ss->base + offset);
+	if (!usable && !in_protected(&v->cpu)) { /* see seg_linear() */
+		usable = true;
+		limit = 0xffff;
+	}
+	if ((ss->flags & (DESC_CODE | DESC_EXPAND_DOWN)) == DESC_EXPAND_DOWN)
+		fits = offset > limit && last <= size_mask(s->width);
+	else
+		fits = last <= limit;
+	return fits && usable ? DONE : raise_error(v, EXC_SS, s->error);
 }
 
 /* Write or probe in pieces that linear_write() takes. */

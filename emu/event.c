@@ -35,26 +35,6 @@ struct event {
 	(VECTOR_BIT(EXC_DB) | VECTOR_BIT(EXC_NMI) | VECTOR_BIT(EXC_BP) | VECTOR_BIT(EXC_OF) | \
 	 VECTOR_BIT(EXC_DF) | VECTOR_BIT(EXC_MC))
 
-enum outcome raise(struct emu_vcpu *v, unsigned vector)
-{
-	v->fault = (struct fault){ .vector = (uint8_t)vector };
-	return FAULT;
-}
-
-enum outcome raise_error(struct emu_vcpu *v, unsigned vector, uint32_t error)
-{
-	v->fault = (struct fault){ .vector = (uint8_t)vector, .has_error = true, .error = error };
-	return FAULT;
-}
-
-enum outcome raise_pf(struct emu_vcpu *v, uint64_t linear, uint32_t error)
-{
-	v->fault = (struct fault){
-		.vector = EXC_PF, .has_error = true, .error = error, .cr2 = linear
-	};
-	return FAULT;
-}
-
 static bool is_software(const struct event *e)
 {
 	return e->source >= EVENT_INT_N;
@@ -447,13 +427,10 @@ enum outcome deliver_exception(struct emu_vcpu *v, const struct fault *f)
 	if (f->vector == EXC_PF)
 		c->cr2 = f->cr2;
 	o = deliver(v, exception_event(c, f));
-	if (o == DONE) {
-		if (f->vector == EXC_DB)
-			c->dr[7] &= ~DR7_GD;
-		v->stats.exceptions++;
-	} else if (o != SHUTDOWN) {
+	if (o == DONE && f->vector == EXC_DB)
+		c->dr[7] &= ~DR7_GD;
+	if (o != DONE && o != SHUTDOWN)
 		c->cr2 = cr2;
-	}
 	return o;
 }
 
@@ -464,9 +441,7 @@ static enum outcome deliver_external(struct emu_vcpu *v, unsigned vector)
 						    .source = EVENT_EXTERNAL,
 						    .rflags = v->cpu.rflags });
 
-	if (o == DONE)
-		v->stats.interrupts++;
-	else if (o != SHUTDOWN)
+	if (o != DONE && o != SHUTDOWN)
 		v->cpu.cr2 = cr2;
 	return o;
 }

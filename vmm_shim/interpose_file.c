@@ -4,6 +4,7 @@
 #include <linux/kvm.h>
 #include <linux/openat2.h>
 #include <stdarg.h>
+#include <string.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -129,17 +130,42 @@ long interpose_openat2(int directory, const char *path, const void *how, size_t 
 
 /* ------------------------------------------------------------------ ioctl */
 
-/*
- * A descriptor of the real /dev/kvm: inherited, received over a socket, opened through fopen() or a
- * symbolic link. It becomes one of ours at its first KVM call, under the same number.
- */
-static bool adopt_real_device(int fd)
+/* The real device, or one of ours that survived an execve(): a device, as it would on Linux. */
+static bool is_foreign_device(int fd)
 {
+	static const char ours[] = "/memfd:kvm";
+	char link[32] = "/proc/self/fd/", target[sizeof(ours) + 16], digits[12];
+	size_t n = 0, end = strlen(link);
 	struct stat status;
+	long length;
+
+	if (RAW(SYS_fstat, fd, &status) < 0)
+		return false;
+	if (S_ISCHR(status.st_mode))
+		return status.st_rdev == makedev(SHIM_KVM_MAJOR, SHIM_KVM_MINOR);
+	if (!S_ISREG(status.st_mode) || status.st_nlink != 0)
+		return false;
+	for (int number = fd; number || !n; number /= 10)
+		digits[n++] = (char)('0' + number % 10);
+	while (n)
+		link[end++] = digits[--n];
+	link[end] = 0;
+	length = RAW(SYS_readlink, link, target, sizeof(target));
+	/* Followed by " (deleted)". */
+	return length > (long)sizeof(ours) - 1 && !memcmp(target, ours, sizeof(ours) - 1) &&
+	       target[sizeof(ours) - 1] == ' ';
+}
+
+/*
+ * A descriptor of a device that this process did not open through us: inherited, received over a
+ * socket, opened by fopen() or through a symbolic link. It becomes ours at its first KVM call,
+ * under the same number.
+ */
+static bool adopt_device(int fd)
+{
 	int flags, descriptor_flags, ours;
 
-	if (RAW(SYS_fstat, fd, &status) < 0 || !S_ISCHR(status.st_mode) ||
-	    status.st_rdev != makedev(SHIM_KVM_MAJOR, SHIM_KVM_MINOR))
+	if (!is_foreign_device(fd))
 		return false;
 	flags = (int)RAW(SYS_fcntl, fd, F_GETFL);
 	descriptor_flags = (int)RAW(SYS_fcntl, fd, F_GETFD);
@@ -148,13 +174,12 @@ static bool adopt_real_device(int fd)
 	ours = open_device(flags & O_ACCMODE);
 	if (ours < 0)
 		return false;
-	/* F_DUPFD semantics: the duplicate is recognised as its original is. */
 	if (RAW(SYS_dup3, ours, fd, descriptor_flags & FD_CLOEXEC ? O_CLOEXEC : 0) < 0) {
 		interpose_close(ours);
 		return false;
 	}
+	RAW(SYS_close, ours);
 	shim_descriptors_closed();
-	interpose_close(ours);
 	return true;
 }
 
@@ -165,7 +190,7 @@ static struct shim_file *kvm_file(int fd)
 	interpose_check_fork();
 	if (atomic_load_explicit(&interpose_opened, memory_order_relaxed))
 		file = shim_file_get(fd);
-	if (!file && adopt_real_device(fd))
+	if (!file && adopt_device(fd))
 		file = shim_file_get(fd);
 	return file;
 }

@@ -1,0 +1,533 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* `buslock exec`: somebody else's monitor, with the KVM API emulated in its process. */
+#include "cli/exec.h"
+#include "cli/cli.h"
+#include "vmm_shim/shim.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PRELOAD_NAME "libbuslock-kvm-preload.so"
+/* Where `make install` puts it, seen from the command's own directory. */
+#ifndef BUSLOCK_INSTALL_LIBDIR
+#define BUSLOCK_INSTALL_LIBDIR "lib"
+#endif
+
+struct request {
+	bool dry_run;
+	struct shim_options options;
+	const char *log; /* NULL: as in the environment */
+	struct output output;
+	int success;    /* exit status of the program that counts as success */
+	char **command; /* the program and its arguments */
+	char script[PATH_MAX];
+};
+
+/* ------------------------------------------------------------------ options */
+
+enum {
+	OPT_CPU = 256,
+	OPT_KERNEL,
+	OPT_MMIO,
+	OPT_COUNT,
+	OPT_NO_CAPABILITY,
+	OPT_LOG,
+	OPT_REPORT,
+	OPT_EXPECT,
+	OPT_SUCCESS,
+	OPT_SYMBOLS,
+	OPT_TOP,
+	OPT_BACKEND,
+	OPT_SCRIPT
+};
+
+static const struct argp_option arguments[] = {
+	{ NULL, 0, NULL, 0, "What the program gets:", 1 },
+	{ "cpu", OPT_CPU, "VENDOR", 0, "The processor: intel (default)", 1 },
+	{ "kernel", OPT_KERNEL, "VERSION", 0, "Answer as this version of Linux; default 6.12", 1 },
+	{ "mmio", OPT_MMIO, "WHICH", 0,
+	  "Instructions executed on device memory: kvm, those that Linux's emulator knows "
+	  "(default), "
+	  "or all",
+	  1 },
+	{ "no-capability", OPT_NO_CAPABILITY, NULL, 0, "A kernel without KVM_CAP_X86_BUS_LOCK_EXIT",
+	  1 },
+	{ "backend", OPT_BACKEND, "NAME", 0,
+	  "What runs the guest: emulator (default) or script, the exits of a file", 1 },
+	{ "script", OPT_SCRIPT, "FILE", 0, "The exits; implies --backend=script", 1 },
+	{ NULL, 0, NULL, 0, "What you get:", 2 },
+	{ "report", OPT_REPORT, "WHAT", OPTION_ARG_OPTIONAL,
+	  "Summary at the end: text (default) or json, on standard error; FILE, text:FILE or "
+	  "json:FILE (a FILE that ends in .json is JSON); none",
+	  2 },
+	{ "expect", OPT_EXPECT, "CONDITIONS", 0,
+	  "Conditions on the summary, such as 'locks==100,rate<=10'; the exit status is 1 if the "
+	  "program succeeded and they did not hold",
+	  2 },
+	{ "success", OPT_SUCCESS, "STATUS", 0,
+	  "The program's exit status that means success, 0 by default; it is reported as 0. (A "
+	  "guest "
+	  "that leaves QEMU through isa-debug-exit gives an odd one.)",
+	  2 },
+	{ "symbols", OPT_SYMBOLS, "FILE", 0,
+	  "The guest's symbols for the summary: ELF or System.map", 2 },
+	{ "top", OPT_TOP, "N", 0, "Places in the guest to show, 10 by default", 2 },
+	{ "count", OPT_COUNT, NULL, 0, "Count guest instructions (slower)", 2 },
+	{ "log", OPT_LOG, "LEVEL", 0,
+	  "What the emulation says on standard error: nothing, warning (default), info or debug",
+	  2 },
+	{ NULL, 0, NULL, 0, "Other:", -1 },
+	{ "dry-run", 'n', NULL, 0, "Print the command that would be executed, for a shell", -1 },
+	{ 0 },
+};
+
+static const char *const levels[] = { "nothing", "warning", "info", "debug" };
+#define LEVELS (sizeof(levels) / sizeof(*levels))
+
+static bool set_log(struct request *request, const char *level)
+{
+	for (size_t i = 0; i < LEVELS; i++) {
+		if (strcmp(level, levels[i]) && strcmp(level, (const char[]){ (char)('0' + i), 0 }))
+			continue;
+		request->log = levels[i];
+		request->options.log_level = (int)i;
+		return true;
+	}
+	return false;
+}
+
+/* The shim's own parser knows what is right; errors name the option of this command. */
+static bool set_option(struct request *request, const char *name, const char *value)
+{
+	char text[PATH_MAX + 32], why[200];
+	int n = snprintf(text, sizeof(text), "%s=%s", name, value);
+
+	if (n < 0 || (size_t)n >= sizeof(text) || (strcmp(name, "script") && strchr(value, ','))) {
+		complain("exec: --%s: '%s' is not understood", name, value);
+		return false;
+	}
+	if (shim_options_parse(&request->options, text, why, sizeof(why)) < 0) {
+		complain("exec: %s", why);
+		return false;
+	}
+	return true;
+}
+
+static bool set_cpu(struct request *request, const char *value)
+{
+	if (!strcmp(value, "amd")) {
+		complain("exec: --cpu=amd: AMD's Bus Lock Threshold is not modelled yet; use "
+			 "--cpu=intel");
+		return false;
+	}
+	return set_option(request, "vendor", value);
+}
+
+static bool set_script(struct request *request, const char *value)
+{
+	/* The program may change its directory before it opens /dev/kvm. */
+	if (!realpath(value, request->script)) {
+		complain("exec: --script=%s: %s", value, strerror(errno));
+		return false;
+	}
+	return set_option(request, "backend", "script") &&
+	       set_option(request, "script", request->script);
+}
+
+static bool set_number(const char *name, const char *value, uint64_t most, uint64_t *number)
+{
+	if (parse_number(value, number) && *number <= most)
+		return true;
+	complain("exec: --%s=%s: give a number from 0 to %llu", name, value,
+		 (unsigned long long)most);
+	return false;
+}
+
+static bool set_mmio(struct request *request, const char *value)
+{
+	if (!strcmp(value, "all") || !strcmp(value, "kvm"))
+		return set_option(request, "mmio_all", *value == 'a' ? "1" : "0");
+	complain("exec: --mmio=%s: give all or kvm", value);
+	return false;
+}
+
+static bool take(struct request *request, int key, char *value)
+{
+	uint64_t number;
+
+	switch (key) {
+	case 'n':
+		request->dry_run = true;
+		return true;
+	case OPT_CPU:
+		return set_cpu(request, value);
+	case OPT_KERNEL:
+		return set_option(request, "kernel", value);
+	case OPT_MMIO:
+		return set_mmio(request, value);
+	case OPT_COUNT:
+		return set_option(request, "count", "1");
+	case OPT_NO_CAPABILITY:
+		return set_option(request, "capability", "0");
+	case OPT_BACKEND:
+		return set_option(request, "backend", value);
+	case OPT_SCRIPT:
+		return set_script(request, value);
+	case OPT_REPORT:
+		output_set_report(&request->output, value);
+		return true;
+	case OPT_EXPECT:
+		request->output.expect = value;
+		return true;
+	case OPT_SUCCESS:
+		if (!set_number("success", value, 255, &number))
+			return false;
+		request->success = (int)number;
+		return true;
+	case OPT_SYMBOLS:
+		request->output.symbols = value;
+		return true;
+	case OPT_TOP:
+		if (!set_number("top", value, REPORT_SITES, &number))
+			return false;
+		request->output.top = (unsigned)number;
+		return true;
+	default: /* OPT_LOG */
+		if (set_log(request, value))
+			return true;
+		complain("exec: --log=%s: give nothing, warning, info or debug", value);
+		return false;
+	}
+}
+
+static error_t parse(int key, char *value, struct argp_state *state)
+{
+	struct request *request = state->input;
+
+	switch (key) {
+	case ARGP_KEY_ARG:
+		/* The program; what follows is its own, options included. */
+		request->command = state->argv + state->next - 1;
+		state->next = state->argc;
+		return 0;
+	case ARGP_KEY_NO_ARGS:
+		complain("exec: which program? buslock exec [OPTION...] -- MONITOR [ARGUMENT...]");
+		exit(STATUS_USAGE);
+	default:
+		if (key != 'n' && (key < OPT_CPU || key > OPT_SCRIPT))
+			return ARGP_ERR_UNKNOWN;
+		if (!take(request, key, value))
+			exit(STATUS_USAGE);
+		return 0;
+	}
+}
+
+static const struct argp argp = {
+	.options = arguments,
+	.parser = parse,
+	.args_doc = "-- MONITOR [ARGUMENT...]",
+	.doc = "Run a KVM monitor, unmodified, with the KVM API emulated in its process: it gets "
+	       "the "
+	       "bus-lock exits that this host's processor or kernel cannot give."
+	       "\v"
+	       "The exit status is the program's; 125 when the program could not be started or ran "
+	       "without the emulation, 126 when it cannot be emulated for, 127 when it was not "
+	       "found.\n"
+	       "\n"
+	       "Environment: BUSLOCK_LIBRARY names the library to preload, if not the one that "
+	       "came "
+	       "with this command; BUSLOCK_LOG is the default of --log. The program finds the "
+	       "emulation "
+	       "by LD_PRELOAD, BUSLOCK_OPTIONS, BUSLOCK_LOG and (for the summary) "
+	       "BUSLOCK_REPORT_FD and "
+	       "BUSLOCK_REPORT_PATH, and so do the programs that it starts; -n prints all but the "
+	       "last "
+	       "two, which are private to one run.",
+};
+
+/* ------------------------------------------------------------------ the library */
+
+static bool library_at(char path[PATH_MAX], const char *directory, const char *relative)
+{
+	char joined[PATH_MAX];
+	int n = snprintf(joined, sizeof(joined), "%s/%s", directory, relative);
+
+	return n > 0 && n < PATH_MAX && realpath(joined, path) && access(path, R_OK) == 0;
+}
+
+static int find_library(char path[PATH_MAX])
+{
+	const char *named = getenv("BUSLOCK_LIBRARY");
+	char self[PATH_MAX];
+	ssize_t n;
+
+	if (named && *named) {
+		if (!realpath(named, path) || access(path, R_OK) < 0) {
+			complain("exec: BUSLOCK_LIBRARY=%s: %s", named, strerror(errno));
+			return STATUS_EXEC_FAILED;
+		}
+	} else {
+		n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+		self[n < 0 ? 0 : n] = 0;
+		dirname(self);
+		if (!library_at(path, self, PRELOAD_NAME) &&
+		    !library_at(path, self,
+				"../" BUSLOCK_INSTALL_LIBDIR "/buslock/" PRELOAD_NAME)) {
+			complain("exec: %s: neither in %s nor in %s/../" BUSLOCK_INSTALL_LIBDIR
+				 "/buslock; say where it is with BUSLOCK_LIBRARY=FILE",
+				 PRELOAD_NAME, self, self);
+			return STATUS_EXEC_FAILED;
+		}
+	}
+	if (strpbrk(path, " :")) {
+		complain("exec: %s: the dynamic linker cannot preload a library whose path has "
+			 "spaces or "
+			 "colons; put it elsewhere and name it with BUSLOCK_LIBRARY=FILE",
+			 path);
+		return STATUS_EXEC_FAILED;
+	}
+	return 0;
+}
+
+/* ------------------------------------------------------------------ what is executed */
+
+#define VARIABLES 6
+struct environment {
+	char *variable[VARIABLES];
+	unsigned count;
+};
+
+__attribute__((format(printf, 2, 3))) static int add(struct environment *environment,
+						     const char *format, ...)
+{
+	va_list list;
+	int n;
+
+	va_start(list, format);
+	n = vasprintf(&environment->variable[environment->count], format, list);
+	va_end(list);
+	if (n < 0)
+		return -ENOMEM;
+	environment->count++;
+	return 0;
+}
+
+static void add_runtimes(char *text, size_t size, const struct elf_program *image)
+{
+	for (unsigned i = 0; i < image->runtimes; i++) {
+		if (strstr(text, image->runtime[i]))
+			continue;
+		if (strlen(text) + strlen(image->runtime[i]) + 2 > size)
+			return;
+		strcat(strcat(text, image->runtime[i]), ":");
+	}
+}
+
+/*
+ * A sanitizer's runtime goes first, by the name under which the program needs it, so that the
+ * dynamic linker finds the same file for both. What the user preloads already stays, behind.
+ */
+static int describe(const struct request *request, const struct exec_program *program,
+		    const char *library, struct environment *environment)
+{
+	const char *others = getenv("LD_PRELOAD");
+	char options[PATH_MAX + 256], runtimes[ELF_RUNTIMES * 2 * 66] = "";
+	struct elf_program image;
+	int result = shim_options_format(&request->options, options, sizeof(options));
+
+	add_runtimes(runtimes, sizeof(runtimes), &program->image);
+	if (elf_inspect(library, &image) == 0)
+		add_runtimes(runtimes, sizeof(runtimes), &image);
+	if (result >= 0)
+		result = add(environment, "LD_PRELOAD=%s%s%s%s", runtimes, library,
+			     others && *others ? ":" : "", others ? others : "");
+	if (result >= 0)
+		result = add(environment, "BUSLOCK_OPTIONS=%s", options);
+	if (result >= 0 && request->log)
+		result = add(environment, "BUSLOCK_LOG=%s", request->log);
+	return result < 0 ? result : 0;
+}
+
+static void print_quoted(const char *text)
+{
+	if (*text && !text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+					"0123456789_-./=:,@%+")]) {
+		fputs(text, stdout);
+		return;
+	}
+	putchar('\'');
+	for (; *text; text++) {
+		if (*text == '\'')
+			fputs("'\\''", stdout);
+		else
+			putchar(*text);
+	}
+	putchar('\'');
+}
+
+/* "VARIABLE=value … program arguments": a line for a shell. */
+static void print_command(const struct environment *environment, const char *path,
+			  char *const argv[])
+{
+	for (unsigned i = 0; i < environment->count; i++) {
+		const char *value = strchr(environment->variable[i], '=') + 1;
+
+		printf("%.*s", (int)(value - environment->variable[i]), environment->variable[i]);
+		print_quoted(value);
+		putchar(' ');
+	}
+	print_quoted(path);
+	for (int i = 1; argv[i]; i++) {
+		putchar(' ');
+		print_quoted(argv[i]);
+	}
+	putchar('\n');
+}
+
+/* ------------------------------------------------------------------ the run */
+
+extern char **environ;
+
+static int apply(const struct environment *environment)
+{
+	for (unsigned i = 0; i < environment->count; i++)
+		if (putenv(environment->variable[i]) != 0)
+			return -ENOMEM;
+	return 0;
+}
+
+/* A high number, for programs that count on 3 being the first free one. */
+static int move_up(int fd)
+{
+	struct rlimit limit;
+	int wanted = 1000, moved;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur <= (rlim_t)wanted)
+		wanted = limit.rlim_cur > 16 ? (int)limit.rlim_cur - 8 : fd;
+	moved = fcntl(fd, F_DUPFD_CLOEXEC, wanted);
+	if (moved < 0)
+		return fd;
+	close(fd);
+	return moved;
+}
+
+static int prepare_report(struct environment *environment, struct report **report, int *fd)
+{
+	int result = report_create(report, fd, false);
+
+	if (result < 0)
+		return result;
+	*fd = move_up(*fd);
+	result = add(environment, "BUSLOCK_REPORT_FD=%d", *fd);
+	if (result == 0)
+		result = add(environment, "BUSLOCK_REPORT_PATH=/proc/%d/fd/%d", getpid(), *fd);
+	return result;
+}
+
+/* The program has ended: did it run as it should, and was it as expected? */
+static int judge(const struct request *request, const char *name, const struct report *report,
+		 int wait_status)
+{
+	int own = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1, status;
+	bool succeeded = own == request->success;
+
+	if (!atomic_load(&report->attached)) {
+		complain("exec: %s ran without the emulation: the preloaded library did not come "
+			 "up in "
+			 "it. Whatever it saw of KVM was the host's own",
+			 name);
+		return succeeded ? STATUS_EXEC_FAILED : exec_end_like(wait_status);
+	}
+	status = output_finish(&request->output, report, NULL);
+	if (succeeded)
+		return status;
+	return exec_end_like(wait_status);
+}
+
+static int run(const struct request *request, const struct exec_program *program,
+	       struct environment *environment, char **argv)
+{
+	const char *path = program->shell ? "/bin/sh" : program->path;
+	struct report *report;
+	int fd, wait_status = 0, result = prepare_report(environment, &report, &fd);
+
+	if (result == 0)
+		result = apply(environment);
+	if (result < 0) {
+		complain("exec: the summary's shared memory: %s", strerror(-result));
+		return STATUS_EXEC_FAILED;
+	}
+	fflush(NULL);
+	result = exec_launch(path, argv, environ, fd, &wait_status);
+	if (result < 0) {
+		complain("exec: %s: %s", path, strerror(-result));
+		return result == -ENOENT ? STATUS_NOT_FOUND : STATUS_REFUSED;
+	}
+	return judge(request, request->command[0], report, wait_status);
+}
+
+/* As execvp(): a file that is neither a program nor a "#!" script goes to the shell. */
+static char **arguments_for(const struct request *request, struct exec_program *program)
+{
+	size_t count = 0;
+	char **argv;
+
+	while (request->command[count])
+		count++;
+	argv = calloc(count + 2, sizeof(*argv));
+	if (!argv)
+		return NULL;
+	if (!program->shell) {
+		memcpy(argv, request->command, count * sizeof(*argv));
+		return argv;
+	}
+	memcpy(argv + 1, request->command, count * sizeof(*argv));
+	argv[0] = "sh";
+	argv[1] = program->path;
+	return argv;
+}
+
+int command_exec(int argc, char **argv)
+{
+	struct request request = { 0 };
+	struct environment environment = { 0 };
+	static struct exec_program program;
+	char library[PATH_MAX], **command;
+	int status;
+
+	shim_options_default(&request.options);
+	output_default(&request.output);
+	argp_err_exit_status = STATUS_USAGE;
+	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &request))
+		return STATUS_USAGE;
+	if (request.options.backend == SHIM_BACKEND_SCRIPT && !request.options.script) {
+		complain("exec: --backend=script needs --script=FILE with the exits");
+		return STATUS_USAGE;
+	}
+	if (!output_check(&request.output))
+		return STATUS_USAGE;
+	status = exec_find_program(request.command[0], &program);
+	if (!status)
+		status = find_library(library);
+	if (status)
+		return status;
+	command = arguments_for(&request, &program);
+	if (!command || describe(&request, &program, library, &environment) < 0) {
+		complain("exec: %s", strerror(ENOMEM));
+		return STATUS_EXEC_FAILED;
+	}
+	if (!request.dry_run)
+		return run(&request, &program, &environment, command);
+	print_command(&environment, program.shell ? "/bin/sh" : program.path, command);
+	return STATUS_OK;
+}

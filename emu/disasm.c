@@ -49,7 +49,8 @@ static bool has_name(const struct insn *insn)
 	if (insn->opcode == 0x01) /* XEND, XTEST, AMD's MONITORX to RDPRU */
 		return insn->modrm == 0xd5 || insn->modrm == 0xd6 ||
 		       (insn->modrm >= 0xfa && insn->modrm <= 0xfd);
-	return insn->opcode == 0x0b || insn->opcode == 0x0e || insn->opcode == 0x0f; /* UD2, 3DNow! */
+	return insn->opcode == 0x0b || insn->opcode == 0x0e ||
+	       insn->opcode == 0x0f; /* UD2, 3DNow! */
 }
 
 /*
@@ -74,8 +75,10 @@ static size_t canonical_bytes(const struct insn *insn, uint8_t out[INSN_MAX_LENG
 		out[n++] = 0x3e;
 	if (insn->flags & INSN_ADDRSIZE)
 		out[n++] = 0x67;
-	/* 66 does nothing to branches in 64-bit mode, but Capstone thinks it does */
-	if (insn->flags & INSN_OPSIZE && !(insn->mode == 64 && insn->op == OP_BRANCH))
+	/* 66 does nothing to branches in 64-bit mode, nor beside REX.W, but Capstone thinks it does */
+	if (insn->flags & INSN_OPSIZE &&
+	    !(insn->mode == 64 &&
+	      (insn->op == OP_BRANCH || (insn->map == MAP_ONE && insn->rex & 8))))
 		out[n++] = 0x66;
 	if (rep && needs_rep(insn))
 		out[n++] = (uint8_t)rep;

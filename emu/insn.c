@@ -10,58 +10,80 @@
 enum { REG_AX = 0, REG_BX = 3, REG_SP = 4, REG_BP = 5, REG_SI = 6, REG_DI = 7 };
 
 enum prefix_kind {
-	NOT_PREFIX, P_ES, P_CS, P_SS, P_DS, P_FS, P_GS, P_REX, P_OPSIZE, P_ADDRSIZE, P_LOCK, P_REPNE,
-	P_REP, P_VEX /* or LES, LDS, BOUND, POP */
+	NOT_PREFIX,
+	P_ES,
+	P_CS,
+	P_SS,
+	P_DS,
+	P_FS,
+	P_GS,
+	P_REX,
+	P_OPSIZE,
+	P_ADDRSIZE,
+	P_LOCK,
+	P_REPNE,
+	P_REP,
+	P_VEX /* or LES, LDS, BOUND, POP */
 };
 
 /* clang-format off: one line per row of the opcode map */
 static const uint8_t prefix_kinds[256] = {
-	[0x26] = P_ES, [0x2e] = P_CS, [0x36] = P_SS, [0x3e] = P_DS, [0x64] = P_FS, [0x65] = P_GS,
-	[0x40] = P_REX, [0x41] = P_REX, [0x42] = P_REX, [0x43] = P_REX,
-	[0x44] = P_REX, [0x45] = P_REX, [0x46] = P_REX, [0x47] = P_REX,
-	[0x48] = P_REX, [0x49] = P_REX, [0x4a] = P_REX, [0x4b] = P_REX,
-	[0x4c] = P_REX, [0x4d] = P_REX, [0x4e] = P_REX, [0x4f] = P_REX,
-	[0x66] = P_OPSIZE, [0x67] = P_ADDRSIZE, [0xf0] = P_LOCK, [0xf2] = P_REPNE, [0xf3] = P_REP,
-	[0x62] = P_VEX, [0x8f] = P_VEX, [0xc4] = P_VEX, [0xc5] = P_VEX,
+	[0x26] = P_ES,    [0x2e] = P_CS,  [0x36] = P_SS,     [0x3e] = P_DS,       [0x64] = P_FS,
+	[0x65] = P_GS,    [0x40] = P_REX, [0x41] = P_REX,    [0x42] = P_REX,      [0x43] = P_REX,
+	[0x44] = P_REX,   [0x45] = P_REX, [0x46] = P_REX,    [0x47] = P_REX,      [0x48] = P_REX,
+	[0x49] = P_REX,   [0x4a] = P_REX, [0x4b] = P_REX,    [0x4c] = P_REX,      [0x4d] = P_REX,
+	[0x4e] = P_REX,   [0x4f] = P_REX, [0x66] = P_OPSIZE, [0x67] = P_ADDRSIZE, [0xf0] = P_LOCK,
+	[0xf2] = P_REPNE, [0xf3] = P_REP, [0x62] = P_VEX,    [0x8f] = P_VEX,      [0xc4] = P_VEX,
+	[0xc5] = P_VEX,
 };
 
 /* SDM vol. 2, LOCK: "can be prepended only to the following instructions …" */
 static const bool lockable[OP_COUNT] = {
-	[OP_ADD] = true, [OP_ADC] = true, [OP_AND] = true, [OP_BTC] = true, [OP_BTR] = true,
-	[OP_BTS] = true, [OP_CMPXCHG] = true, [OP_CMPXCHG8B] = true, [OP_CMPXCHG16B] = true,
-	[OP_DEC] = true, [OP_INC] = true, [OP_NEG] = true, [OP_NOT] = true, [OP_OR] = true,
-	[OP_SBB] = true, [OP_SUB] = true, [OP_XOR] = true, [OP_XADD] = true, [OP_XCHG] = true,
+	[OP_ADD] = true,        [OP_ADC] = true,  [OP_AND] = true,     [OP_BTC] = true,
+	[OP_BTR] = true,        [OP_BTS] = true,  [OP_CMPXCHG] = true, [OP_CMPXCHG8B] = true,
+	[OP_CMPXCHG16B] = true, [OP_DEC] = true,  [OP_INC] = true,     [OP_NEG] = true,
+	[OP_NOT] = true,        [OP_OR] = true,   [OP_SBB] = true,     [OP_SUB] = true,
+	[OP_XOR] = true,        [OP_XADD] = true, [OP_XCHG] = true,
 };
 
 static const uint8_t mem_rule_sizes[] = {
-	[MEM_B] = 1, [MEM_W] = 2, [MEM_D] = 4, [MEM_Q] = 8, [MEM_T] = 10, [MEM_DQ] = 16,
-	[MEM_48] = 48, [MEM_64] = 64, [MEM_HUGE] = 255,
+	[MEM_B] = 1,   [MEM_W] = 2,   [MEM_D] = 4,   [MEM_Q] = 8,      [MEM_T] = 10,
+	[MEM_DQ] = 16, [MEM_48] = 48, [MEM_64] = 64, [MEM_HUGE] = 255,
 };
 
 /* SDM vol. 2, table 2-1: base and index of 16-bit addressing, by ModRM.rm. */
-static const struct { int8_t base, index; } addressing16[8] = {
-	{ REG_BX, REG_SI }, { REG_BX, REG_DI }, { REG_BP, REG_SI }, { REG_BP, REG_DI },
-	{ REG_SI, INSN_NO_REG }, { REG_DI, INSN_NO_REG }, { REG_BP, INSN_NO_REG }, { REG_BX, INSN_NO_REG },
+static const struct {
+	int8_t base, index;
+} addressing16[8] = {
+	{ REG_BX, REG_SI },      { REG_BX, REG_DI },      { REG_BP, REG_SI },
+	{ REG_BP, REG_DI },      { REG_SI, INSN_NO_REG }, { REG_DI, INSN_NO_REG },
+	{ REG_BP, INSN_NO_REG }, { REG_BX, INSN_NO_REG },
 };
 
 static const char *const op_names[OP_COUNT] = {
 #define NAME(op) [OP_##op] = #op
-	NAME(UD), NAME(PLAIN), NAME(BRANCH), NAME(ADD), NAME(OR), NAME(ADC), NAME(SBB), NAME(AND),
-	NAME(SUB), NAME(XOR), NAME(CMP), NAME(INC), NAME(DEC), NAME(NOT), NAME(NEG), NAME(TEST),
-	NAME(BT), NAME(BTS), NAME(BTR), NAME(BTC), NAME(XCHG), NAME(XADD), NAME(CMPXCHG),
-	NAME(CMPXCHG8B), NAME(CMPXCHG16B), NAME(MOV), NAME(MOVZX), NAME(MOVSX), NAME(MOVS), NAME(STOS),
-	NAME(LODS), NAME(CMPS), NAME(SCAS), NAME(PUSH), NAME(POP), NAME(NOP), NAME(IN), NAME(OUT),
-	NAME(INS), NAME(OUTS), NAME(HLT), NAME(CPUID), NAME(RDMSR), NAME(WRMSR), NAME(RDTSC),
-	NAME(RDTSCP), NAME(RDPMC), NAME(RDPID), NAME(MOV_FROM_CR), NAME(MOV_TO_CR), NAME(MOV_FROM_DR),
-	NAME(MOV_TO_DR), NAME(CLTS), NAME(LMSW), NAME(SMSW), NAME(SYSCALL), NAME(SYSRET),
-	NAME(SYSENTER), NAME(SYSEXIT), NAME(INT), NAME(INT1), NAME(INT3), NAME(INTO), NAME(IRET),
-	NAME(BOUND), NAME(CLI), NAME(STI), NAME(PUSHF), NAME(POPF), NAME(MOV_TO_SEG),
-	NAME(MOV_FROM_SEG), NAME(POP_SEG), NAME(PUSH_SEG), NAME(LOAD_FAR), NAME(JMP_FAR),
-	NAME(CALL_FAR), NAME(RET_FAR), NAME(LGDT), NAME(LIDT), NAME(SGDT), NAME(SIDT), NAME(LLDT),
-	NAME(SLDT), NAME(LTR), NAME(STR), NAME(LAR), NAME(LSL), NAME(VERR), NAME(VERW), NAME(ARPL),
-	NAME(INVLPG), NAME(INVD), NAME(WBINVD), NAME(INVPCID), NAME(MONITOR), NAME(MWAIT),
-	NAME(VMCALL), NAME(VMMCALL), NAME(RSM), NAME(PAUSE), NAME(XGETBV), NAME(XSETBV), NAME(SWAPGS),
-	NAME(CLAC), NAME(STAC), NAME(XSAVE), NAME(XRSTOR), NAME(VMX_SVM), NAME(VEX),
+	NAME(UD),           NAME(PLAIN),     NAME(BRANCH),   NAME(ADD),         NAME(OR),
+	NAME(ADC),          NAME(SBB),       NAME(AND),      NAME(SUB),         NAME(XOR),
+	NAME(CMP),          NAME(INC),       NAME(DEC),      NAME(NOT),         NAME(NEG),
+	NAME(TEST),         NAME(BT),        NAME(BTS),      NAME(BTR),         NAME(BTC),
+	NAME(XCHG),         NAME(XADD),      NAME(CMPXCHG),  NAME(CMPXCHG8B),   NAME(CMPXCHG16B),
+	NAME(MOV),          NAME(MOVZX),     NAME(MOVSX),    NAME(MOVS),        NAME(STOS),
+	NAME(LODS),         NAME(CMPS),      NAME(SCAS),     NAME(PUSH),        NAME(POP),
+	NAME(NOP),          NAME(IN),        NAME(OUT),      NAME(INS),         NAME(OUTS),
+	NAME(HLT),          NAME(CPUID),     NAME(RDMSR),    NAME(WRMSR),       NAME(RDTSC),
+	NAME(RDTSCP),       NAME(RDPMC),     NAME(RDPID),    NAME(MOV_FROM_CR), NAME(MOV_TO_CR),
+	NAME(MOV_FROM_DR),  NAME(MOV_TO_DR), NAME(CLTS),     NAME(LMSW),        NAME(SMSW),
+	NAME(SYSCALL),      NAME(SYSRET),    NAME(SYSENTER), NAME(SYSEXIT),     NAME(INT),
+	NAME(INT1),         NAME(INT3),      NAME(INTO),     NAME(IRET),        NAME(BOUND),
+	NAME(CLI),          NAME(STI),       NAME(PUSHF),    NAME(POPF),        NAME(MOV_TO_SEG),
+	NAME(MOV_FROM_SEG), NAME(POP_SEG),   NAME(PUSH_SEG), NAME(LOAD_FAR),    NAME(JMP_FAR),
+	NAME(CALL_FAR),     NAME(RET_FAR),   NAME(LGDT),     NAME(LIDT),        NAME(SGDT),
+	NAME(SIDT),         NAME(LLDT),      NAME(SLDT),     NAME(LTR),         NAME(STR),
+	NAME(LAR),          NAME(LSL),       NAME(VERR),     NAME(VERW),        NAME(ARPL),
+	NAME(INVLPG),       NAME(INVD),      NAME(WBINVD),   NAME(INVPCID),     NAME(MONITOR),
+	NAME(MWAIT),        NAME(VMCALL),    NAME(VMMCALL),  NAME(RSM),         NAME(PAUSE),
+	NAME(XGETBV),       NAME(XSETBV),    NAME(SWAPGS),   NAME(CLAC),        NAME(STAC),
+	NAME(XSAVE),        NAME(XRSTOR),    NAME(VMX_SVM),  NAME(VEX),
 #undef NAME
 };
 /* clang-format on */
@@ -343,7 +365,8 @@ static uint8_t fixup(struct decoder *d, uint8_t op, uint32_t *rule)
 	case OP_MOV_FROM_SEG:
 	case OP_MOV_TO_SEG:
 		insn->reg &= 7; /* REX.R is ignored */
-		return insn->reg > SEG_GS || (op == OP_MOV_TO_SEG && insn->reg == SEG_CS) ? OP_UD : op;
+		return insn->reg > SEG_GS || (op == OP_MOV_TO_SEG && insn->reg == SEG_CS) ? OP_UD
+											  : op;
 	case OP_MOV_FROM_CR:
 	case OP_MOV_TO_CR:
 		return insn->reg <= 8 && (1u << insn->reg & 0x11d) ? op : OP_UD; /* CR0 2 3 4 8 */
@@ -495,8 +518,10 @@ static const struct insn_row *decode_opcode(struct decoder *d)
 /* Follow groups and prefix tables to the row that describes the instruction; ModRM is decoded. */
 static const struct insn_row *resolve_row(const struct decoder *d, const struct insn_row *row)
 {
-	static const struct insn_row x87_register = { OP_PLAIN, IMM_NONE, MEM_NONE, 0, MODRM | FPU };
-	static const struct insn_row x87_fninit = { OP_PLAIN, IMM_NONE, MEM_NONE, 0, MODRM | FPU | KVM };
+	static const struct insn_row x87_register = { OP_PLAIN, IMM_NONE, MEM_NONE, 0,
+						      MODRM | FPU };
+	static const struct insn_row x87_fninit = { OP_PLAIN, IMM_NONE, MEM_NONE, 0,
+						    MODRM | FPU | KVM };
 	static const struct insn_row undefined = { OP_UD, IMM_NONE, MEM_NONE, 0, MODRM };
 	uint8_t modrm = d->insn->modrm;
 	bool registers = modrm >= 0xc0;
@@ -513,7 +538,8 @@ static const struct insn_row *resolve_row(const struct decoder *d, const struct 
 		} else if (row->rule & GROUP7R) {
 			row = &insn_group7_registers[modrm & 63];
 		} else {
-			row = &insn_groups[row->op + (row->rule & DUAL && registers)][modrm >> 3 & 7];
+			row = &insn_groups[row->op + (row->rule & DUAL && registers)]
+					  [modrm >> 3 & 7];
 		}
 	}
 	return row;
@@ -524,8 +550,9 @@ static bool form_exists(const struct decoder *d, uint32_t rule)
 	const struct insn *insn = d->insn;
 	bool mem = insn->flags & INSN_MEM, mode64 = insn->mode == 64;
 
-	return !((rule & NO64 && mode64) || (rule & ONLY64 && !mode64) || (rule & MEMONLY && !mem) ||
-		 (rule & REGONLY && mem) || (rule & NP && d->column != PREFIX_NONE));
+	return !((rule & NO64 && mode64) || (rule & ONLY64 && !mode64) ||
+		 (rule & MEMONLY && !mem) || (rule & REGONLY && mem) ||
+		 (rule & NP && d->column != PREFIX_NONE));
 }
 
 static uint32_t apply_rare_rules(struct decoder *d, uint32_t rule)
@@ -624,7 +651,7 @@ uint32_t insn_mem_bytes(const struct insn *insn)
 	if (insn->op == OP_XSAVE || insn->op == OP_XRSTOR)
 		return 576; /* legacy region and header; the components behind it depend on XCR0 */
 	if (insn->map == MAP_0F)
-		return 512; /* FXSAVE, FXRSTOR */
+		return 512;                  /* FXSAVE, FXRSTOR */
 	return insn->opsize == 2 ? 94 : 108; /* FNSAVE, FRSTOR */
 }
 
@@ -639,7 +666,10 @@ static uint64_t bit_string_displacement(const struct insn *insn, const struct in
 	int64_t bits = sign_extend(regs->gpr[insn->reg], insn->opsize);
 
 	/* An arithmetic shift: negative bit offsets reach below the operand. */
-	return (uint64_t)(bits >> (insn->opsize == 2 ? 4 : insn->opsize == 4 ? 5 : 6)) * insn->opsize;
+	return (uint64_t)(bits >> (insn->opsize == 2   ? 4
+				   : insn->opsize == 4 ? 5
+						       : 6)) *
+	       insn->opsize;
 }
 
 static uint64_t stack_pointer(const struct insn_regs *regs, int64_t offset)
@@ -654,7 +684,8 @@ uint64_t insn_effective_address(const struct insn *insn, const struct insn_regs 
 	if (insn->base == INSN_REG_RIP)
 		address += regs->rip + insn->length;
 	else if (insn->base == REG_SP && insn->op == OP_POP)
-		address += stack_pointer(regs, insn->opsize); /* SDM vol. 2, POP: rSP counts after it */
+		address += stack_pointer(regs,
+					 insn->opsize); /* SDM vol. 2, POP: rSP counts after it */
 	else if (insn->base != INSN_NO_REG)
 		address += regs->gpr[insn->base];
 	if (insn->index != INSN_NO_REG)
@@ -699,7 +730,8 @@ static void add_string(struct access_list *list, unsigned reg, unsigned access)
 	const struct insn *insn = list->insn;
 	unsigned seg = reg == REG_SI ? insn->seg : SEG_ES;
 
-	add_access(list, seg, mask_bytes(list->regs->gpr[reg], insn->addrsize), insn->opsize, access);
+	add_access(list, seg, mask_bytes(list->regs->gpr[reg], insn->addrsize), insn->opsize,
+		   access);
 }
 
 static void add_push(struct access_list *list, uint32_t size)
@@ -750,13 +782,14 @@ static void plain_accesses(struct access_list *list)
 		add_enter(list);
 		break;
 	case 0xc9: /* LEAVE: rSP becomes rBP first */
-		add_access(list, SEG_SS, mask_bytes(regs->gpr[REG_BP], regs->stack_size), insn->opsize,
-			   INSN_READ);
+		add_access(list, SEG_SS, mask_bytes(regs->gpr[REG_BP], regs->stack_size),
+			   insn->opsize, INSN_READ);
 		break;
 	case 0xd7: /* XLAT */
 		add_access(list, insn->seg,
-			   mask_bytes(regs->gpr[REG_BX] + (uint8_t)regs->gpr[REG_AX], insn->addrsize), 1,
-			   INSN_READ);
+			   mask_bytes(regs->gpr[REG_BX] + (uint8_t)regs->gpr[REG_AX],
+				      insn->addrsize),
+			   1, INSN_READ);
 		break;
 	}
 }

@@ -24,8 +24,10 @@
 
 static const unsigned modes[] = { 16, 32, 64 };
 
-static const char *const register_names[16] = { "ax", "cx", "dx", "bx", "sp", "bp", "si", "di",
-						"r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15" };
+static const char *const register_names[16] = {
+	"ax", "cx", "dx",  "bx",  "sp",  "bp",  "si",  "di",
+	"r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"
+};
 static const char *const segment_names[6] = { "es", "cs", "ss", "ds", "fs", "gs" };
 
 /* ---- golden cases: see tests/golden/insn/README.md for what a line says ---- */
@@ -36,7 +38,8 @@ struct golden {
 	unsigned mode;
 	uint8_t bytes[32];
 	size_t n;
-	char *text, *expected, *registers, *accesses; /* NULL or "" where there is nothing to check */
+	char *text, *expected, *registers,
+		*accesses; /* NULL or "" where there is nothing to check */
 };
 
 static char *trim(char *s)
@@ -64,7 +67,8 @@ static void parse_golden(struct golden *golden, char *line)
 		field[i] = trim(field[i]);
 	}
 	if (!field[3])
-		fail_msg("%s:%u: a case needs mode, bytes, text and expectations", golden->file, golden->line);
+		fail_msg("%s:%u: a case needs mode, bytes, text and expectations", golden->file,
+			 golden->line);
 	golden->mode = (unsigned)strtoul(field[0], NULL, 10);
 	for (byte = strtok_r(field[1], " ", &save); byte; byte = strtok_r(NULL, " ", &save)) {
 		assert_true(golden->n < sizeof(golden->bytes));
@@ -76,7 +80,8 @@ static void parse_golden(struct golden *golden, char *line)
 	if (field[4]) {
 		golden->accesses = strstr(field[4], "=>");
 		if (!golden->accesses)
-			fail_msg("%s:%u: no \"=>\" after the registers", golden->file, golden->line);
+			fail_msg("%s:%u: no \"=>\" after the registers", golden->file,
+				 golden->line);
 		*golden->accesses = '\0';
 		golden->accesses = trim(golden->accesses + 2);
 	}
@@ -135,6 +140,31 @@ static unsigned parse_access(const char *name)
 	return (strchr(name, 'r') ? INSN_READ : 0) | (strchr(name, 'w') ? INSN_WRITE : 0);
 }
 
+/* Values that are names. */
+static bool golden_name(const struct insn *insn, const char *key, const char *value, long long *is,
+			long long *should)
+{
+	if (!strcmp(key, "base")) {
+		*is = insn->base;
+		*should = parse_register(value);
+	} else if (!strcmp(key, "index")) {
+		*is = insn->index;
+		*should = parse_register(value);
+	} else if (!strcmp(key, "seg")) {
+		*is = insn->seg;
+		*should = find_name(segment_names, 6, value, strlen(value));
+	} else if (!strcmp(key, "access")) {
+		*is = insn->mem_access;
+		*should = parse_access(value);
+	} else if (!strcmp(key, "op")) {
+		*is = 0;
+		*should = strcmp(insn_op_name(insn->op), value);
+	} else {
+		return false;
+	}
+	return true;
+}
+
 /* The decoder's value for `key`, and what the case says. False: no such key. */
 static bool golden_value(const struct insn *insn, const char *key, const char *value, long long *is,
 			 long long *should)
@@ -160,18 +190,8 @@ static bool golden_value(const struct insn *insn, const char *key, const char *v
 		*is = insn->reg;
 	else if (!strcmp(key, "rm"))
 		*is = insn->rm;
-	else if (!strcmp(key, "base"))
-		*is = insn->base, *should = parse_register(value);
-	else if (!strcmp(key, "index"))
-		*is = insn->index, *should = parse_register(value);
-	else if (!strcmp(key, "seg"))
-		*is = insn->seg, *should = find_name(segment_names, 6, value, strlen(value));
-	else if (!strcmp(key, "access"))
-		*is = insn->mem_access, *should = parse_access(value);
-	else if (!strcmp(key, "op"))
-		*is = 0, *should = strcmp(insn_op_name(insn->op), value);
 	else
-		return false;
+		return golden_name(insn, key, value, is, should);
 	return true;
 }
 
@@ -180,9 +200,9 @@ static const struct {
 	uint32_t flag;
 	bool always; /* must be absent where the case does not name it */
 } golden_flags[] = {
-	{ "locked", INSN_LOCKED, true },   { "bitstring", INSN_BITSTRING, true },
+	{ "locked", INSN_LOCKED, true },     { "bitstring", INSN_BITSTRING, true },
 	{ "kvm", INSN_KVM_EMULATES, false }, { "byte", INSN_BYTE, false },
-	{ "load", INSN_DIR_LOAD, false },  { "sse", INSN_SSE, true },
+	{ "load", INSN_DIR_LOAD, false },    { "sse", INSN_SSE, true },
 	{ "mem", INSN_MEM, false },
 };
 
@@ -219,8 +239,8 @@ static unsigned check_decoding(const struct golden *golden)
 			if (!golden_value(&insn, word, value, &is, &should))
 				fail_msg("%s:%u: no key \"%s\"", golden->file, golden->line, word);
 			if (is != should) {
-				print_error("%s:%u: %s is %lld (op %s), not %s\n", golden->file, golden->line, word,
-					    is, insn_op_name(insn.op), value);
+				print_error("%s:%u: %s is %lld (op %s), not %s\n", golden->file,
+					    golden->line, word, is, insn_op_name(insn.op), value);
 				wrong = 1;
 			}
 			continue;
@@ -246,8 +266,8 @@ static unsigned check_decoding(const struct golden *golden)
 		wrong = 1;
 	}
 	if (!sized && insn.op != OP_UD && insn_mem_bytes(&insn)) {
-		print_error("%s:%u: %u bytes of memory operand, and the case names none\n", golden->file,
-			    golden->line, insn_mem_bytes(&insn));
+		print_error("%s:%u: %u bytes of memory operand, and the case names none\n",
+			    golden->file, golden->line, insn_mem_bytes(&insn));
 		wrong = 1;
 	}
 	return wrong;
@@ -268,8 +288,8 @@ static unsigned check_text(const struct golden *golden)
 		return 0;
 	if (!strcmp(text, golden->text) && (ret == 0) == !!strcmp(text, "(bad)"))
 		return 0;
-	print_error("%s:%u: reads \"%s\" (returns %d), not \"%s\"\n", golden->file, golden->line, text, ret,
-		    golden->text);
+	print_error("%s:%u: reads \"%s\" (returns %d), not \"%s\"\n", golden->file, golden->line,
+		    text, ret, golden->text);
 	return 1;
 }
 
@@ -358,7 +378,8 @@ static unsigned check_truncated(const struct golden *golden)
 		ret = insn_decode(&part, bytes, n, golden->mode);
 		free(bytes);
 		if (ret != -ENODATA) {
-			print_error("%s:%u: %zu bytes return %d\n", golden->file, golden->line, n, ret);
+			print_error("%s:%u: %zu bytes return %d\n", golden->file, golden->line, n,
+				    ret);
 			return 1;
 		}
 	}
@@ -384,27 +405,27 @@ static const struct lockable_form {
 	int8_t reg;
 	enum insn_op op;
 } lockable_forms[] = {
-	{ 0, 0x00, -1, OP_ADD },     { 0, 0x01, -1, OP_ADD },     { 0, 0x08, -1, OP_OR },
-	{ 0, 0x09, -1, OP_OR },      { 0, 0x10, -1, OP_ADC },     { 0, 0x11, -1, OP_ADC },
-	{ 0, 0x18, -1, OP_SBB },     { 0, 0x19, -1, OP_SBB },     { 0, 0x20, -1, OP_AND },
-	{ 0, 0x21, -1, OP_AND },     { 0, 0x28, -1, OP_SUB },     { 0, 0x29, -1, OP_SUB },
-	{ 0, 0x30, -1, OP_XOR },     { 0, 0x31, -1, OP_XOR },     { 0, 0x80, 0, OP_ADD },
-	{ 0, 0x80, 1, OP_OR },       { 0, 0x80, 2, OP_ADC },      { 0, 0x80, 3, OP_SBB },
-	{ 0, 0x80, 4, OP_AND },      { 0, 0x80, 5, OP_SUB },      { 0, 0x80, 6, OP_XOR },
-	{ 0, 0x81, 0, OP_ADD },      { 0, 0x81, 1, OP_OR },       { 0, 0x81, 2, OP_ADC },
-	{ 0, 0x81, 3, OP_SBB },      { 0, 0x81, 4, OP_AND },      { 0, 0x81, 5, OP_SUB },
-	{ 0, 0x81, 6, OP_XOR },      { 0, 0x82, 0, OP_ADD },      { 0, 0x82, 1, OP_OR },
-	{ 0, 0x82, 2, OP_ADC },      { 0, 0x82, 3, OP_SBB },      { 0, 0x82, 4, OP_AND },
-	{ 0, 0x82, 5, OP_SUB },      { 0, 0x82, 6, OP_XOR },      { 0, 0x83, 0, OP_ADD },
-	{ 0, 0x83, 1, OP_OR },       { 0, 0x83, 2, OP_ADC },      { 0, 0x83, 3, OP_SBB },
-	{ 0, 0x83, 4, OP_AND },      { 0, 0x83, 5, OP_SUB },      { 0, 0x83, 6, OP_XOR },
-	{ 0, 0x86, -1, OP_XCHG },    { 0, 0x87, -1, OP_XCHG },    { 0, 0xf6, 2, OP_NOT },
-	{ 0, 0xf6, 3, OP_NEG },      { 0, 0xf7, 2, OP_NOT },      { 0, 0xf7, 3, OP_NEG },
-	{ 0, 0xfe, 0, OP_INC },      { 0, 0xfe, 1, OP_DEC },      { 0, 0xff, 0, OP_INC },
-	{ 0, 0xff, 1, OP_DEC },      { 1, 0xab, -1, OP_BTS },     { 1, 0xb3, -1, OP_BTR },
-	{ 1, 0xbb, -1, OP_BTC },     { 1, 0xba, 5, OP_BTS },      { 1, 0xba, 6, OP_BTR },
-	{ 1, 0xba, 7, OP_BTC },      { 1, 0xb0, -1, OP_CMPXCHG }, { 1, 0xb1, -1, OP_CMPXCHG },
-	{ 1, 0xc0, -1, OP_XADD },    { 1, 0xc1, -1, OP_XADD },    { 1, 0xc7, 1, OP_CMPXCHG8B },
+	{ 0, 0x00, -1, OP_ADD },  { 0, 0x01, -1, OP_ADD },     { 0, 0x08, -1, OP_OR },
+	{ 0, 0x09, -1, OP_OR },   { 0, 0x10, -1, OP_ADC },     { 0, 0x11, -1, OP_ADC },
+	{ 0, 0x18, -1, OP_SBB },  { 0, 0x19, -1, OP_SBB },     { 0, 0x20, -1, OP_AND },
+	{ 0, 0x21, -1, OP_AND },  { 0, 0x28, -1, OP_SUB },     { 0, 0x29, -1, OP_SUB },
+	{ 0, 0x30, -1, OP_XOR },  { 0, 0x31, -1, OP_XOR },     { 0, 0x80, 0, OP_ADD },
+	{ 0, 0x80, 1, OP_OR },    { 0, 0x80, 2, OP_ADC },      { 0, 0x80, 3, OP_SBB },
+	{ 0, 0x80, 4, OP_AND },   { 0, 0x80, 5, OP_SUB },      { 0, 0x80, 6, OP_XOR },
+	{ 0, 0x81, 0, OP_ADD },   { 0, 0x81, 1, OP_OR },       { 0, 0x81, 2, OP_ADC },
+	{ 0, 0x81, 3, OP_SBB },   { 0, 0x81, 4, OP_AND },      { 0, 0x81, 5, OP_SUB },
+	{ 0, 0x81, 6, OP_XOR },   { 0, 0x82, 0, OP_ADD },      { 0, 0x82, 1, OP_OR },
+	{ 0, 0x82, 2, OP_ADC },   { 0, 0x82, 3, OP_SBB },      { 0, 0x82, 4, OP_AND },
+	{ 0, 0x82, 5, OP_SUB },   { 0, 0x82, 6, OP_XOR },      { 0, 0x83, 0, OP_ADD },
+	{ 0, 0x83, 1, OP_OR },    { 0, 0x83, 2, OP_ADC },      { 0, 0x83, 3, OP_SBB },
+	{ 0, 0x83, 4, OP_AND },   { 0, 0x83, 5, OP_SUB },      { 0, 0x83, 6, OP_XOR },
+	{ 0, 0x86, -1, OP_XCHG }, { 0, 0x87, -1, OP_XCHG },    { 0, 0xf6, 2, OP_NOT },
+	{ 0, 0xf6, 3, OP_NEG },   { 0, 0xf7, 2, OP_NOT },      { 0, 0xf7, 3, OP_NEG },
+	{ 0, 0xfe, 0, OP_INC },   { 0, 0xfe, 1, OP_DEC },      { 0, 0xff, 0, OP_INC },
+	{ 0, 0xff, 1, OP_DEC },   { 1, 0xab, -1, OP_BTS },     { 1, 0xb3, -1, OP_BTR },
+	{ 1, 0xbb, -1, OP_BTC },  { 1, 0xba, 5, OP_BTS },      { 1, 0xba, 6, OP_BTR },
+	{ 1, 0xba, 7, OP_BTC },   { 1, 0xb0, -1, OP_CMPXCHG }, { 1, 0xb1, -1, OP_CMPXCHG },
+	{ 1, 0xc0, -1, OP_XADD }, { 1, 0xc1, -1, OP_XADD },    { 1, 0xc7, 1, OP_CMPXCHG8B },
 };
 
 static const struct lockable_form *find_lockable(unsigned map, uint8_t opcode, uint8_t modrm)
@@ -436,9 +457,10 @@ static bool is_prefix_or_escape(unsigned map, uint8_t byte, unsigned mode)
 {
 	if (map == 1)
 		return byte == 0x38 || byte == 0x3a;
-	return map == 0 && (byte == 0x0f || byte == 0x26 || byte == 0x2e || byte == 0x36 || byte == 0x3e ||
-			    (byte >= 0x64 && byte <= 0x67) || byte == 0xf0 || byte == 0xf2 ||
-			    byte == 0xf3 || (mode == 64 && byte >= 0x40 && byte <= 0x4f));
+	return map == 0 &&
+	       (byte == 0x0f || byte == 0x26 || byte == 0x2e || byte == 0x36 || byte == 0x3e ||
+		(byte >= 0x64 && byte <= 0x67) || byte == 0xf0 || byte == 0xf2 || byte == 0xf3 ||
+		(mode == 64 && byte >= 0x40 && byte <= 0x4f));
 }
 
 /* The prefixes that a locked instruction may have around it; REX only where it stands last. */
@@ -497,7 +519,8 @@ static unsigned locked_size(const struct lockable_form *form, const struct prefi
 
 /* Calls for every opcode of the four maps, every ModRM byte, every mode and all of lock_prefixes[]. */
 static void for_each_locked(void (*check)(const uint8_t *bytes, unsigned mode, unsigned map,
-					  const struct prefixes *prefixes, const struct lockable_form *))
+					  const struct prefixes *prefixes,
+					  const struct lockable_form *))
 {
 	for (size_t m = 0; m < ARRAY_SIZE(modes); m++) {
 		for (size_t p = 0; p < ARRAY_SIZE(lock_prefixes); p++) {
@@ -531,17 +554,19 @@ static void check_lock(const uint8_t *bytes, unsigned mode, unsigned map,
 	assert_int_equal(insn_decode(&insn, bytes, 64, mode), 0);
 	if (!form) {
 		if (insn.op != OP_UD || insn.flags & INSN_LOCKED)
-			fail_msg("mode %u, %02x %02x %02x %02x %02x: LOCK is accepted (%s)", mode, bytes[0],
-				 bytes[1], bytes[2], bytes[3], bytes[4], insn_op_name(insn.op));
+			fail_msg("mode %u, %02x %02x %02x %02x %02x: LOCK is accepted (%s)", mode,
+				 bytes[0], bytes[1], bytes[2], bytes[3], bytes[4],
+				 insn_op_name(insn.op));
 		return;
 	}
 	op = form->op == OP_CMPXCHG8B && prefixes->rex_w ? OP_CMPXCHG16B : form->op;
 	if (insn.op != op || !(insn.flags & INSN_LOCKED) || !insn_lock_is_legal(&insn) ||
 	    insn.mem_access != (INSN_READ | INSN_WRITE) ||
 	    insn.mem_size != locked_size(form, prefixes, mode))
-		fail_msg("mode %u, %02x %02x %02x %02x %02x: %s, flags %#x, %u bytes; should be a locked %s",
-			 mode, bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], insn_op_name(insn.op),
-			 insn.flags, insn.mem_size, insn_op_name(op));
+		fail_msg("mode %u, %02x %02x %02x %02x %02x: %s, flags %#x, %u bytes; should be a "
+			 "locked %s",
+			 mode, bytes[0], bytes[1], bytes[2], bytes[3], bytes[4],
+			 insn_op_name(insn.op), insn.flags, insn.mem_size, insn_op_name(op));
 	legal_forms_seen++;
 }
 
@@ -624,7 +649,9 @@ static void test_insn_accesses_of_any_bytes_stay_within_the_address_size(void **
 	for (unsigned i = 0; i < 100000; i++) {
 		unsigned mode = modes[random_bits() % 3];
 		struct insn_access accesses[INSN_MAX_ACCESSES];
-		struct insn_regs regs = { .stack_size = mode == 64 ? 8 : random_bits() & 1 ? 4 : 2 };
+		struct insn_regs regs = { .stack_size = mode == 64          ? 8
+							: random_bits() & 1 ? 4
+									    : 2 };
 		uint8_t bytes[INSN_MAX_LENGTH];
 		struct insn insn;
 		int count;
@@ -745,7 +772,8 @@ int main(void)
 		cmocka_unit_test(test_insn_golden_cases_print_as_written),
 		cmocka_unit_test(test_insn_golden_cases_access_as_written),
 		cmocka_unit_test(test_insn_truncated_anywhere_asks_for_more),
-		cmocka_unit_test(test_insn_lock_anywhere_in_the_maps_is_legal_on_the_listed_forms_only),
+		cmocka_unit_test(
+			test_insn_lock_anywhere_in_the_maps_is_legal_on_the_listed_forms_only),
 		cmocka_unit_test(test_insn_lock_dropped_from_legal_form_leaves_it_lockable),
 		cmocka_unit_test(test_insn_bytes_behind_the_instruction_change_nothing),
 		cmocka_unit_test(test_insn_accesses_of_any_bytes_stay_within_the_address_size),

@@ -23,53 +23,82 @@
 
 /* RFLAGS */
 enum {
-	FL_CF = 1 << 0, FL_FIXED = 1 << 1, FL_PF = 1 << 2, FL_AF = 1 << 4, FL_ZF = 1 << 6, FL_SF = 1 << 7,
-	FL_TF = 1 << 8, FL_IF = 1 << 9, FL_DF = 1 << 10, FL_OF = 1 << 11, FL_IOPL = 3 << 12,
-	FL_NT = 1 << 14, FL_RF = 1 << 16, FL_VM = 1 << 17, FL_AC = 1 << 18, FL_VIF = 1 << 19,
-	FL_VIP = 1 << 20, FL_ID = 1 << 21,
+	FL_CF = 1 << 0,
+	FL_FIXED = 1 << 1,
+	FL_PF = 1 << 2,
+	FL_AF = 1 << 4,
+	FL_ZF = 1 << 6,
+	FL_SF = 1 << 7,
+	FL_TF = 1 << 8,
+	FL_IF = 1 << 9,
+	FL_DF = 1 << 10,
+	FL_OF = 1 << 11,
+	FL_IOPL = 3 << 12,
+	FL_NT = 1 << 14,
+	FL_RF = 1 << 16,
+	FL_VM = 1 << 17,
+	FL_AC = 1 << 18,
+	FL_VIF = 1 << 19,
+	FL_VIP = 1 << 20,
+	FL_ID = 1 << 21,
 	FL_STATUS = FL_CF | FL_PF | FL_AF | FL_ZF | FL_SF | FL_OF,
 };
 /* control registers, EFER */
-#define CR0_PE (1ull << 0)
-#define CR0_MP (1ull << 1)
-#define CR0_EM (1ull << 2)
-#define CR0_TS (1ull << 3)
-#define CR0_ET (1ull << 4)
-#define CR0_NE (1ull << 5)
-#define CR0_WP (1ull << 16)
-#define CR0_AM (1ull << 18)
-#define CR0_NW (1ull << 29)
-#define CR0_CD (1ull << 30)
-#define CR0_PG (1ull << 31)
-#define CR4_VME (1ull << 0)
-#define CR4_PVI (1ull << 1)
-#define CR4_TSD (1ull << 2)
-#define CR4_DE (1ull << 3)
-#define CR4_PSE (1ull << 4)
-#define CR4_PAE (1ull << 5)
-#define CR4_MCE (1ull << 6)
-#define CR4_PGE (1ull << 7)
-#define CR4_PCE (1ull << 8)
-#define CR4_OSFXSR (1ull << 9)
+#define CR0_PE         (1ull << 0)
+#define CR0_MP         (1ull << 1)
+#define CR0_EM         (1ull << 2)
+#define CR0_TS         (1ull << 3)
+#define CR0_ET         (1ull << 4)
+#define CR0_NE         (1ull << 5)
+#define CR0_WP         (1ull << 16)
+#define CR0_AM         (1ull << 18)
+#define CR0_NW         (1ull << 29)
+#define CR0_CD         (1ull << 30)
+#define CR0_PG         (1ull << 31)
+#define CR4_VME        (1ull << 0)
+#define CR4_PVI        (1ull << 1)
+#define CR4_TSD        (1ull << 2)
+#define CR4_DE         (1ull << 3)
+#define CR4_PSE        (1ull << 4)
+#define CR4_PAE        (1ull << 5)
+#define CR4_MCE        (1ull << 6)
+#define CR4_PGE        (1ull << 7)
+#define CR4_PCE        (1ull << 8)
+#define CR4_OSFXSR     (1ull << 9)
 #define CR4_OSXMMEXCPT (1ull << 10)
-#define CR4_UMIP (1ull << 11)
-#define CR4_LA57 (1ull << 12)
-#define CR4_FSGSBASE (1ull << 16)
-#define CR4_PCIDE (1ull << 17)
-#define CR4_OSXSAVE (1ull << 18)
-#define CR4_SMEP (1ull << 20)
-#define CR4_SMAP (1ull << 21)
-#define CR4_PKE (1ull << 22)
-#define EFER_SCE (1ull << 0)
-#define EFER_LME (1ull << 8)
-#define EFER_LMA (1ull << 10)
-#define EFER_NXE (1ull << 11)
+#define CR4_UMIP       (1ull << 11)
+#define CR4_LA57       (1ull << 12)
+#define CR4_FSGSBASE   (1ull << 16)
+#define CR4_PCIDE      (1ull << 17)
+#define CR4_OSXSAVE    (1ull << 18)
+#define CR4_SMEP       (1ull << 20)
+#define CR4_SMAP       (1ull << 21)
+#define CR4_PKE        (1ull << 22)
+#define EFER_SCE       (1ull << 0)
+#define EFER_LME       (1ull << 8)
+#define EFER_LMA       (1ull << 10)
+#define EFER_NXE       (1ull << 11)
 
 /* exception vectors */
 enum {
-	EXC_DE = 0, EXC_DB = 1, EXC_NMI = 2, EXC_BP = 3, EXC_OF = 4, EXC_BR = 5, EXC_UD = 6, EXC_NM = 7,
-	EXC_DF = 8, EXC_TS = 10, EXC_NP = 11, EXC_SS = 12, EXC_GP = 13, EXC_PF = 14, EXC_MF = 16,
-	EXC_AC = 17, EXC_MC = 18, EXC_XM = 19,
+	EXC_DE = 0,
+	EXC_DB = 1,
+	EXC_NMI = 2,
+	EXC_BP = 3,
+	EXC_OF = 4,
+	EXC_BR = 5,
+	EXC_UD = 6,
+	EXC_NM = 7,
+	EXC_DF = 8,
+	EXC_TS = 10,
+	EXC_NP = 11,
+	EXC_SS = 12,
+	EXC_GP = 13,
+	EXC_PF = 14,
+	EXC_MF = 16,
+	EXC_AC = 17,
+	EXC_MC = 18,
+	EXC_XM = 19,
 };
 enum { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16 }; /* #PF error code, SDM 4.7 */
 
@@ -83,24 +112,33 @@ struct segment {
 	uint32_t limit, flags;
 };
 enum {
-	DESC_ACCESSED = 1 << 8, DESC_WRITABLE = 1 << 9, DESC_READABLE = 1 << 9, DESC_CONFORMING = 1 << 10,
-	DESC_EXPAND_DOWN = 1 << 10, DESC_CODE = 1 << 11, DESC_S = 1 << 12, DESC_DPL = 3 << 13,
-	DESC_P = 1 << 15, DESC_L = 1 << 21, DESC_DB = 1 << 22, DESC_G = 1 << 23,
+	DESC_ACCESSED = 1 << 8,
+	DESC_WRITABLE = 1 << 9,
+	DESC_READABLE = 1 << 9,
+	DESC_CONFORMING = 1 << 10,
+	DESC_EXPAND_DOWN = 1 << 10,
+	DESC_CODE = 1 << 11,
+	DESC_S = 1 << 12,
+	DESC_DPL = 3 << 13,
+	DESC_P = 1 << 15,
+	DESC_L = 1 << 21,
+	DESC_DB = 1 << 22,
+	DESC_G = 1 << 23,
 };
-#define DESC_TYPE(flags) (((flags) >> 8) & 15)
+#define DESC_TYPE(flags)    (((flags) >> 8) & 15)
 #define DESC_GET_DPL(flags) (((flags) >> 13) & 3)
 
 /* What the engine gets and gives back at every run. */
 struct cpu {
 	uint64_t gpr[16];
-	uint64_t rip;              /* offset in CS */
+	uint64_t rip; /* offset in CS */
 	uint64_t rflags;
 	struct segment segment[8]; /* ES CS SS DS FS GS LDTR TR */
 	struct segment gdt, idt;   /* base and limit */
 	uint64_t cr0, cr2, cr3, cr4, cr8, efer;
 	uint64_t dr[8];
-	uint8_t shadow;            /* EMU_SHADOW_ */
-	uint8_t cpl;               /* kept equal to SS.DPL (3 in virtual-8086 mode, 0 in real mode) */
+	uint8_t shadow; /* EMU_SHADOW_ */
+	uint8_t cpl;    /* kept equal to SS.DPL (3 in virtual-8086 mode, 0 in real mode) */
 };
 
 /* An exception on its way. */
@@ -108,7 +146,7 @@ struct fault {
 	uint8_t vector;
 	bool has_error;
 	uint32_t error;
-	uint64_t cr2;     /* #PF */
+	uint64_t cr2; /* #PF */
 };
 
 /*
@@ -117,13 +155,13 @@ struct fault {
  */
 enum outcome {
 	DONE = 0,
-	FAULT,      /* vcpu->fault says which exception */
-	MMIO,       /* an access touched memory without a slot; vcpu->mmio_gpa */
-	HOST_GONE,  /* host memory behind a slot is gone: -EFAULT */
-	EXIT,       /* vcpu->exit is filled: leave the run; RIP etc. are final */
-	NATIVE,     /* not for us: let the engine execute this one instruction */
-	UNHANDLED,  /* cannot be executed: KVM_EXIT_INTERNAL_ERROR */
-	SHUTDOWN,   /* triple fault */
+	FAULT,     /* vcpu->fault says which exception */
+	MMIO,      /* an access touched memory without a slot; vcpu->mmio_gpa */
+	HOST_GONE, /* host memory behind a slot is gone: -EFAULT */
+	EXIT,      /* vcpu->exit is filled: leave the run; RIP etc. are final */
+	NATIVE,    /* not for us: let the engine execute this one instruction */
+	UNHANDLED, /* cannot be executed: KVM_EXIT_INTERNAL_ERROR */
+	SHUTDOWN,  /* triple fault */
 };
 
 struct slot;
@@ -134,23 +172,23 @@ struct emu_msrs;
 #define DATA_CACHE_SIZE 256 /* translations of hand-emulated accesses, direct mapped */
 
 struct emu_vcpu {
-	struct cpu cpu;            /* first: hot */
+	struct cpu cpu; /* first: hot */
 	struct emu_vm *vm;
 	unsigned index;
 
-	struct fault fault;        /* valid after FAULT */
-	uint64_t mmio_gpa;         /* valid after MMIO */
-	struct emu_exit *exit;     /* where the current run's exit goes */
+	struct fault fault;    /* valid after FAULT */
+	uint64_t mmio_gpa;     /* valid after MMIO */
+	struct emu_exit *exit; /* where the current run's exit goes */
 
 	/* events (SDM 29.3, 29.6) */
 	struct emu_events events;
-	bool interrupt_window;     /* wanted */
+	bool interrupt_window; /* wanted */
 	bool bus_lock_exiting;
 	struct emu_debug debug;
-	bool pending_db;           /* debug trap to deliver before the next instruction */
-	uint64_t pending_db_dr6;   /* its DR6 bits, active high */
-	uint8_t next_shadow;       /* set by an instruction for the one behind it */
-	bool vm_yield;             /* PAUSE: let another vCPU run */
+	bool pending_db;         /* debug trap to deliver before the next instruction */
+	uint64_t pending_db_dr6; /* its DR6 bits, active high */
+	uint8_t next_shadow;     /* set by an instruction for the one behind it */
+	bool vm_yield;           /* PAUSE: let another vCPU run */
 
 	uint64_t xcr0, apic_base;
 	struct emu_msrs *msrs;
@@ -159,9 +197,10 @@ struct emu_vcpu {
 
 	struct emu_stats stats;
 	_Atomic unsigned kicked;
-	bool running;              /* in emu_vcpu_run(), with the run lock */
+	int engine_code;               /* after a run that failed with -EIO */
+	bool running;                  /* in emu_vcpu_run(), with the run lock */
 	const uint8_t *open_code_page; /* host page that one instruction executes from and writes */
-	void *engine_context;      /* this vCPU's whole engine state while another one runs */
+	void *engine_context;          /* this vCPU's whole engine state while another one runs */
 
 	/* see run.c, access.c */
 	struct run_state *run;
@@ -170,14 +209,26 @@ struct emu_vcpu {
 
 /* ------------------------------------------------------------------ small questions */
 
-static inline bool in_long_mode(const struct cpu *c) { return c->efer & EFER_LMA; }
+static inline bool in_long_mode(const struct cpu *c)
+{
+	return c->efer & EFER_LMA;
+}
 static inline bool in_64bit(const struct cpu *c)
 {
 	return (c->efer & EFER_LMA) && (c->segment[EMU_CS].flags & DESC_L);
 }
-static inline bool in_real(const struct cpu *c) { return !(c->cr0 & CR0_PE); }
-static inline bool in_vm86(const struct cpu *c) { return (c->cr0 & CR0_PE) && (c->rflags & FL_VM); }
-static inline bool in_protected(const struct cpu *c) { return (c->cr0 & CR0_PE) && !(c->rflags & FL_VM); }
+static inline bool in_real(const struct cpu *c)
+{
+	return !(c->cr0 & CR0_PE);
+}
+static inline bool in_vm86(const struct cpu *c)
+{
+	return (c->cr0 & CR0_PE) && (c->rflags & FL_VM);
+}
+static inline bool in_protected(const struct cpu *c)
+{
+	return (c->cr0 & CR0_PE) && !(c->rflags & FL_VM);
+}
 static inline unsigned code_mode(const struct cpu *c)
 {
 	return in_64bit(c) ? 64 : c->segment[EMU_CS].flags & DESC_DB ? 32 : 16;
@@ -187,7 +238,10 @@ static inline unsigned stack_size(const struct cpu *c)
 {
 	return in_64bit(c) ? 8 : c->segment[EMU_SS].flags & DESC_DB ? 4 : 2;
 }
-static inline uint64_t size_mask(unsigned bytes) { return bytes >= 8 ? ~0ull : (1ull << bytes * 8) - 1; }
+static inline uint64_t size_mask(unsigned bytes)
+{
+	return bytes >= 8 ? ~0ull : (1ull << bytes * 8) - 1;
+}
 static inline bool canonical(const struct cpu *c, uint64_t linear)
 {
 	unsigned bits = c->cr4 & CR4_LA57 ? 57 : 48;
@@ -210,7 +264,7 @@ enum outcome raise_pf(struct emu_vcpu *v, uint64_t linear, uint32_t error);
 
 struct slot {
 	unsigned number;
-	unsigned flags;          /* EMU_MEM_ */
+	unsigned flags; /* EMU_MEM_ */
 	uint64_t gpa, size;
 	uint8_t *host;
 	_Atomic uint64_t *dirty; /* one bit a page, or NULL */
@@ -227,15 +281,18 @@ enum {
 struct region {
 	uint8_t *host;
 	uint64_t size;
-	uint8_t *page;           /* PAGE_ flags, size >> 12 of them */
-	uint8_t **copy;          /* what was translated, per page with code (4096 bytes) or NULL */
-	bool mapped;             /* the engine knows it */
+	uint8_t *page;  /* PAGE_ flags, size >> 12 of them */
+	uint8_t **copy; /* what was translated, per page with code (4096 bytes) or NULL */
+	bool mapped;    /* the engine knows it */
 	struct region *next;
 };
 
 /* The slot that holds gpa, NULL if none. `v` may be NULL (no per-vCPU cache then). */
 const struct slot *slot_find(struct emu_vm *vm, uint64_t gpa);
-static inline uint8_t *slot_host(const struct slot *s, uint64_t gpa) { return s->host + (gpa - s->gpa); }
+static inline uint8_t *slot_host(const struct slot *s, uint64_t gpa)
+{
+	return s->host + (gpa - s->gpa);
+}
 static inline uint8_t *slot_page_flags(const struct slot *s, uint64_t gpa)
 {
 	return &s->region->page[(uint64_t)(slot_host(s, gpa) - s->region->host) >> PAGE_SHIFT];
@@ -244,19 +301,24 @@ void slot_mark_dirty(const struct slot *s, uint64_t gpa);
 
 /* ------------------------------------------------------------------ paging.c: the one walker */
 
-enum walk_access { WALK_READ = 1, WALK_WRITE = 2, WALK_FETCH = 4, WALK_USER = 8,
-		   WALK_NO_SIDE_EFFECTS = 16, /* set no A or D bits, and ignore permissions */
-		   WALK_SYSTEM = 32 /* implicit supervisor access: RFLAGS.AC does not excuse it from
-				     * SMAP (SDM 5.6.1) */ };
+enum walk_access {
+	WALK_READ = 1,
+	WALK_WRITE = 2,
+	WALK_FETCH = 4,
+	WALK_USER = 8,
+	WALK_NO_SIDE_EFFECTS = 16, /* set no A or D bits, and ignore permissions */
+	WALK_SYSTEM = 32           /* implicit supervisor access: RFLAGS.AC does not excuse it from
+				     * SMAP (SDM 5.6.1) */
+};
 
 struct walk {
-	uint64_t gpa;            /* of the byte asked for */
+	uint64_t gpa;                    /* of the byte asked for */
 	bool writable, user, executable; /* what the tables allow, CR0.WP and such not applied */
-	bool dirty;              /* leaf's D bit is set (now) */
-	bool write_ok;           /* a write by this same CPL would be allowed now without setting D */
-	uint8_t memory_type;     /* EMU_MT_, effective (memtype.c) */
-	uint8_t page_shift;      /* 12, 21, 22, 30 */
-	bool stuffed_lock;       /* an A or D update took a bus lock */
+	bool dirty;                      /* leaf's D bit is set (now) */
+	bool write_ok;       /* a write by this same CPL would be allowed now without setting D */
+	uint8_t memory_type; /* EMU_MT_, effective (memtype.c) */
+	uint8_t page_shift;  /* 12, 21, 22, 30 */
+	bool stuffed_lock;   /* an A or D update took a bus lock */
 };
 
 /*
@@ -279,7 +341,8 @@ unsigned memory_type(struct emu_vcpu *v, uint64_t gpa, unsigned pat_index);
 enum { ACCESS_SYSTEM = 1 << 8 };
 
 /* Linear memory; splits at pages; nothing is written unless all of it can be. Up to 64 bytes. */
-enum outcome linear_read(struct emu_vcpu *v, uint64_t linear, void *data, unsigned size, unsigned flags);
+enum outcome linear_read(struct emu_vcpu *v, uint64_t linear, void *data, unsigned size,
+			 unsigned flags);
 enum outcome linear_write(struct emu_vcpu *v, uint64_t linear, const void *data, unsigned size,
 			  unsigned flags);
 /* Would that write succeed? Raises what it would raise (SDM: a frame is checked before it is pushed). */
@@ -289,8 +352,8 @@ enum outcome linear_probe_write(struct emu_vcpu *v, uint64_t linear, unsigned si
  * Segment:offset → linear with the checks of SDM vol. 3, 5.3, 5.4 (limit, type, null, canonical):
  * #GP(0), #SS(0) for SEG_SS. `size` bytes, `write`: needs a writable segment.
  */
-enum outcome seg_linear(struct emu_vcpu *v, unsigned seg, uint64_t offset, unsigned size, bool write,
-			uint64_t *linear);
+enum outcome seg_linear(struct emu_vcpu *v, unsigned seg, uint64_t offset, unsigned size,
+			bool write, uint64_t *linear);
 enum outcome seg_read(struct emu_vcpu *v, unsigned seg, uint64_t offset, void *data, unsigned size);
 enum outcome seg_write(struct emu_vcpu *v, unsigned seg, uint64_t offset, const void *data,
 		       unsigned size);
@@ -328,11 +391,13 @@ void exception_payload(struct emu_vcpu *v, unsigned vector, uint64_t payload);
 /* Each executes the instruction completely (registers final, RIP behind it or at the target) or
  * leaves everything untouched: FAULT, MMIO, HOST_GONE. SDM vol. 2, the instruction's page. */
 enum outcome insn_iret(struct emu_vcpu *v, const struct insn *i);
-enum outcome insn_far_jmp(struct emu_vcpu *v, const struct insn *i);   /* and CALL FAR */
+enum outcome insn_far_jmp(struct emu_vcpu *v, const struct insn *i); /* and CALL FAR */
 enum outcome insn_far_ret(struct emu_vcpu *v, const struct insn *i);
-enum outcome insn_mov_to_seg(struct emu_vcpu *v, const struct insn *i); /* MOV Sreg, POP Sreg, LDS … */
+enum outcome insn_mov_to_seg(struct emu_vcpu *v,
+			     const struct insn *i); /* MOV Sreg, POP Sreg, LDS … */
 enum outcome insn_load_table(struct emu_vcpu *v, const struct insn *i); /* LGDT LIDT LLDT LTR */
-enum outcome insn_syscall(struct emu_vcpu *v, const struct insn *i);  /* SYSCALL SYSRET SYSENTER SYSEXIT */
+enum outcome insn_syscall(struct emu_vcpu *v,
+			  const struct insn *i); /* SYSCALL SYSRET SYSENTER SYSEXIT */
 
 /* ------------------------------------------------------------------ special.c, locked.c, mmio.c */
 
@@ -342,7 +407,8 @@ enum outcome locked_execute(struct emu_vcpu *v, const struct insn *i);
 /* ------------------------------------------------------------------ operand helpers (operand.c) */
 
 void insn_regs_of(const struct cpu *c, struct insn_regs *regs);
-uint64_t reg_read(const struct cpu *c, unsigned reg, unsigned size, bool rex);   /* AH..BH without REX */
+uint64_t reg_read(const struct cpu *c, unsigned reg, unsigned size,
+		  bool rex); /* AH..BH without REX */
 void reg_write(struct cpu *c, unsigned reg, unsigned size, bool rex, uint64_t value);
 /* linear address of the explicit operand, segment-checked */
 enum outcome operand_linear(struct emu_vcpu *v, const struct insn *i, bool write, uint64_t *linear);
@@ -355,7 +421,8 @@ static inline void advance_rip(struct cpu *c, const struct insn *i)
 	if (!in_64bit(c))
 		c->rip &= c->segment[EMU_CS].flags & DESC_DB ? 0xffffffffu : 0xffffu;
 }
-enum outcome stack_pop(struct emu_vcpu *v, uint64_t *rsp, unsigned size, uint64_t *value);  /* rsp is advanced */
+enum outcome stack_pop(struct emu_vcpu *v, uint64_t *rsp, unsigned size,
+		       uint64_t *value); /* rsp is advanced */
 enum outcome stack_push(struct emu_vcpu *v, uint64_t *rsp, unsigned size, uint64_t value);
 
 #endif

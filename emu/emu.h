@@ -32,8 +32,8 @@ enum emu_vendor { EMU_INTEL, EMU_AMD };
 
 struct emu_config {
 	enum emu_vendor vendor;
-	bool mmio_all;     /* execute every instruction on MMIO, not only what Linux's emulator knows */
-	bool count;        /* count guest instructions (costs a hook per translated block) */
+	bool mmio_all; /* execute every instruction on MMIO, not only what Linux's emulator knows */
+	bool count;    /* count guest instructions (costs a hook per translated block) */
 	unsigned physical_address_bits; /* 0: 40. Page-table bits above are reserved (32 to 52) */
 };
 
@@ -64,7 +64,7 @@ enum { EMU_MEM_READONLY = 1, EMU_MEM_LOG_DIRTY = 2 };
  */
 int emu_vm_map(struct emu_vm *vm, unsigned slot, uint64_t gpa, uint64_t size, void *host,
 	       unsigned flags);
-int emu_vm_unmap(struct emu_vm *vm, unsigned slot);             /* -ENOENT */
+int emu_vm_unmap(struct emu_vm *vm, unsigned slot); /* -ENOENT */
 /* Only the EMU_MEM_ flags change; translated code stays. -ENOENT */
 int emu_vm_set_flags(struct emu_vm *vm, unsigned slot, unsigned flags);
 /* Dirty log of a slot with EMU_MEM_LOG_DIRTY: one bit a page into `bitmap` (size/4096 bits, rounded
@@ -92,29 +92,43 @@ enum { EMU_ES, EMU_CS, EMU_SS, EMU_DS, EMU_FS, EMU_GS, EMU_LDTR, EMU_TR, EMU_SEG
 
 struct emu_segment {
 	uint64_t base;
-	uint32_t limit;      /* in bytes, granularity applied */
+	uint32_t limit; /* in bytes, granularity applied */
 	uint16_t selector;
-	uint16_t attributes; /* VMX access rights, SDM table 27-2: type 3:0, S 4, DPL 6:5, P 7, AVL 12,
+	uint16_t
+		attributes; /* VMX access rights, SDM table 27-2: type 3:0, S 4, DPL 6:5, P 7, AVL 12,
 	                      * L 13, D/B 14, G 15. P clear: unusable. */
 };
 
-struct emu_table { uint64_t base; uint16_t limit; };
+struct emu_table {
+	uint64_t base;
+	uint16_t limit;
+};
 
 struct emu_state {
 	uint64_t gpr[16], rip, rflags;
 	struct emu_segment segment[EMU_SEGMENTS];
 	struct emu_table gdt, idt;
 	uint64_t cr0, cr2, cr3, cr4, cr8, efer, xcr0;
-	uint64_t dr[8];      /* 0 to 3, 6, 7 */
-	uint64_t apic_base;  /* IA32_APIC_BASE, for RDMSR; the emulator has no APIC of its own */
+	uint64_t dr[8];     /* 0 to 3, 6, 7 */
+	uint64_t apic_base; /* IA32_APIC_BASE, for RDMSR; the emulator has no APIC of its own */
 };
 
 /* Everything that VMX calls event injection and guest interruptibility (SDM 27.4.2, 27.8.3). */
 struct emu_events {
-	struct { bool injected, pending, has_error_code; uint8_t vector; uint32_t error_code;
-		 bool has_payload; uint64_t payload; } exception;
-	struct { bool injected, soft; uint8_t vector, shadow; } interrupt; /* shadow: EMU_SHADOW_ */
-	struct { bool injected, pending, masked; } nmi;
+	struct {
+		bool injected, pending, has_error_code;
+		uint8_t vector;
+		uint32_t error_code;
+		bool has_payload;
+		uint64_t payload;
+	} exception;
+	struct {
+		bool injected, soft;
+		uint8_t vector, shadow;
+	} interrupt; /* shadow: EMU_SHADOW_ */
+	struct {
+		bool injected, pending, masked;
+	} nmi;
 	bool triple_fault_pending;
 };
 enum { EMU_SHADOW_MOV_SS = 1, EMU_SHADOW_STI = 2 };
@@ -141,7 +155,11 @@ int emu_vcpu_set_msr(struct emu_vcpu *vcpu, uint32_t index, uint64_t value, bool
 /* The MSRs that emu_vcpu_get_msr() knows: number of them; up to `max` are stored. */
 size_t emu_msr_list(uint32_t *index, size_t max);
 
-struct emu_cpuid { uint32_t function, index; bool has_index; uint32_t eax, ebx, ecx, edx; };
+struct emu_cpuid {
+	uint32_t function, index;
+	bool has_index;
+	uint32_t eax, ebx, ecx, edx;
+};
 /* What the guest's CPUID shows; copied. -E2BIG above 256. */
 int emu_vcpu_set_cpuid(struct emu_vcpu *vcpu, const struct emu_cpuid *leaves, size_t count);
 /* What the emulator can do, the largest sensible set: number of leaves, up to `max` stored. */
@@ -168,14 +186,18 @@ bool emu_vcpu_interruptible(struct emu_vcpu *vcpu);
 int emu_vcpu_inject_interrupt(struct emu_vcpu *vcpu, uint8_t vector);
 void emu_vcpu_inject_nmi(struct emu_vcpu *vcpu); /* delivered when not blocked */
 
-struct emu_debug { bool single_step, software_breakpoints, hardware_breakpoints; uint64_t dr[8]; };
+struct emu_debug {
+	bool single_step, software_breakpoints, hardware_breakpoints;
+	uint64_t dr[8];
+};
 /* Guest debugging by the monitor, as KVM_SET_GUEST_DEBUG. */
 void emu_vcpu_set_debug(struct emu_vcpu *vcpu, const struct emu_debug *debug);
 
 /* Which MSR accesses leave with EMU_EXIT_RDMSR/WRMSR besides the unknown ones; NULL: none. Called
  * on the vCPU's thread. */
 void emu_vm_set_msr_filter(struct emu_vm *vm,
-			   bool (*exits)(void *opaque, struct emu_vcpu *, uint32_t index, bool write),
+			   bool (*exits)(void *opaque, struct emu_vcpu *, uint32_t index,
+					 bool write),
 			   void *opaque);
 /* Unknown MSRs: exit (true) or #GP at once (false, the default). */
 void emu_vm_set_msr_exits(struct emu_vm *vm, bool unknown_exits);
@@ -191,45 +213,67 @@ enum emu_lock_cause {
 
 /* One locked access. Owned by whoever holds the struct it is in. */
 struct emu_lock {
-	unsigned cause;          /* EMU_LOCK_, or-ed; NONE: locked, but not a bus lock */
-	uint64_t rip;            /* of the instruction, as in the RIP register */
-	uint64_t linear_rip;     /* CS base added */
-	uint64_t linear;         /* of the operand */
+	unsigned cause;      /* EMU_LOCK_, or-ed; NONE: locked, but not a bus lock */
+	uint64_t rip;        /* of the instruction, as in the RIP register */
+	uint64_t linear_rip; /* CS base added */
+	uint64_t linear;     /* of the operand */
 	uint64_t gpa;
-	uint32_t size;           /* bytes */
+	uint32_t size; /* bytes */
 	uint8_t cpl;
-	uint8_t mode;            /* 16, 32, 64 */
+	uint8_t mode; /* 16, 32, 64 */
 	uint8_t insn_length;
 	uint8_t insn[15];
 };
 
 /* Called on the vCPU's thread for every bus lock, whether or not it causes an exit. */
 void emu_vm_set_lock_observer(struct emu_vm *vm,
-			      void (*observe)(void *opaque, struct emu_vcpu *, const struct emu_lock *),
+			      void (*observe)(void *opaque, struct emu_vcpu *,
+					      const struct emu_lock *),
 			      void *opaque);
 
 struct emu_stats {
-	uint64_t locked;            /* locked accesses */
-	uint64_t bus_locks;         /* of these: any cause */
+	uint64_t locked;    /* locked accesses */
+	uint64_t bus_locks; /* of these: any cause */
 	uint64_t split, non_wb, stuffed;
-	uint64_t instructions;      /* with emu_config.count, else 0 */
+	uint64_t instructions;           /* with emu_config.count, else 0 */
 	uint64_t interrupts, exceptions; /* delivered through the guest's IDT */
 };
 void emu_vcpu_get_stats(const struct emu_vcpu *vcpu, struct emu_stats *stats);
 
 /* Is this access a bus lock? The rule itself (SDM 11.1.2): line split, or type other than WB. */
 unsigned emu_bus_lock_cause(uint64_t linear, uint32_t size, unsigned memory_type);
-enum { EMU_MT_UC = 0, EMU_MT_WC = 1, EMU_MT_WT = 4, EMU_MT_WP = 5, EMU_MT_WB = 6, EMU_MT_UC_MINUS = 7 };
+enum {
+	EMU_MT_UC = 0,
+	EMU_MT_WC = 1,
+	EMU_MT_WT = 4,
+	EMU_MT_WP = 5,
+	EMU_MT_WB = 6,
+	EMU_MT_UC_MINUS = 7
+};
 
 /* ------------------------------------------------------------------ running */
 
 /* VMX basic exit reasons that occur (SDM app. C), and the modifier bit (SDM 27.9.1). */
 enum {
-	VMX_EXCEPTION_NMI = 0, VMX_EXTERNAL_INTERRUPT = 1, VMX_TRIPLE_FAULT = 2,
-	VMX_INTERRUPT_WINDOW = 7, VMX_NMI_WINDOW = 8, VMX_TASK_SWITCH = 9, VMX_CPUID = 10, VMX_HLT = 12,
-	VMX_VMCALL = 18, VMX_CR_ACCESS = 28, VMX_DR_ACCESS = 29, VMX_IO = 30, VMX_RDMSR = 31,
-	VMX_WRMSR = 32, VMX_INVALID_STATE = 33, VMX_MTF = 37, VMX_EPT_VIOLATION = 48,
-	VMX_EPT_MISCONFIG = 49, VMX_BUS_LOCK = 74,
+	VMX_EXCEPTION_NMI = 0,
+	VMX_EXTERNAL_INTERRUPT = 1,
+	VMX_TRIPLE_FAULT = 2,
+	VMX_INTERRUPT_WINDOW = 7,
+	VMX_NMI_WINDOW = 8,
+	VMX_TASK_SWITCH = 9,
+	VMX_CPUID = 10,
+	VMX_HLT = 12,
+	VMX_VMCALL = 18,
+	VMX_CR_ACCESS = 28,
+	VMX_DR_ACCESS = 29,
+	VMX_IO = 30,
+	VMX_RDMSR = 31,
+	VMX_WRMSR = 32,
+	VMX_INVALID_STATE = 33,
+	VMX_MTF = 37,
+	VMX_EPT_VIOLATION = 48,
+	VMX_EPT_MISCONFIG = 49,
+	VMX_BUS_LOCK = 74,
 };
 #define VMX_EXIT_BUS_LOCK_ASSERTED 0x04000000u /* bit 26 */
 #define VMX_EXIT_ENTRY_FAILURE     0x80000000u /* bit 31 */
@@ -249,33 +293,56 @@ enum emu_exit_type {
 	EMU_EXIT_SET_TPR,        /* MOV to CR8 lowered it */
 	EMU_EXIT_VMCALL,         /* RIP is behind it */
 	EMU_EXIT_INTERNAL_ERROR, /* an instruction that can't be executed; RIP is on it */
-	EMU_EXIT_ENTRY_FAILURE,  /* the state or the injected event is not one that VM entry accepts */
+	EMU_EXIT_ENTRY_FAILURE, /* the state or the injected event is not one that VM entry accepts */
 };
 
 enum { EMU_ERROR_EMULATION = 1, EMU_ERROR_DELIVERY = 3 }; /* as KVM_INTERNAL_ERROR_ */
 
 struct emu_exit {
 	enum emu_exit_type type;
-	uint32_t word;            /* VMX exit reason with bits 26, 31; on AMD the low half of the exit code */
-	uint64_t qualification;   /* SDM 30.2.1 (AMD: EXITINFO1) */
+	uint32_t word; /* VMX exit reason with bits 26, 31; on AMD the low half of the exit code */
+	uint64_t qualification; /* SDM 30.2.1 (AMD: EXITINFO1) */
 	uint64_t guest_linear, guest_physical;
 	uint32_t interruption, interruption_error; /* SDM 27.9.2 */
 	uint32_t idt_vectoring, idt_vectoring_error;
 	uint32_t insn_length;
-	bool bus_lock;            /* this exit comes with a bus lock (bit 26 on Intel) */
-	struct emu_lock lock;     /* valid if bus_lock */
+	bool bus_lock;        /* this exit comes with a bus lock (bit 26 on Intel) */
+	struct emu_lock lock; /* valid if bus_lock */
 	union {
 		/*
 		 * data: `size` × `count` bytes, the emulator's, valid until the next run. For a read the
 		 * caller fills it before that run, which completes the instruction.
 		 */
-		struct { uint16_t port; uint8_t size; bool write; uint32_t count; uint8_t *data; } io;
+		struct {
+			uint16_t port;
+			uint8_t size;
+			bool write;
+			uint32_t count;
+			uint8_t *data;
+		} io;
 		/* At most 8 bytes of one access; the next fragment comes with the next run. */
-		struct { uint64_t gpa; uint8_t size; bool write; uint8_t *data; } mmio;
+		struct {
+			uint64_t gpa;
+			uint8_t size;
+			bool write;
+			uint8_t *data;
+		} mmio;
 		/* `*error` non-zero before the next run: #GP instead of completion. */
-		struct { uint32_t index; uint64_t *value; bool *error; bool filtered; } msr;
-		struct { uint8_t vector; uint64_t rip, dr6, dr7; } debug;
-		struct { unsigned suberror; uint8_t insn_length; uint8_t insn[15]; } error;
+		struct {
+			uint32_t index;
+			uint64_t *value;
+			bool *error;
+			bool filtered;
+		} msr;
+		struct {
+			uint8_t vector;
+			uint64_t rip, dr6, dr7;
+		} debug;
+		struct {
+			unsigned suberror;
+			uint8_t insn_length;
+			uint8_t insn[15];
+		} error;
 	};
 };
 
@@ -288,6 +355,13 @@ enum { EMU_RUN_COMPLETE_ONLY = 1 }; /* finish a pending IN or MMIO access, execu
  * -EFAULT: host memory behind a slot is gone; -EIO: the engine failed in a way that it should not.
  */
 int emu_vcpu_run(struct emu_vcpu *vcpu, unsigned flags, struct emu_exit *exit);
+
+/*
+ * For a SIGSEGV or SIGBUS handler: a fault at `address`, with the handler's ucontext (NULL: RIP will
+ * be that of the block, not of the instruction). If this thread is in emu_vcpu_run() and the
+ * address is memory of a slot, does not return: the run ends with -EFAULT. Else false.
+ */
+bool emu_host_fault(const void *address, const void *ucontext);
 
 /*
  * Ends the current run, or the next if none is in progress, with EMU_EXIT_KICKED, at the latest when

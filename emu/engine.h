@@ -32,13 +32,13 @@ struct engine_callbacks {
 };
 
 enum engine_stop_reason {
-	ENGINE_STUB,      /* in front of an instruction that scan() named */
-	ENGINE_STOPPED,   /* engine_stop() */
-	ENGINE_REFUSED,   /* fill() refused; RIP on the instruction */
-	ENGINE_EXCEPTION, /* `vector`, `error`; RIP as the exception class demands */
-	ENGINE_INVALID,   /* the engine does not know the instruction: #UD */
-	ENGINE_HOST_FAULT,/* host memory vanished under an access (engine_host_fault()) */
-	ENGINE_FAILED,    /* `code`: should not happen */
+	ENGINE_STUB,       /* in front of an instruction that scan() named */
+	ENGINE_STOPPED,    /* engine_stop() */
+	ENGINE_REFUSED,    /* fill() refused; RIP on the instruction */
+	ENGINE_EXCEPTION,  /* `vector`, `error`; RIP as the exception class demands */
+	ENGINE_INVALID,    /* the engine does not know the instruction: #UD */
+	ENGINE_HOST_FAULT, /* host memory vanished under an access (engine_host_fault()) */
+	ENGINE_FAILED,     /* `code`: should not happen */
 };
 struct engine_stop {
 	enum engine_stop_reason reason;
@@ -88,9 +88,9 @@ void engine_set_fx(struct engine *engine, const uint8_t image[512]);
 /* What the engine's own instructions read and struct cpu does not hold: RDTSC, SWAPGS. */
 void engine_set_tsc_offset(struct engine *engine, int64_t offset);
 int64_t engine_get_tsc_offset(struct engine *engine);
-uint64_t engine_get_kernel_gs(struct engine *engine);  /* SWAPGS is native */
+uint64_t engine_get_kernel_gs(struct engine *engine); /* SWAPGS is native */
 void engine_set_kernel_gs(struct engine *engine, uint64_t base);
-void engine_set_tsc_aux(struct engine *engine, uint64_t value);   /* RDTSCP is native */
+void engine_set_tsc_aux(struct engine *engine, uint64_t value); /* RDTSCP is native */
 
 int engine_check(char *why, size_t size);
 

@@ -41,7 +41,11 @@
  */
 #define WINDOW 0x0100000000000000ull
 
-struct env_segment { uint32_t selector, pad; uint64_t base; uint32_t limit, flags; };
+struct env_segment {
+	uint32_t selector, pad;
+	uint64_t base;
+	uint32_t limit, flags;
+};
 
 /* Head of Unicorn 2.1.1's CPUX86State; what is between the named fields is the engine's own. */
 struct env {
@@ -79,9 +83,11 @@ struct env {
 	int64_t tsc_offset;
 };
 _Static_assert(offsetof(struct env, segment) == 184 && offsetof(struct env, cr) == 424 &&
-	       offsetof(struct env, xmm) == 792 && offsetof(struct env, star) == 4792 &&
-	       offsetof(struct env, pat) == 5248 && offsetof(struct env, old_exception) == 5464 &&
-	       offsetof(struct env, tsc_offset) == 5480, "layout of Unicorn 2.1.1");
+		       offsetof(struct env, xmm) == 792 && offsetof(struct env, star) == 4792 &&
+		       offsetof(struct env, pat) == 5248 &&
+		       offsetof(struct env, old_exception) == 5464 &&
+		       offsetof(struct env, tsc_offset) == 5480,
+	       "layout of Unicorn 2.1.1");
 _Static_assert(sizeof(struct segment) == sizeof(struct env_segment), "copied as a block");
 
 /* bits of hflags */
@@ -90,8 +96,8 @@ enum { HF_SHADOW = 1 << 3 };
 struct engine {
 	uc_engine *uc;
 	struct engine_callbacks callbacks;
-	void *cpu;             /* the engine's CPUState */
-	struct env *env;       /* within it */
+	void *cpu;       /* the engine's CPUState */
+	struct env *env; /* within it */
 	bool window_open;
 	bool refused;
 	bool caught;
@@ -99,11 +105,11 @@ struct engine {
 	bool stepping;
 	uint64_t step_at, step_next; /* linear */
 	_Atomic bool stop_seen, hold_stops;
-	bool probe;            /* the first run, which only finds `cpu` */
+	bool probe; /* the first run, which only finds `cpu` */
 	uintptr_t lowest_block, highest_block;
 	bool crowded;
 	bool host_fault;
-	void *gap;             /* page that stands in where nothing else may */
+	void *gap; /* page that stands in where nothing else may */
 };
 
 /* The engine that runs on this thread: the seams get no other context. */
@@ -115,8 +121,10 @@ void check_exit_request_x86_64(void *tcg_context)
 	(void)tcg_context;
 }
 
-void *__real_tb_gen_code_x86_64(void *cpu, uint64_t pc, uint64_t cs_base, uint32_t flags, int cflags);
-void *__wrap_tb_gen_code_x86_64(void *cpu, uint64_t pc, uint64_t cs_base, uint32_t flags, int cflags);
+void *__real_tb_gen_code_x86_64(void *cpu, uint64_t pc, uint64_t cs_base, uint32_t flags,
+				int cflags);
+void *__wrap_tb_gen_code_x86_64(void *cpu, uint64_t pc, uint64_t cs_base, uint32_t flags,
+				int cflags);
 int __real_cpu_exec_x86_64(void *uc, void *cpu);
 int __wrap_cpu_exec_x86_64(void *uc, void *cpu);
 void cpu_loop_exit_restore_x86_64(void *cpu, uintptr_t host_pc);
@@ -140,7 +148,8 @@ static bool block_end(struct engine *e, uint64_t pc, uint32_t flags, uint64_t *s
 	return e->callbacks.scan(e->callbacks.opaque, pc, mode_of(flags), stop);
 }
 
-void *__wrap_tb_gen_code_x86_64(void *cpu, uint64_t pc, uint64_t cs_base, uint32_t flags, int cflags)
+void *__wrap_tb_gen_code_x86_64(void *cpu, uint64_t pc, uint64_t cs_base, uint32_t flags,
+				int cflags)
 {
 	struct engine *e = running;
 	uint64_t stop = 0;
@@ -174,7 +183,8 @@ int __wrap_cpu_exec_x86_64(void *uc, void *cpu)
 	return __real_cpu_exec_x86_64(uc, cpu);
 }
 
-static bool on_fill(uc_engine *uc, uint64_t page, uc_mem_type type, uc_tlb_entry *entry, void *opaque)
+static bool on_fill(uc_engine *uc, uint64_t page, uc_mem_type type, uc_tlb_entry *entry,
+		    void *opaque)
 {
 	struct engine *e = opaque;
 	void *host = NULL;
@@ -190,8 +200,9 @@ static bool on_fill(uc_engine *uc, uint64_t page, uc_mem_type type, uc_tlb_entry
 		entry->perms = UC_PROT_READ | UC_PROT_EXEC;
 		return true;
 	}
-	enum engine_access access = type == UC_MEM_FETCH ? ENGINE_FETCH
-				  : type == UC_MEM_WRITE ? ENGINE_WRITE : ENGINE_READ;
+	enum engine_access access = type == UC_MEM_FETCH   ? ENGINE_FETCH
+				    : type == UC_MEM_WRITE ? ENGINE_WRITE
+							   : ENGINE_READ;
 	if (!e->callbacks.fill(e->callbacks.opaque, page, access, e->env->hflags & 3,
 			       e->env->eflags & FL_AC, &host, &perms)) {
 		e->refused = true;
@@ -258,8 +269,9 @@ static int open_unicorn(struct engine *e)
 }
 
 static const int gpr_ids[16] = {
-	UC_X86_REG_RAX, UC_X86_REG_RCX, UC_X86_REG_RDX, UC_X86_REG_RBX, UC_X86_REG_RSP, UC_X86_REG_RBP,
-	UC_X86_REG_RSI, UC_X86_REG_RDI, UC_X86_REG_R8,	UC_X86_REG_R9,	UC_X86_REG_R10, UC_X86_REG_R11,
+	UC_X86_REG_RAX, UC_X86_REG_RCX, UC_X86_REG_RDX, UC_X86_REG_RBX,
+	UC_X86_REG_RSP, UC_X86_REG_RBP, UC_X86_REG_RSI, UC_X86_REG_RDI,
+	UC_X86_REG_R8,  UC_X86_REG_R9,  UC_X86_REG_R10, UC_X86_REG_R11,
 	UC_X86_REG_R12, UC_X86_REG_R13, UC_X86_REG_R14, UC_X86_REG_R15,
 };
 
@@ -291,7 +303,10 @@ static bool find_env(struct engine *e)
 /* Every field that struct env names and the API can write must be where we think it is. */
 static bool layout_agrees(struct engine *e)
 {
-	static const struct { int id; size_t offset; } fields[] = {
+	static const struct {
+		int id;
+		size_t offset;
+	} fields[] = {
 		{ UC_X86_REG_RIP, offsetof(struct env, rip) },
 		{ UC_X86_REG_FS_BASE, offsetof(struct env, segment[4].base) },
 		{ UC_X86_REG_GS_BASE, offsetof(struct env, segment[5].base) },
@@ -316,7 +331,10 @@ static bool layout_agrees(struct engine *e)
 	uc_x86_mmr gdtr = { .base = 0x1122334455667000, .limit = 0x7777 };
 	uc_reg_write(e->uc, UC_X86_REG_GDTR, &gdtr);
 	good &= e->env->gdt.base == gdtr.base && e->env->gdt.limit == gdtr.limit;
-	static const struct { uint32_t msr; size_t offset; } msrs[] = {
+	static const struct {
+		uint32_t msr;
+		size_t offset;
+	} msrs[] = {
 		{ 0xc0000081, offsetof(struct env, star) },
 		{ 0xc0000082, offsetof(struct env, lstar) },
 		{ 0xc0000102, offsetof(struct env, kernel_gs) },
@@ -387,7 +405,8 @@ int engine_create(struct engine **engine, const struct engine_callbacks *callbac
 
 int engine_map(struct engine *e, void *host, uint64_t size)
 {
-	uc_err err = uc_mem_map_ptr(e->uc, (uintptr_t)host, size, UC_PROT_READ | UC_PROT_WRITE, host);
+	uc_err err =
+		uc_mem_map_ptr(e->uc, (uintptr_t)host, size, UC_PROT_READ | UC_PROT_WRITE, host);
 	return err == UC_ERR_OK ? 0 : err == UC_ERR_NOMEM ? -ENOMEM : -EINVAL;
 }
 
@@ -403,7 +422,8 @@ static uint32_t make_hflags(const struct cpu *c)
 	const struct segment *s = c->segment;
 	bool pe = c->cr0 & CR0_PE, vm = c->rflags & FL_VM, lma = c->efer & EFER_LMA;
 	uint32_t h = (uint32_t)(c->cpl | pe << 7 | (c->cr0 << 8 & 0xe00) | (c->rflags & 0x63100));
-	h |= (c->cr4 & CR4_OSFXSR ? 1u << 22 : 0) | (c->cr4 & CR4_SMAP ? 1u << 23 : 0) | (uint32_t)lma << 14;
+	h |= (c->cr4 & CR4_OSFXSR ? 1u << 22 : 0) | (c->cr4 & CR4_SMAP ? 1u << 23 : 0) |
+	     (uint32_t)lma << 14;
 	if (lma && s[EMU_CS].flags & DESC_L)
 		return h | 0x8030;
 	h |= (s[EMU_CS].flags & DESC_DB ? 1 << 4 : 0) | (s[EMU_SS].flags & DESC_DB ? 1 << 5 : 0);
@@ -416,7 +436,8 @@ static uint32_t make_hflags(const struct cpu *c)
 static void state_in(struct engine *e, const struct cpu *c)
 {
 	struct env *v = e->env;
-	bool stale = v->cr[0] != c->cr0 || v->cr[3] != c->cr3 || v->cr[4] != c->cr4 || v->efer != c->efer;
+	bool stale = v->cr[0] != c->cr0 || v->cr[3] != c->cr3 || v->cr[4] != c->cr4 ||
+		     v->efer != c->efer;
 	memcpy(v->gpr, c->gpr, sizeof(v->gpr));
 	v->rip = c->rip;
 	v->eflags = c->rflags | FL_FIXED;
@@ -467,8 +488,10 @@ static struct engine_stop why(struct engine *e, uc_err err)
 	else if (err)
 		stop.reason = ENGINE_FAILED;
 	else
-		stop.reason = atomic_load_explicit(&e->stop_seen, memory_order_relaxed) || e->crowded
-				      ? ENGINE_STOPPED : ENGINE_STUB;
+		stop.reason = atomic_load_explicit(&e->stop_seen, memory_order_relaxed) ||
+					      e->crowded
+				      ? ENGINE_STOPPED
+				      : ENGINE_STUB;
 	return stop;
 }
 
@@ -505,7 +528,8 @@ struct engine_stop engine_step(struct engine *e, struct cpu *c, unsigned length)
 	e->step_at = linear_rip(c);
 	e->step_next = in_64bit(c) ? e->step_at + length : (uint32_t)(e->step_at + length);
 	atomic_store(&e->hold_stops, true);
-	state_in(e, c); /* remove_cache resolves the address through fill(), which wants the state */
+	state_in(e,
+		 c); /* remove_cache resolves the address through fill(), which wants the state */
 	e->stepping = true;
 	for (int attempt = 0; attempt < 1000; attempt++) {
 		engine_arm(e);
@@ -613,8 +637,18 @@ void engine_context_load(struct engine *e, const void *context)
 }
 
 /* FXSAVE image, SDM vol. 1, table 10-2 */
-enum { FX_FCW = 0, FX_FSW = 2, FX_FTW = 4, FX_FOP = 6, FX_FIP = 8, FX_FDP = 16, FX_MXCSR = 24,
-       FX_MXCSR_MASK = 28, FX_ST = 32, FX_XMM = 160 };
+enum {
+	FX_FCW = 0,
+	FX_FSW = 2,
+	FX_FTW = 4,
+	FX_FOP = 6,
+	FX_FIP = 8,
+	FX_FDP = 16,
+	FX_MXCSR = 24,
+	FX_MXCSR_MASK = 28,
+	FX_ST = 32,
+	FX_XMM = 160
+};
 
 /* full tag word ↔ one bit a register (SDM vol. 1, 10.5.1.1) */
 static uint8_t abridge_tags(uint16_t tags)
@@ -642,7 +676,8 @@ static uint64_t read_reg(struct engine *e, int id)
 
 void engine_get_fx(struct engine *e, uint8_t image[512])
 {
-	uint16_t fcw = (uint16_t)read_reg(e, UC_X86_REG_FPCW), fsw = (uint16_t)read_reg(e, UC_X86_REG_FPSW);
+	uint16_t fcw = (uint16_t)read_reg(e, UC_X86_REG_FPCW),
+		 fsw = (uint16_t)read_reg(e, UC_X86_REG_FPSW);
 	uint16_t fop = (uint16_t)read_reg(e, UC_X86_REG_FOP);
 	uint64_t fip = read_reg(e, UC_X86_REG_FIP), fdp = read_reg(e, UC_X86_REG_FDP);
 	uint32_t mask = 0xffff;
@@ -724,8 +759,8 @@ struct check {
 	int scans;
 };
 
-static bool check_fill(void *opaque, uint64_t page, enum engine_access access, unsigned cpl, bool ac,
-		       void **host, unsigned *perms)
+static bool check_fill(void *opaque, uint64_t page, enum engine_access access, unsigned cpl,
+		       bool ac, void **host, unsigned *perms)
 {
 	struct check *k = opaque;
 	(void)cpl, (void)ac;
@@ -757,7 +792,9 @@ static const char *check_seams(struct check *k)
 		0xff, 0xc9,                         /* 06: dec ecx */
 		0x75, 0xf6,                         /* 08: jnz 0 */
 	};
-	struct cpu c = { .cr0 = CR0_PE | CR0_PG | CR0_ET, .cr4 = CR4_PAE, .efer = EFER_LME | EFER_LMA,
+	struct cpu c = { .cr0 = CR0_PE | CR0_PG | CR0_ET,
+			 .cr4 = CR4_PAE,
+			 .efer = EFER_LME | EFER_LMA,
 			 .rflags = FL_FIXED };
 	enum { TURNS = 200 };
 	memset(k->page, 0x90, PAGE_SIZE);
@@ -800,7 +837,9 @@ int engine_check(char *message, size_t size)
 	unsigned version = uc_version(&major, &minor) >> 8;
 	const char *problem = NULL;
 	struct check k = { 0 };
-	const struct engine_callbacks callbacks = { .fill = check_fill, .scan = check_scan, .opaque = &k };
+	const struct engine_callbacks callbacks = { .fill = check_fill,
+						    .scan = check_scan,
+						    .opaque = &k };
 	void *page = NULL;
 	int ret = 0;
 	if (version != 0x020101) {
@@ -815,14 +854,15 @@ int engine_check(char *message, size_t size)
 			return ret;
 		}
 		if (ret || engine_map(k.engine, page, PAGE_SIZE))
-			problem = "the engine's processor state is not laid out as in Unicorn 2.1.1";
+			problem =
+				"the engine's processor state is not laid out as in Unicorn 2.1.1";
 		else
 			problem = check_seams(&k);
 		engine_destroy(k.engine);
 	}
 	free(page);
 	if (problem && message)
-		snprintf(message, size, "%s; buslock was built against another engine than it runs on",
-			 problem);
+		snprintf(message, size,
+			 "%s; buslock was built against another engine than it runs on", problem);
 	return problem ? -ENOTSUP : 0;
 }

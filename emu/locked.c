@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Locked instructions, executed by hand on host memory. Every locked access of the guest passes here,
+ * once: this is where bus locks are found.
+ */
+#include "emu/access.h"
+#include "emu/alu.h"
+#include "emu/atomic.h"
+#include "emu/run.h"
+#include "emu/vm.h"
+
+#include <string.h>
+
+unsigned emu_bus_lock_cause(uint64_t linear, uint32_t size, unsigned memory_type)
+{
+	/* SDM 11.1.2.2: "split lock" or "UC lock"; the line is 64 bytes on all current parts */
+	unsigned cause = EMU_LOCK_NONE;
+	if ((linear & (LINE_SIZE - 1)) + size > LINE_SIZE)
+		cause |= EMU_LOCK_SPLIT;
+	if (memory_type != EMU_MT_WB)
+		cause |= EMU_LOCK_NON_WB;
+	return cause;
+}
+
+/* Where the operand lies: one or two pages of host memory. */
+struct place {
+	struct access_page page;
+	uint8_t *rest;  /* on the second page, else NULL */
+	unsigned split; /* bytes on the first page */
+	unsigned cause; /* EMU_LOCK_ */
+};
+
+static enum outcome find_place(struct emu_vcpu *v, uint64_t linear, unsigned size, struct place *p)
+{
+	enum outcome r = access_lookup(v, linear, true, 0, &p->page);
+	if (r)
+		return r;
+	p->rest = NULL;
+	p->split = size;
+	unsigned type = p->page.memory_type;
+	unsigned room = (unsigned)(PAGE_SIZE - (linear & ~PAGE_MASK));
+	if (room < size) {
+		struct access_page second;
+		uint64_t next = linear + room;
+		if (!in_64bit(&v->cpu))
+			next = (uint32_t)next;
+		r = access_lookup(v, next, true, 0, &second);
+		if (r)
+			return r;
+		/* the look-up of the second page may have moved the first (code dropped): again, it hits */
+		r = access_lookup(v, linear, true, 0, &p->page);
+		if (r)
+			return r;
+		p->rest = second.host;
+		p->split = room;
+		if (type == EMU_MT_WB)
+			type = second.memory_type;
+	}
+	p->cause = emu_bus_lock_cause(linear, size, type);
+	return DONE;
+}
+
+static void load(const struct place *p, unsigned size, struct operand *value)
+{
+	*value = (struct operand){ 0, 0 };
+	memcpy(value, p->page.host, p->split);
+	if (p->rest)
+		memcpy((uint8_t *)value + p->split, p->rest, size - p->split);
+}
+
+/* What the instruction stores when it finds `old`, and the flags it leaves. */
+static struct operand next_value(const struct emu_vcpu *v, const struct insn *i, struct operand old,
+				 uint64_t *flags)
+{
+	const struct cpu *c = &v->cpu;
+	struct operand new = old;
+	uint64_t b;
+	switch (i->op) {
+	case OP_CMPXCHG:
+		alu(OP_CMP, i->opsize, reg_read(c, EMU_RAX, i->opsize, true), old.low, flags);
+		if (*flags & FL_ZF)
+			new.low = reg_read(c, i->reg, i->opsize, i->rex);
+		break;
+	case OP_CMPXCHG8B:
+		*flags &= ~(uint64_t)FL_ZF;
+		if (old.low == ((uint32_t)c->gpr[EMU_RAX] | c->gpr[EMU_RDX] << 32)) {
+			*flags |= FL_ZF;
+			new.low = (uint32_t)c->gpr[EMU_RBX] | c->gpr[EMU_RCX] << 32;
+		}
+		break;
+	case OP_CMPXCHG16B:
+		*flags &= ~(uint64_t)FL_ZF;
+		if (old.low == c->gpr[EMU_RAX] && old.high == c->gpr[EMU_RDX]) {
+			*flags |= FL_ZF;
+			new = (struct operand){ c->gpr[EMU_RBX], c->gpr[EMU_RCX] };
+		}
+		break;
+	default:
+		b = i->flags & INSN_IMM ? i->imm : reg_read(c, i->reg, i->opsize, i->rex);
+		new.low = alu(i->op, i->opsize, old.low, b, flags);
+	}
+	return new;
+}
+
+/* Registers that change besides the flags. */
+static void write_back(struct emu_vcpu *v, const struct insn *i, struct operand old, uint64_t flags)
+{
+	struct cpu *c = &v->cpu;
+	switch (i->op) {
+	case OP_XCHG:
+	case OP_XADD:
+		reg_write(c, i->reg, i->opsize, i->rex, old.low);
+		break;
+	case OP_CMPXCHG:
+		if (!(flags & FL_ZF))
+			reg_write(c, EMU_RAX, i->opsize, true, old.low);
+		break;
+	case OP_CMPXCHG8B:
+		if (!(flags & FL_ZF)) {
+			c->gpr[EMU_RAX] = (uint32_t)old.low;
+			c->gpr[EMU_RDX] = old.low >> 32;
+		}
+		break;
+	case OP_CMPXCHG16B:
+		if (!(flags & FL_ZF)) {
+			c->gpr[EMU_RAX] = old.low;
+			c->gpr[EMU_RDX] = old.high;
+		}
+		break;
+	default:
+		break;
+	}
+	c->rflags = flags;
+}
+
+static void describe(struct emu_vcpu *v, const struct insn *i, uint64_t linear, unsigned size,
+		     const struct place *p, struct emu_lock *lock)
+{
+	memset(lock, 0, sizeof(*lock));
+	lock->cause = p->cause;
+	lock->rip = v->cpu.rip;
+	lock->linear_rip = linear_rip(&v->cpu);
+	lock->linear = linear;
+	lock->gpa = p->page.gpa;
+	lock->size = size;
+	lock->cpl = v->cpu.cpl;
+	lock->mode = i->mode;
+	lock->insn_length = i->length;
+	memcpy(lock->insn, i->bytes, i->length);
+}
+
+void note_lock(struct emu_vcpu *v, const struct emu_lock *lock)
+{
+	v->stats.bus_locks++;
+	v->stats.split += !!(lock->cause & EMU_LOCK_SPLIT);
+	v->stats.non_wb += !!(lock->cause & EMU_LOCK_NON_WB);
+	v->stats.stuffed += !!(lock->cause & EMU_LOCK_STUFFED);
+	v->run->lock = *lock;
+	v->run->lock_taken = true;
+	if (v->vm->observe)
+		v->vm->observe(v->vm->observe_opaque, v, lock);
+}
+
+enum outcome locked_execute(struct emu_vcpu *v, const struct insn *i)
+{
+	unsigned size = i->mem_size;
+	uint64_t linear, flags;
+	struct place place;
+	enum outcome r = operand_linear(v, i, true, &linear);
+	if (r)
+		return r;
+	if (i->op == OP_CMPXCHG16B && linear & 15)
+		return raise_error(v, EXC_GP, 0);
+	r = find_place(v, linear, size, &place);
+	if (r)
+		return r;
+
+	struct operand old, new;
+	load(&place, size, &old);
+	do {
+		flags = v->cpu.rflags;
+		new = next_value(v, i, old, &flags);
+		/* written even when a compare fails (SDM vol. 2, CMPXCHG): it is a locked access then, too */
+	} while (
+		!guest_compare_exchange(place.page.host, place.rest, place.split, size, &old, new));
+
+	v->stats.locked++;
+	if (place.cause) {
+		struct emu_lock lock;
+		describe(v, i, linear, size, &place, &lock);
+		note_lock(v, &lock);
+	}
+	write_back(v, i, old, flags);
+	advance_rip(&v->cpu, i);
+	return DONE;
+}

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The model-specific registers that belong to the processor. What a hypervisor makes up (its own
+ * MSRs, machine-check banks) is for the hypervisor: such accesses leave as unknown.
+ */
+#include "emu/run.h"
+#include "emu/vm.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+#if defined(__x86_64__)
+#include <x86intrin.h>
+#endif
+
+/* Where the value lives; STORED ones in struct emu_msrs. */
+enum home { STORED, TSC, TSC_ADJUST, APIC_BASE, EFER, FS_BASE, GS_BASE, KERNEL_GS, TSC_AUX };
+
+/* What WRMSR checks (SDM vol. 4; vol. 3, 12.11.2.1 for the types in MTRRs, 12.12.2 for PAT). */
+enum check {
+	ANY,
+	CANONICAL,
+	READ_ONLY,
+	PAT_TYPES,
+	MTRR_TYPES,
+	MTRR_DEFAULT,
+	MTRR_RANGE,
+	LOW32,
+	EFER_BITS,
+	APIC_BITS
+};
+
+static const struct msr {
+	uint32_t index, count; /* a run of equal ones */
+	enum home home;
+	enum check check;
+	uint64_t reset;
+} table[] = {
+	{ 0x10, 1, TSC, ANY, 0 },
+	{ 0x1b, 1, APIC_BASE, APIC_BITS, 0xfee00900 },
+	{ 0x3b, 1, TSC_ADJUST, ANY, 0 },
+	{ 0x8b, 1, STORED, ANY, 0x100000000 }, /* microcode revision, written 0 before CPUID */
+	{ 0xfe, 1, STORED, READ_ONLY, 0x508 }, /* MTRRCAP: 8 variable ranges, fixed ones, WC */
+	{ 0x174, 1, STORED, LOW32, 0 },        /* SYSENTER_CS */
+	{ 0x175, 2, STORED, CANONICAL, 0 },    /* SYSENTER_ESP, EIP */
+	{ 0x1a0, 1, STORED, ANY, 0x1 },        /* MISC_ENABLE: fast strings */
+	{ 0x1d9, 1, STORED, LOW32, 0 },        /* DEBUGCTL */
+	{ 0x200, 16, STORED, MTRR_RANGE, 0 },  /* PHYSBASEn, PHYSMASKn in turn */
+	{ 0x250, 1, STORED, MTRR_TYPES, 0 },
+	{ 0x258, 2, STORED, MTRR_TYPES, 0 },
+	{ 0x268, 8, STORED, MTRR_TYPES, 0 },
+	{ 0x277, 1, STORED, PAT_TYPES, 0x0007040600070406 },
+	{ 0x2ff, 1, STORED, MTRR_DEFAULT, 0 },
+	{ 0xc0000080, 1, EFER, EFER_BITS, 0 },
+	{ 0xc0000081, 1, STORED, ANY, 0 },       /* STAR */
+	{ 0xc0000082, 2, STORED, CANONICAL, 0 }, /* LSTAR, CSTAR */
+	{ 0xc0000084, 1, STORED, LOW32, 0 },     /* FMASK */
+	{ 0xc0000100, 1, FS_BASE, CANONICAL, 0 },
+	{ 0xc0000101, 1, GS_BASE, CANONICAL, 0 },
+	{ 0xc0000102, 1, KERNEL_GS, CANONICAL, 0 },
+	{ 0xc0000103, 1, TSC_AUX, LOW32, 0 },
+};
+#define MSR_ROWS   (sizeof(table) / sizeof(table[0]))
+#define MSR_STORED 64
+
+struct emu_msrs {
+	uint64_t stored[MSR_STORED];
+};
+
+static const struct msr *find(uint32_t index, unsigned *place)
+{
+	unsigned at = 0;
+	for (size_t i = 0; i < MSR_ROWS; i++) {
+		if (index - table[i].index < table[i].count) {
+			*place = at + (index - table[i].index);
+			return &table[i];
+		}
+		at += table[i].count;
+	}
+	return NULL;
+}
+
+struct emu_msrs *msrs_new(void)
+{
+	return calloc(1, sizeof(struct emu_msrs));
+}
+
+void msrs_free(struct emu_msrs *m)
+{
+	free(m);
+}
+
+void msrs_reset(struct emu_vcpu *v)
+{
+	unsigned at = 0;
+	for (size_t i = 0; i < MSR_ROWS; i++)
+		for (unsigned k = 0; k < table[i].count; k++)
+			v->msrs->stored[at++] = table[i].reset;
+}
+
+size_t emu_msr_list(uint32_t *index, size_t max)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < MSR_ROWS; i++)
+		for (unsigned k = 0; k < table[i].count; k++, n++)
+			if (n < max)
+				index[n] = table[i].index + k;
+	return n;
+}
+
+static uint64_t host_tsc(void)
+{
+#if defined(__x86_64__)
+	return __rdtsc();
+#else
+	struct timespec now; /* as the engine's RDTSC does where the host has no TSC */
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+#endif
+}
+
+/* The engine holds some of the values: of the vCPU that is loaded. */
+static uint64_t engine_value(struct emu_vcpu *v, enum home home, bool write, uint64_t value)
+{
+	struct engine *e = v->vm->engine;
+	switch (home) {
+	case TSC:
+		if (write)
+			engine_set_tsc_offset(e, (int64_t)(value - host_tsc()));
+		return host_tsc() + (uint64_t)engine_get_tsc_offset(e);
+	case KERNEL_GS:
+		if (write)
+			engine_set_kernel_gs(e, value);
+		return engine_get_kernel_gs(e);
+	default:
+		return 0;
+	}
+}
+
+/* The guest's own accesses come with the run lock held; the monitor's take it. */
+static uint64_t in_engine(struct emu_vcpu *v, enum home home, bool write, uint64_t value)
+{
+	if (v->running)
+		return engine_value(v, home, write, value);
+	run_lock_acquire(&v->vm->lock, true, NULL);
+	vcpu_load(v);
+	value = engine_value(v, home, write, value);
+	run_lock_release(&v->vm->lock);
+	return value;
+}
+
+static void set_tsc_aux(struct emu_vcpu *v, uint64_t value)
+{
+	if (v->running) {
+		engine_set_tsc_aux(v->vm->engine, value);
+		return;
+	}
+	run_lock_acquire(&v->vm->lock, true, NULL);
+	vcpu_load(v);
+	engine_set_tsc_aux(v->vm->engine, value);
+	run_lock_release(&v->vm->lock);
+}
+
+int emu_vcpu_get_msr(struct emu_vcpu *v, uint32_t index, uint64_t *value, bool host)
+{
+	unsigned place = 0;
+	const struct msr *m = find(index, &place);
+	(void)host; /* none of these is write-only */
+	if (!m)
+		return -ENOENT;
+	switch (m->home) {
+	case TSC:
+	case KERNEL_GS:
+		*value = in_engine(v, m->home, false, 0);
+		break;
+	case APIC_BASE:
+		*value = v->apic_base;
+		break;
+	case EFER:
+		*value = v->cpu.efer;
+		break;
+	case FS_BASE:
+		*value = v->cpu.segment[EMU_FS].base;
+		break;
+	case GS_BASE:
+		*value = v->cpu.segment[EMU_GS].base;
+		break;
+	default:
+		*value = v->msrs->stored[place];
+	}
+	return 0;
+}
+
+static bool types_valid(uint64_t value, bool pat)
+{
+	for (int i = 0; i < 8; i++) {
+		unsigned type = value >> 8 * i & 0xff;
+		if (type > 7 || type == 2 || type == 3 || (type == 7 && !pat))
+			return false;
+	}
+	return true;
+}
+
+static bool mtrr_type(uint64_t type)
+{
+	return type == EMU_MT_UC || type == EMU_MT_WC || type == EMU_MT_WT || type == EMU_MT_WP ||
+	       type == EMU_MT_WB;
+}
+
+static bool efer_valid(const struct emu_vcpu *v, uint64_t value, bool host)
+{
+	if (value & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE))
+		return false;
+	if (host)
+		return true;
+	/* LME does not change while paging is on (SDM 4.1.1); LMA is the CPU's */
+	return !((value ^ v->cpu.efer) & EFER_LME) || !(v->cpu.cr0 & CR0_PG);
+}
+
+static bool valid(const struct emu_vcpu *v, const struct msr *m, uint32_t index, uint64_t value,
+		  bool host)
+{
+	uint64_t physical = ~(size_mask(8) << vm_physical_bits(v->vm));
+	switch (m->check) {
+	case ANY:
+		return true;
+	case CANONICAL:
+		return canonical(&v->cpu, value);
+	case READ_ONLY:
+		return host;
+	case LOW32:
+		return !(value >> 32);
+	case PAT_TYPES:
+		return types_valid(value, true);
+	case MTRR_TYPES:
+		return types_valid(value, false);
+	case MTRR_DEFAULT:
+		return !(value & ~0xcffull) && mtrr_type(value & 0xff);
+	case MTRR_RANGE:
+		if (index & 1)
+			return !(value & ~(physical & ~0x7ffull));
+		return !(value & ~(physical & ~0xf00ull)) && mtrr_type(value & 0xff);
+	case EFER_BITS:
+		return efer_valid(v, value, host);
+	case APIC_BITS:
+		/* the base may move; x2APIC is not there (bit 10) */
+		return !(value & ~(physical & ~0x6ffull));
+	}
+	return false;
+}
+
+int emu_vcpu_set_msr(struct emu_vcpu *v, uint32_t index, uint64_t value, bool host)
+{
+	unsigned place = 0;
+	const struct msr *m = find(index, &place);
+	if (!m)
+		return -ENOENT;
+	if (!valid(v, m, index, value, host))
+		return -EINVAL;
+	switch (m->home) {
+	case TSC: {
+		uint64_t before = in_engine(v, TSC, false, 0);
+		in_engine(v, TSC, true, value);
+		unsigned adjust = 0;
+		find(0x3b, &adjust);
+		if (!host) /* SDM 19.17.3: a write to the TSC shows in TSC_ADJUST */
+			v->msrs->stored[adjust] += value - before;
+		break;
+	}
+	case TSC_ADJUST:
+		if (!host)
+			in_engine(v, TSC, true,
+				  in_engine(v, TSC, false, 0) + value - v->msrs->stored[place]);
+		v->msrs->stored[place] = value;
+		break;
+	case KERNEL_GS:
+		in_engine(v, m->home, true, value);
+		break;
+	case TSC_AUX:
+		set_tsc_aux(v, value);
+		v->msrs->stored[place] = value;
+		break;
+	case APIC_BASE:
+		v->apic_base = value;
+		break;
+	case EFER:
+		v->cpu.efer = host ? value : (value & ~EFER_LMA) | (v->cpu.efer & EFER_LMA);
+		vcpu_flush(v);
+		break;
+	case FS_BASE:
+		v->cpu.segment[EMU_FS].base = value;
+		break;
+	case GS_BASE:
+		v->cpu.segment[EMU_GS].base = value;
+		break;
+	default:
+		v->msrs->stored[place] = value;
+	}
+	return 0;
+}

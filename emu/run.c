@@ -1,0 +1,623 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The run loop: the engine executes ordinary code; in front of everything else it stops, and what the
+ * stop is for is done here by hand.
+ */
+#include "emu/run.h"
+
+#include "emu/access.h"
+#include "emu/vm.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DR6_FIXED 0xffff0ff0ull
+#define DR6_BS    (1u << 14)
+#define DR7_FIXED 0x400ull
+
+/* ------------------------------------------------------------------ leaving */
+
+enum outcome leave(struct emu_vcpu *v, enum emu_exit_type type, uint32_t word)
+{
+	v->exit->type = type;
+	v->exit->word = word;
+	return EXIT;
+}
+
+enum outcome leave_unhandled(struct emu_vcpu *v, const struct insn *i)
+{
+	leave(v, EMU_EXIT_INTERNAL_ERROR, VMX_EPT_MISCONFIG);
+	v->exit->error.suberror = EMU_ERROR_EMULATION;
+	v->exit->error.insn_length = i ? i->length : 0;
+	if (i)
+		memcpy(v->exit->error.insn, i->bytes, i->length);
+	v->exit->guest_physical = v->mmio_gpa;
+	return EXIT;
+}
+
+static enum outcome leave_debug(struct emu_vcpu *v, uint64_t dr6)
+{
+	leave(v, EMU_EXIT_DEBUG, VMX_EXCEPTION_NMI);
+	v->exit->interruption = 0x80000300 | EXC_DB; /* valid, hardware exception */
+	v->exit->qualification = dr6;
+	v->exit->debug.vector = EXC_DB;
+	v->exit->debug.rip = linear_rip(&v->cpu);
+	v->exit->debug.dr6 = dr6 | DR6_FIXED;
+	v->exit->debug.dr7 = v->debug.hardware_breakpoints ? v->debug.dr[7] : v->cpu.dr[7];
+	return EXIT;
+}
+
+static enum outcome leave_shutdown(struct emu_vcpu *v)
+{
+	return leave(v, EMU_EXIT_SHUTDOWN, VMX_TRIPLE_FAULT);
+}
+
+/* ------------------------------------------------------------------ events */
+
+/* The IDT itself lies on a device: Linux gives up, too. */
+static enum outcome leave_delivery(struct emu_vcpu *v, unsigned vector)
+{
+	leave(v, EMU_EXIT_INTERNAL_ERROR, VMX_EPT_MISCONFIG);
+	v->exit->error.suberror = EMU_ERROR_DELIVERY;
+	v->exit->idt_vectoring = 0x80000000 | vector;
+	v->exit->guest_physical = v->mmio_gpa;
+	return EXIT;
+}
+
+static enum outcome after_delivery(struct emu_vcpu *v, enum outcome r, unsigned vector)
+{
+	switch (r) {
+	case DONE:
+		v->cpu.shadow = 0;
+		return DONE;
+	case SHUTDOWN:
+		return leave_shutdown(v);
+	case HOST_GONE:
+		return HOST_GONE;
+	default:
+		return leave_delivery(v, vector);
+	}
+}
+
+static enum outcome deliver_fault(struct emu_vcpu *v)
+{
+	struct fault f = v->fault;
+	if (f.vector == EXC_DB) {
+		uint64_t dr6 = v->pending_db_dr6;
+		v->pending_db_dr6 = 0;
+		if (v->debug.single_step || v->debug.hardware_breakpoints)
+			return leave_debug(v, dr6);
+		/* other causes' bits accumulate, B0 to B3 do not (SDM 20.2.3) */
+		v->cpu.dr[6] = (v->cpu.dr[6] & ~15ull) | DR6_FIXED | dr6;
+	}
+	v->stats.exceptions++;
+	return after_delivery(v, deliver_exception(v, &f), f.vector);
+}
+
+bool emu_vcpu_interruptible(struct emu_vcpu *v)
+{
+	return v->cpu.rflags & FL_IF && !v->cpu.shadow && !v->events.interrupt.injected &&
+	       !v->events.exception.injected && !v->events.nmi.injected && !v->pending_db;
+}
+
+static bool vectors_with_error(unsigned vector)
+{
+	return vector == EXC_DF || (vector >= EXC_TS && vector <= EXC_PF) || vector == EXC_AC;
+}
+
+/* What the monitor injected: VM-entry event injection (SDM 29.6). */
+static enum outcome deliver_injected(struct emu_vcpu *v)
+{
+	struct emu_events *e = &v->events;
+	if (e->exception.injected || e->exception.pending) {
+		v->fault = (struct fault){ .vector = e->exception.vector,
+					   .has_error = e->exception.has_error_code,
+					   .error = e->exception.error_code,
+					   .cr2 = v->cpu.cr2 };
+		if (e->exception.has_payload && e->exception.vector == EXC_PF)
+			v->fault.cr2 = e->exception.payload;
+		if (e->exception.has_payload && e->exception.vector == EXC_DB)
+			v->cpu.dr[6] = (v->cpu.dr[6] & ~15ull) | e->exception.payload | DR6_FIXED;
+		struct fault f = v->fault;
+		memset(&e->exception, 0, sizeof(e->exception));
+		v->stats.exceptions++;
+		return after_delivery(v, deliver_exception(v, &f), f.vector);
+	}
+	if (e->nmi.injected) {
+		e->nmi.injected = false;
+		e->nmi.masked = true;
+		return after_delivery(v, deliver_nmi(v), EXC_NMI);
+	}
+	if (e->interrupt.injected) {
+		/* VM entry refuses an external interrupt that could not come (SDM 29.3.1.4) */
+		if (!e->interrupt.soft && (!(v->cpu.rflags & FL_IF) || v->cpu.shadow)) {
+			leave(v, EMU_EXIT_ENTRY_FAILURE,
+			      VMX_INVALID_STATE | VMX_EXIT_ENTRY_FAILURE);
+			return EXIT;
+		}
+		e->interrupt.injected = false;
+		v->stats.interrupts++;
+		return after_delivery(v, deliver_interrupt(v, e->interrupt.vector),
+				      e->interrupt.vector);
+	}
+	return DONE;
+}
+
+static enum outcome deliver_events(struct emu_vcpu *v)
+{
+	struct emu_events *e = &v->events;
+	enum outcome r = DONE;
+	if (e->triple_fault_pending) {
+		e->triple_fault_pending = false;
+		return leave_shutdown(v);
+	}
+	if (e->exception.injected || e->exception.pending || e->nmi.injected ||
+	    e->interrupt.injected) {
+		r = deliver_injected(v);
+		if (r)
+			return r;
+	}
+	if (v->pending_db && v->cpu.shadow != EMU_SHADOW_MOV_SS) {
+		v->pending_db = false;
+		raise(v, EXC_DB);
+		return deliver_fault(v);
+	}
+	if (e->nmi.pending && !e->nmi.masked && !v->cpu.shadow) {
+		e->nmi.pending = false;
+		e->nmi.masked = true;
+		r = after_delivery(v, deliver_nmi(v), EXC_NMI);
+		if (r)
+			return r;
+	}
+	if (v->interrupt_window && emu_vcpu_interruptible(v))
+		return leave(v, EMU_EXIT_INTERRUPT_WINDOW, VMX_INTERRUPT_WINDOW);
+	return DONE;
+}
+
+/* ------------------------------------------------------------------ one instruction by hand */
+
+enum outcome decode_at_rip(struct emu_vcpu *v, struct insn *i)
+{
+	uint8_t bytes[INSN_MAX_LENGTH];
+	size_t got = 0;
+	enum outcome r = fetch_insn(v, bytes, &got);
+	if (r)
+		return r;
+	int ret = insn_decode(i, bytes, got, code_mode(&v->cpu));
+	if (ret == -ENODATA)
+		return fetch_fault(v, got);
+	return ret ? raise_error(v, EXC_GP, 0) : DONE;
+}
+
+/* #PF of a data access that the engine refused: the fill knew the page only (SDM 4.7). */
+static void complete_fault(struct emu_vcpu *v, const struct insn *i)
+{
+	struct run_state *run = v->run;
+	struct insn_access accesses[INSN_MAX_ACCESSES];
+	struct insn_regs regs;
+	insn_regs_of(&v->cpu, &regs);
+	int count = insn_accesses(i, &regs, accesses);
+	for (int a = 0; a < count; a++) {
+		uint64_t low = accesses[a].linear, high = low + accesses[a].size - 1;
+		if ((high & PAGE_MASK) != run->refused_page &&
+		    (low & PAGE_MASK) != run->refused_page)
+			continue;
+		if (v->fault.vector == EXC_PF) {
+			v->fault.cr2 = low > run->refused_page ? low : run->refused_page;
+			/* a read-modify-write reads first, but faults as a write */
+			if (accesses[a].access & INSN_WRITE)
+				v->fault.error |= PF_W;
+		} else if (v->fault.vector == EXC_GP && accesses[a].seg == SEG_SS) {
+			v->fault.vector = EXC_SS; /* a stack access that is not canonical */
+		}
+		return;
+	}
+}
+
+static enum outcome after_exception(struct emu_vcpu *v, const struct engine_stop *stop)
+{
+	if (stop->vector == EXC_DB) { /* single step: TF was set */
+		v->pending_db_dr6 |= DR6_BS;
+		if (v->cpu.shadow == EMU_SHADOW_MOV_SS) {
+			v->pending_db = true;
+			return DONE;
+		}
+		return raise(v, EXC_DB);
+	}
+	v->fault = (struct fault){ .vector = stop->vector,
+				   .has_error = vectors_with_error(stop->vector),
+				   .error = stop->error };
+	return FAULT;
+}
+
+static enum outcome after_refusal(struct emu_vcpu *v, const struct insn *i)
+{
+	switch (v->run->refusal) {
+	case REFUSED_FAULT:
+		if (v->run->refused_access == ENGINE_FETCH) {
+			uint64_t rip = linear_rip(&v->cpu);
+			v->fault.cr2 = rip > v->fault.cr2 ? rip : v->fault.cr2;
+		} else if (i) {
+			complete_fault(v, i);
+		}
+		return FAULT;
+	case REFUSED_MMIO:
+		v->mmio_gpa = v->run->refused_gpa;
+		return MMIO;
+	case REFUSED_GONE:
+		return HOST_GONE;
+	default:
+		return UNHANDLED; /* code: the caller's business */
+	}
+}
+
+enum outcome native_step(struct emu_vcpu *v, const struct insn *i)
+{
+	struct engine_stop stop = engine_step(v->vm->engine, &v->cpu, i->length);
+	code_forget_hot(v->vm);
+	v->run->as_supervisor = false;
+	switch (stop.reason) {
+	case ENGINE_STUB:
+	case ENGINE_STOPPED:
+		return DONE;
+	case ENGINE_EXCEPTION:
+		return after_exception(v, &stop);
+	case ENGINE_INVALID:
+		return raise(v, EXC_UD);
+	case ENGINE_REFUSED:
+		return after_refusal(v, i);
+	case ENGINE_HOST_FAULT:
+		return HOST_GONE;
+	default:
+		return UNHANDLED;
+	}
+}
+
+/* A write to a page with code, or code that the monitor changed. */
+static enum outcome code_refused(struct emu_vcpu *v)
+{
+	struct run_state *run = v->run;
+	const struct slot *s = run->refused_slot;
+	uint64_t gpa = run->refused_gpa, rip = linear_rip(&v->cpu);
+	code_written(v, s, gpa);
+	if (run->refused_access != ENGINE_WRITE)
+		return DONE;
+	/* on the page that executes, or the next, which the same block may reach: it would become code
+	 * again before the write is done */
+	const uint8_t *target = (const uint8_t *)((uintptr_t)slot_host(s, gpa) & PAGE_MASK);
+	if (code_host_page(v, rip) != target && code_host_page(v, rip + PAGE_SIZE) != target)
+		return DONE;
+	struct insn i;
+	enum outcome r = decode_at_rip(v, &i);
+	if (r)
+		return r;
+	r = hand_execute(v, &i);
+	if (r != UNHANDLED)
+		return r;
+	v->open_code_page = target;
+	r = native_step(v, &i);
+	v->open_code_page = NULL;
+	memory_drop_code(&v->vm->memory, s->region,
+			 (uint64_t)(target - s->region->host) >> PAGE_SHIFT);
+	page_flags_set(slot_page_flags(s, gpa), PAGE_EVER_W);
+	vcpu_flush(v);
+	return r;
+}
+
+/* ------------------------------------------------------------------ stops */
+
+/* An outcome that is not the loop's own business becomes DONE (go on), EXIT or HOST_GONE. */
+static enum outcome settle(struct emu_vcpu *v, enum outcome r, const struct insn *i)
+{
+	switch (r) {
+	case FAULT:
+		return deliver_fault(v);
+	case MMIO:
+		r = i ? mmio_execute(v, i) : leave_unhandled(v, NULL);
+		return r == FAULT ? deliver_fault(v) : r == SHUTDOWN ? leave_shutdown(v) : r;
+	case SHUTDOWN:
+		return leave_shutdown(v);
+	case UNHANDLED:
+	case NATIVE:
+		return leave_unhandled(v, i);
+	default:
+		return r;
+	}
+}
+
+static enum outcome execute_special(struct emu_vcpu *v, const struct insn *i)
+{
+	struct cpu *c = &v->cpu;
+	uint8_t shadow = c->shadow;
+	bool trap = c->rflags & FL_TF;
+	c->shadow = 0;
+	v->next_shadow = 0;
+	enum outcome r = i->flags & INSN_LOCKED ? locked_execute(v, i) : special_execute(v, i);
+	if (r == NATIVE)
+		r = native_step(v, i), trap = false;
+	v->stats.instructions += v->vm->counted && (r == DONE || r == EXIT);
+	if (v->next_shadow)
+		c->shadow = v->next_shadow;
+	if ((r == EXIT && v->run->pending) || r == MMIO)
+		c->shadow = shadow; /* not executed yet */
+	bool delivered = i->op == OP_INT || i->op == OP_INT1 || i->op == OP_INT3 ||
+			 i->op == OP_INTO;
+	if (trap && r == DONE && !delivered) {
+		v->pending_db = true;
+		v->pending_db_dr6 |= DR6_BS;
+	}
+	return r;
+}
+
+static enum outcome leave_bus_lock(struct emu_vcpu *v)
+{
+	/* trap-like: the instruction has completed, its interrupt shadow is gone (SDM 30.2) */
+	v->cpu.shadow = 0;
+	return leave(v, EMU_EXIT_BUS_LOCK, VMX_BUS_LOCK);
+}
+
+/* The engine stopped in front of the instruction at RIP. */
+static enum outcome at_stub(struct emu_vcpu *v, uint64_t started)
+{
+	struct insn i;
+	struct cpu *c = &v->cpu;
+	enum outcome r = decode_at_rip(v, &i);
+	if (r)
+		return settle(v, r, NULL);
+
+	const uint64_t *dr = breakpoints(v);
+	int hit = dr[7] & 0xff ? breakpoint_at(dr, linear_rip(c)) : -1;
+	if (hit >= 0 && !(c->rflags & FL_RF)) {
+		v->pending_db_dr6 |= 1u << hit;
+		raise(v, EXC_DB);
+		return deliver_fault(v);
+	}
+	if (!insn_is_special(v, &i)) {
+		if (hit >= 0) { /* RF: past its own breakpoint */
+			c->rflags &= ~(uint64_t)FL_RF;
+			r = hand_execute(v, &i);
+			return settle(v, r == UNHANDLED ? native_step(v, &i) : r, &i);
+		}
+		/* A block that starts here and is nothing but a stub was translated from other bytes or
+		 * under other tables: forget it. */
+		if (linear_rip(c) == started)
+			vcpu_forget_code(v, started);
+		return DONE;
+	}
+	c->rflags &= ~(uint64_t)FL_RF;
+	r = settle(v, execute_special(v, &i), &i);
+	if (r == DONE && v->run->lock_taken && v->bus_lock_exiting)
+		return leave_bus_lock(v);
+	return r;
+}
+
+static enum outcome handle_stop(struct emu_vcpu *v, struct engine_stop stop, uint64_t started)
+{
+	struct insn i;
+	enum outcome r;
+	switch (stop.reason) {
+	case ENGINE_STUB:
+		return at_stub(v, started);
+	case ENGINE_STOPPED:
+		return DONE;
+	case ENGINE_EXCEPTION:
+		uncount(v);
+		return settle(v, after_exception(v, &stop), NULL);
+	case ENGINE_INVALID:
+		uncount(v);
+		raise(v, EXC_UD);
+		return deliver_fault(v);
+	case ENGINE_REFUSED:
+		uncount(v);
+		if (v->run->refusal == REFUSED_CODE) {
+			r = code_refused(v);
+			return settle(v, r, NULL);
+		}
+		if (v->run->refused_access == ENGINE_FETCH)
+			return settle(v, after_refusal(v, NULL), NULL);
+		r = after_refusal(v, NULL);
+		if (r == HOST_GONE)
+			return r;
+		/* decoding may overwrite what the refusal left */
+		struct fault f = v->fault;
+		uint64_t gpa = v->mmio_gpa;
+		enum outcome fetched = decode_at_rip(v, &i);
+		if (fetched)
+			return settle(v, fetched, NULL);
+		v->fault = f;
+		v->mmio_gpa = gpa;
+		if (r == FAULT)
+			complete_fault(v, &i);
+		return settle(v, r, &i);
+	case ENGINE_HOST_FAULT:
+		return HOST_GONE;
+	default:
+		v->engine_code = stop.code;
+		return UNHANDLED;
+	}
+}
+
+/* ------------------------------------------------------------------ the loop */
+
+void vcpu_flush(struct emu_vcpu *v)
+{
+	if (v->vm->loaded == v)
+		engine_flush_tlb(v->vm->engine);
+	access_flush(v);
+	code_forget_hot(v->vm);
+}
+
+/* Others want to run: to the end of the queue. False: called away meanwhile. */
+static bool yield(struct emu_vcpu *v)
+{
+	v->running = false;
+	run_lock_release(&v->vm->lock);
+	if (!run_lock_acquire(&v->vm->lock, false, &v->kicked))
+		return false;
+	v->running = true;
+	vcpu_load(v);
+	return true;
+}
+
+static enum outcome complete_pending(struct emu_vcpu *v)
+{
+	struct cpu *c = &v->cpu;
+	bool trap = c->rflags & FL_TF;
+	uint64_t rip = c->rip;
+	enum outcome r;
+	switch (v->run->pending) {
+	case PENDING_NOTHING:
+		return DONE;
+	case PENDING_IN:
+	case PENDING_OUT:
+		r = io_complete(v);
+		break;
+	case PENDING_MMIO_READ:
+	case PENDING_MMIO_WRITE:
+		r = mmio_complete(v);
+		break;
+	default:
+		r = msr_complete(v);
+	}
+	if (r == DONE && c->rip != rip) {
+		c->shadow = 0;
+		if (trap) {
+			v->pending_db = true;
+			v->pending_db_dr6 |= DR6_BS;
+		}
+	}
+	return settle(v, r, &v->run->insn);
+}
+
+/* With the monitor single-stepping, TF is set behind the guest's back, as Linux does. */
+static struct engine_stop run_engine(struct emu_vcpu *v)
+{
+	struct cpu *c = &v->cpu;
+	bool own = c->rflags & FL_TF;
+	if (v->debug.single_step)
+		c->rflags |= FL_TF;
+	struct engine_stop stop = engine_run(v->vm->engine, c);
+	if (v->debug.single_step && !own)
+		c->rflags &= ~(uint64_t)FL_TF;
+	return stop;
+}
+
+static enum outcome run_once(struct emu_vcpu *v)
+{
+	struct emu_vm *vm = v->vm;
+	engine_arm(vm->engine);
+	if (atomic_load(&v->kicked)) {
+		atomic_store(&v->kicked, 0);
+		return leave(v, EMU_EXIT_KICKED, VMX_EXTERNAL_INTERRUPT);
+	}
+	if (run_lock_wanted(&vm->lock) || v->vm_yield) {
+		v->vm_yield = false;
+		if (run_lock_wanted(&vm->lock) && !yield(v))
+			return leave(v, EMU_EXIT_KICKED, VMX_EXTERNAL_INTERRUPT);
+	}
+	uint64_t generation = atomic_load(&vm->memory.generation);
+	if (generation != vm->seen_generation) {
+		vm->seen_generation = generation;
+		vcpu_flush(v);
+	}
+	if (engine_make_room(vm->engine))
+		code_forget_hot(vm);
+	enum outcome r = deliver_events(v);
+	if (r)
+		return r;
+	uint64_t started = linear_rip(&v->cpu);
+	v->run->lock_taken = false;
+	bool single = v->debug.single_step;
+	uint64_t rip = v->cpu.rip;
+	r = handle_stop(v, run_engine(v), started);
+	/* an instruction done by hand counts as a step, too */
+	if (r == DONE && single && v->cpu.rip != rip && !v->pending_db)
+		return leave_debug(v, DR6_BS);
+	return r;
+}
+
+static void finish_exit(struct emu_vcpu *v)
+{
+	struct emu_exit *exit = v->exit;
+	if (!v->run->lock_taken)
+		return;
+	v->run->lock_taken = false;
+	exit->lock = v->run->lock;
+	if (v->bus_lock_exiting) {
+		/* SDM 27.9.1: on every exit that occurs after a bus lock of the same instruction */
+		exit->bus_lock = true;
+		exit->word |= VMX_EXIT_BUS_LOCK_ASSERTED;
+	}
+}
+
+static int run_locked(struct emu_vcpu *v, unsigned flags)
+{
+	v->run->lock_taken = false;
+	enum outcome r = complete_pending(v);
+	if (flags & EMU_RUN_COMPLETE_ONLY)
+		return r == EXIT ? 0 : r == HOST_GONE ? -EFAULT : -EAGAIN;
+	code_new_epoch(v->vm);
+	while (r == DONE)
+		r = run_once(v);
+	switch (r) {
+	case EXIT:
+		return 0;
+	case HOST_GONE:
+		return -EFAULT;
+	default:
+		return -EIO;
+	}
+}
+
+/* The vCPU that runs on this thread, and where a fault of its memory outside the engine goes. */
+static __thread struct emu_vcpu *current __attribute__((tls_model("initial-exec")));
+static __thread sigjmp_buf host_fault_jump __attribute__((tls_model("initial-exec")));
+
+/* Without a lock: nobody changes the list while this thread is in a run. */
+static bool memory_holds(const struct memory *m, const void *address)
+{
+	for (const struct region *r = m->regions; r; r = r->next)
+		if ((uintptr_t)address - (uintptr_t)r->host < r->size)
+			return true;
+	return false;
+}
+
+bool emu_host_fault(const void *address, const void *ucontext)
+{
+	struct emu_vcpu *v = current;
+	if (!v || !memory_holds(&v->vm->memory, address))
+		return false;
+	engine_host_fault(ucontext); /* does not return if the engine was at it */
+	siglongjmp(host_fault_jump, 1);
+}
+
+int emu_vcpu_run(struct emu_vcpu *v, unsigned flags, struct emu_exit *exit)
+{
+	memset(exit, 0, offsetof(struct emu_exit, lock));
+	memset(&exit->error, 0, sizeof(exit->error));
+	v->exit = exit;
+	if (!run_lock_acquire(&v->vm->lock, false, &v->kicked)) {
+		atomic_store(&v->kicked, 0);
+		leave(v, EMU_EXIT_KICKED, VMX_EXTERNAL_INTERRUPT);
+		return 0;
+	}
+	v->running = true;
+	vcpu_load(v);
+	/* no signal mask: the handler's is the run's */
+	int ret = sigsetjmp(host_fault_jump, 0) ? -EFAULT : 0;
+	if (!ret) {
+		current = v;
+		ret = run_locked(v, flags);
+	}
+	current = NULL;
+	if (!ret)
+		finish_exit(v);
+	/* yield() gives the lock up for good when called away */
+	if (v->running)
+		run_lock_release(&v->vm->lock);
+	v->running = false;
+	v->exit = NULL;
+	return ret;
+}

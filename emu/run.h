@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* A run in progress, and what an exit left to be completed. Shared by the files that execute. */
+#ifndef BUSLOCK_EMU_RUN_H
+#define BUSLOCK_EMU_RUN_H
+
+#include "emu/cpu.h"
+#include "emu/engine.h"
+
+enum pending {
+	PENDING_NOTHING,
+	PENDING_IN,  /* IN, INS: data comes with the next run */
+	PENDING_OUT, /* OUT: RIP moves on with the next run */
+	PENDING_MMIO_READ,
+	PENDING_MMIO_WRITE, /* more fragments may follow; the instruction has completed */
+	PENDING_RDMSR,
+	PENDING_WRMSR,
+};
+
+/* One fragment of an access to a device: at most 8 bytes, as KVM hands it out. */
+struct mmio_part {
+	uint64_t gpa;
+	uint8_t size;
+	uint8_t data[8];
+};
+#define MMIO_PARTS 80 /* FXSAVE, and a bit */
+
+/* Why fill() refused. */
+enum refusal { REFUSED_FAULT, REFUSED_MMIO, REFUSED_CODE, REFUSED_GONE };
+
+#define IO_DATA_SIZE  4096
+#define SCRATCH_PAGES 4
+
+struct run_state {
+	enum pending pending;
+	uint64_t pending_rip; /* linear; a monitor that moved RIP abandons the completion */
+	struct insn insn;     /* the one that is pending */
+
+	uint8_t io_data[IO_DATA_SIZE];
+	uint32_t io_count, io_used; /* elements read ahead for INS, and consumed */
+
+	bool mmio_on;           /* data_read() and data_write() may talk to devices */
+	unsigned reads, cursor; /* fragments answered so far; position while executing again */
+	struct mmio_part read[MMIO_PARTS];
+	unsigned writes, sent;
+	struct mmio_part write[MMIO_PARTS];
+
+	uint64_t msr_value;
+	bool msr_error;
+
+	/* the last refused fill */
+	enum refusal refusal;
+	uint64_t refused_page;
+	enum engine_access refused_access;
+	const struct slot *refused_slot;
+	uint64_t refused_gpa;
+
+	/* engine_step() with devices on scratch pages (mmio.c) */
+	unsigned scratch_pages;
+	struct {
+		uint64_t linear, gpa;
+		uint8_t *host;
+	} scratch[SCRATCH_PAGES];
+	bool as_supervisor; /* fills of this step are implicit supervisor accesses */
+
+	struct emu_lock lock; /* bus lock of the instruction being executed */
+	bool lock_taken;
+};
+
+/* Data accesses of hand-executed instructions: memory, or devices while mmio_on. */
+enum outcome data_read(struct emu_vcpu *v, uint64_t linear, void *data, unsigned size);
+enum outcome data_write(struct emu_vcpu *v, uint64_t linear, const void *data, unsigned size);
+
+/* emulate.c: executes the integer instructions it knows, completely or not at all; strings one
+ * iteration. UNHANDLED: not one of them. */
+enum outcome hand_execute(struct emu_vcpu *v, const struct insn *i);
+
+/* mmio.c: the instruction at RIP touches a device. */
+enum outcome mmio_execute(struct emu_vcpu *v, const struct insn *i);
+/* Finish what the last exit left (io.c, mmio.c, special.c): DONE, EXIT for another fragment, or as any
+ * execution. */
+enum outcome mmio_complete(struct emu_vcpu *v);
+enum outcome io_complete(struct emu_vcpu *v);
+enum outcome msr_complete(struct emu_vcpu *v);
+enum outcome insn_io(struct emu_vcpu *v, const struct insn *i);
+
+/* run.c: let the engine execute this one instruction (not a near branch). DONE, FAULT, MMIO,
+ * HOST_GONE, UNHANDLED. */
+enum outcome native_step(struct emu_vcpu *v, const struct insn *i);
+
+/* scan.c */
+bool insn_is_special(const struct emu_vcpu *v, const struct insn *i);
+int breakpoint_at(const uint64_t dr[8], uint64_t linear);           /* its number, or -1 */
+const uint64_t *breakpoints(const struct emu_vcpu *v);              /* DR0 to DR7 in force */
+const uint8_t *code_host_page(struct emu_vcpu *v, uint64_t linear); /* NULL: not executable */
+void uncount(struct emu_vcpu *v);
+
+/* Fetch and decode at RIP. FAULT: #PF, #GP of the fetch; MMIO, HOST_GONE. */
+enum outcome decode_at_rip(struct emu_vcpu *v, struct insn *i);
+
+/* Tell the observer and remember for the exit word. */
+void note_lock(struct emu_vcpu *v, const struct emu_lock *lock);
+
+/* Fill the exit of this run: type and VMX exit word; returns EXIT. */
+enum outcome leave(struct emu_vcpu *v, enum emu_exit_type type, uint32_t word);
+enum outcome leave_unhandled(struct emu_vcpu *v, const struct insn *i);
+
+#endif

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the engine asks while it runs: what a page is (fill), and where a block has to end because an
+ * instruction leaves the engine (scan). With counting, also how many instructions a block has.
+ */
+#include "emu/run.h"
+
+#include "emu/access.h"
+#include "emu/vm.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ------------------------------------------------------------------ which instructions stop */
+
+/* Always by hand, or an exit. What is not listed runs in the engine. */
+static const bool leaves_engine[OP_COUNT] = {
+	[OP_UD] = true,        [OP_IN] = true,          [OP_OUT] = true,
+	[OP_INS] = true,       [OP_OUTS] = true,        [OP_HLT] = true,
+	[OP_CPUID] = true,     [OP_RDMSR] = true,       [OP_WRMSR] = true,
+	[OP_RDPMC] = true,     [OP_RDPID] = true,       [OP_MOV_FROM_CR] = true,
+	[OP_MOV_TO_CR] = true, [OP_MOV_FROM_DR] = true, [OP_MOV_TO_DR] = true,
+	[OP_CLTS] = true,      [OP_LMSW] = true,        [OP_SYSCALL] = true,
+	[OP_SYSRET] = true,    [OP_SYSENTER] = true,    [OP_SYSEXIT] = true,
+	[OP_INT] = true,       [OP_INT1] = true,        [OP_INT3] = true,
+	[OP_INTO] = true,      [OP_IRET] = true,        [OP_STI] = true,
+	[OP_POPF] = true,      [OP_JMP_FAR] = true,     [OP_CALL_FAR] = true,
+	[OP_RET_FAR] = true,   [OP_LGDT] = true,        [OP_LIDT] = true,
+	[OP_LLDT] = true,      [OP_LTR] = true,         [OP_INVLPG] = true,
+	[OP_INVD] = true,      [OP_WBINVD] = true,      [OP_INVPCID] = true,
+	[OP_MONITOR] = true,   [OP_MWAIT] = true,       [OP_VMCALL] = true,
+	[OP_VMMCALL] = true,   [OP_RSM] = true,         [OP_XGETBV] = true,
+	[OP_XSETBV] = true,    [OP_VMX_SVM] = true,
+};
+
+/* BMI1 and BMI2: the VEX encodings that CPUID offers; the engine would run the others as SSE. */
+static bool vex_runs(const struct insn *i)
+{
+	if (i->map == MAP_0F38)
+		return i->opcode == 0xf2 || i->opcode == 0xf3 || i->opcode == 0xf5 ||
+		       i->opcode == 0xf6 || i->opcode == 0xf7;
+	return i->map == MAP_0F3A && i->opcode == 0xf0;
+}
+
+bool insn_is_special(const struct emu_vcpu *v, const struct insn *i)
+{
+	const struct cpu *c = &v->cpu;
+	if (i->flags & INSN_LOCKED || leaves_engine[i->op])
+		return true;
+	switch (i->op) {
+	case OP_MOV_TO_SEG:
+	case OP_POP_SEG:
+	case OP_LOAD_FAR:
+		return in_protected(c); /* no descriptors otherwise: the engine does it */
+	case OP_LAR:
+	case OP_LSL:
+	case OP_VERR:
+	case OP_VERW:
+		return c->cpl == 3;
+	case OP_SGDT:
+	case OP_SIDT:
+	case OP_SLDT:
+	case OP_STR:
+	case OP_SMSW:
+		return c->cr4 & CR4_UMIP && c->cpl;
+	case OP_VEX:
+		return !vex_runs(i);
+	case OP_PAUSE:
+		return v->vm->vcpus > 1;
+	default:
+		return false;
+	}
+}
+
+/* ------------------------------------------------------------------ instruction breakpoints */
+
+/* Is an enabled instruction breakpoint of `dr` at `linear`? Its number, or -1. SDM 20.2.4 */
+int breakpoint_at(const uint64_t dr[8], uint64_t linear)
+{
+	for (int n = 0; n < 4; n++)
+		if (dr[7] >> 2 * n & 3 && !(dr[7] >> (16 + 4 * n) & 15) && dr[n] == linear)
+			return n;
+	return -1;
+}
+
+const uint64_t *breakpoints(const struct emu_vcpu *v)
+{
+	return v->debug.hardware_breakpoints ? v->debug.dr : v->cpu.dr;
+}
+
+void vcpu_breakpoints_changed(struct emu_vcpu *v)
+{
+	/* blocks were translated with other ends; rare enough to forget them all */
+	engine_drop_all(v->vm->engine);
+	vcpu_flush(v);
+}
+
+/* ------------------------------------------------------------------ the engine asks: pages */
+
+static bool refuse(struct emu_vcpu *v, enum refusal why, const struct slot *s, uint64_t gpa)
+{
+	v->run->refusal = why;
+	v->run->refused_slot = s;
+	v->run->refused_gpa = gpa;
+	return false;
+}
+
+static bool on_scratch(const struct run_state *run, uint64_t page, void **host, unsigned *perms)
+{
+	for (unsigned k = 0; k < run->scratch_pages; k++) {
+		if (run->scratch[k].linear == page) {
+			*host = run->scratch[k].host;
+			*perms = ENGINE_PERM_R | ENGINE_PERM_W;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool fill(void *opaque, uint64_t page, enum engine_access access, unsigned cpl, bool ac,
+		 void **host, unsigned *perms)
+{
+	struct emu_vm *vm = opaque;
+	struct emu_vcpu *v = vm->loaded;
+	struct run_state *run = v->run;
+	struct walk w;
+	run->refused_page = page;
+	run->refused_access = access;
+	if (run->scratch_pages && access != ENGINE_FETCH && on_scratch(run, page, host, perms))
+		return true;
+	/* within a block flags change natively; the walker looks at AC */
+	v->cpu.rflags = (v->cpu.rflags & ~(uint64_t)FL_AC) | (ac ? FL_AC : 0);
+	unsigned want = access == ENGINE_FETCH   ? WALK_FETCH
+			: access == ENGINE_WRITE ? WALK_WRITE
+						 : WALK_READ;
+	if (cpl == 3 && !run->as_supervisor)
+		want |= WALK_USER;
+	enum outcome r = page_walk(v, page, want, &w);
+	if (r)
+		return refuse(v,
+			      r == FAULT  ? REFUSED_FAULT
+			      : r == MMIO ? REFUSED_MMIO
+					  : REFUSED_GONE,
+			      NULL, 0);
+
+	const struct slot *s = slot_find(vm, w.gpa);
+	if (!s || (access == ENGINE_WRITE && s->flags & EMU_MEM_READONLY))
+		return refuse(v, REFUSED_MMIO, s, w.gpa);
+	if (page_flags_get(slot_page_flags(s, w.gpa)) & PAGE_GONE)
+		return refuse(v, REFUSED_GONE, s, w.gpa);
+	bool may_write = access == ENGINE_WRITE;
+	if (access == ENGINE_READ) /* a page in the dirty log must ask again when it is written */
+		may_write = w.write_ok && !(s->flags & (EMU_MEM_READONLY | EMU_MEM_LOG_DIRTY));
+	if (!code_fill(v, s, w.gpa, access, may_write, perms))
+		return refuse(v, REFUSED_CODE, s, w.gpa);
+	if (access == ENGINE_WRITE)
+		slot_mark_dirty(s, w.gpa);
+	*host = slot_host(s, w.gpa);
+	return true;
+}
+
+/* ------------------------------------------------------------------ the engine asks: blocks */
+
+#define SCAN_INSNS 512 /* the engine's own limit for a block */
+
+/* Code bytes for the scan: the page that is being read. */
+struct scan_page {
+	uint64_t linear; /* page-aligned; 1: none */
+	const uint8_t *host;
+	const struct slot *slot;
+	uint64_t gpa;
+};
+
+static bool scan_open(struct emu_vcpu *v, uint64_t linear, struct scan_page *p)
+{
+	struct walk w;
+	const struct cpu *c = &v->cpu;
+	uint64_t page = linear & PAGE_MASK;
+	if (p->linear == page)
+		return p->host;
+	p->linear = page;
+	p->host = NULL;
+	if (page_walk(v, page, WALK_FETCH | WALK_NO_SIDE_EFFECTS | (c->cpl == 3 ? WALK_USER : 0),
+		      &w))
+		return false;
+	if (!w.executable || (c->cpl == 3 && !w.user) ||
+	    (c->cpl != 3 && w.user && c->cr4 & CR4_SMEP))
+		return false;
+	p->slot = slot_find(v->vm, w.gpa);
+	if (!p->slot || page_flags_get(slot_page_flags(p->slot, w.gpa)) & PAGE_GONE)
+		return false;
+	p->gpa = w.gpa;
+	p->host = slot_host(p->slot, w.gpa);
+	return true;
+}
+
+/* Up to 15 bytes at `linear`, also across a page; how many there are. */
+static size_t scan_bytes(struct emu_vcpu *v, uint64_t linear, struct scan_page *first,
+			 struct scan_page *second, uint8_t bytes[INSN_MAX_LENGTH])
+{
+	if (!scan_open(v, linear, first))
+		return 0;
+	unsigned at = (unsigned)(linear & ~PAGE_MASK), room = (unsigned)PAGE_SIZE - at;
+	if (room >= INSN_MAX_LENGTH) {
+		memcpy(bytes, first->host + at, INSN_MAX_LENGTH);
+		return INSN_MAX_LENGTH;
+	}
+	memcpy(bytes, first->host + at, room);
+	if (!scan_open(v, linear + room, second))
+		return room;
+	memcpy(bytes + room, second->host, INSN_MAX_LENGTH - room);
+	return INSN_MAX_LENGTH;
+}
+
+static void scanned(struct emu_vcpu *v, const struct scan_page *p, uint64_t from, uint64_t to)
+{
+	if (!p->host || p->linear == 1)
+		return;
+	uint64_t end = p->linear + PAGE_SIZE;
+	uint64_t low = from > p->linear ? from : p->linear, high = to < end ? to : end;
+	if (low < high)
+		code_scanned(v, p->slot, p->gpa + (low - p->linear), (unsigned)(high - low));
+}
+
+static bool scan(void *opaque, uint64_t pc, unsigned mode, uint64_t *stop)
+{
+	struct emu_vm *vm = opaque;
+	struct emu_vcpu *v = vm->loaded;
+	const struct cpu *c = &v->cpu;
+	const uint64_t *dr = breakpoints(v);
+	struct scan_page first = { .linear = 1 }, second = { .linear = 1 };
+	uint64_t at = pc,
+		 limit = mode == 64 ? ~0ull : c->segment[EMU_CS].base + c->segment[EMU_CS].limit;
+	bool special = false;
+	for (int n = 0; n < SCAN_INSNS && at - pc < PAGE_SIZE; n++) {
+		uint8_t bytes[INSN_MAX_LENGTH];
+		struct insn i;
+		if (second.linear == (at & PAGE_MASK) && first.linear != second.linear) {
+			scanned(v, &first, pc, at);
+			first = second;
+			second.linear = 1;
+		}
+		size_t got = scan_bytes(v, at, &first, &second, bytes);
+		/* bytes that cannot be had, too long, beyond the limit: its fault is raised at the stub */
+		special = !got || insn_decode(&i, bytes, got, mode) || insn_is_special(v, &i) ||
+			  at + i.length - 1 > limit || (dr[7] & 0xff && breakpoint_at(dr, at) >= 0);
+		if (special)
+			break;
+		at += i.length;
+		if (i.op == OP_BRANCH)
+			break;
+	}
+	scanned(v, &first, pc, at + INSN_MAX_LENGTH);
+	scanned(v, &second, pc, at + INSN_MAX_LENGTH);
+	*stop = at;
+	return special;
+}
+
+void vcpu_forget_code(struct emu_vcpu *v, uint64_t linear)
+{
+	struct scan_page page = { .linear = 1 };
+	if (scan_open(v, linear, &page))
+		code_written(v, page.slot, page.gpa);
+	engine_drop_all(v->vm->engine);
+	vcpu_flush(v);
+}
+
+const uint8_t *code_host_page(struct emu_vcpu *v, uint64_t linear)
+{
+	struct scan_page page = { .linear = 1 };
+	return scan_open(v, linear, &page) ? page.host : NULL;
+}
+
+/* ------------------------------------------------------------------ counting (--count) */
+
+#define COUNTED_BLOCKS 4096
+struct counted_block {
+	uint64_t pc;
+	uint32_t size, epoch, count;
+};
+
+static unsigned count_insns(struct emu_vcpu *v, uint64_t pc, uint64_t end, unsigned mode)
+{
+	struct scan_page first = { .linear = 1 }, second = { .linear = 1 };
+	unsigned count = 0;
+	while (pc < end) {
+		uint8_t bytes[INSN_MAX_LENGTH];
+		struct insn i;
+		if (second.linear == (pc & PAGE_MASK)) {
+			first = second;
+			second.linear = 1;
+		}
+		size_t got = scan_bytes(v, pc, &first, &second, bytes);
+		if (!got || insn_decode(&i, bytes, got, mode))
+			break;
+		count++;
+		pc += i.length;
+	}
+	return count;
+}
+
+static void block(void *opaque, uint64_t pc, uint32_t size)
+{
+	struct emu_vm *vm = opaque;
+	struct emu_vcpu *v = vm->loaded;
+	struct counted_block *b = &vm->counted[(pc ^ pc >> 12) % COUNTED_BLOCKS];
+	if (b->pc != pc || b->size != size || b->epoch != vm->epoch || !b->count) {
+		b->pc = pc, b->size = size, b->epoch = vm->epoch;
+		b->count = count_insns(v, pc, pc + size, code_mode(&v->cpu));
+	}
+	v->stats.instructions += b->count;
+	vm->last_block_pc = pc;
+	vm->last_block_size = size;
+}
+
+/* The block was left at RIP, in its middle: what is behind it did not run. */
+void uncount(struct emu_vcpu *v)
+{
+	struct emu_vm *vm = v->vm;
+	uint64_t rip = linear_rip(&v->cpu), end = vm->last_block_pc + vm->last_block_size;
+	if (!vm->counted || rip < vm->last_block_pc || rip >= end)
+		return;
+	v->stats.instructions -= count_insns(v, rip, end, code_mode(&v->cpu));
+}
+
+int run_engine_create(struct emu_vm *vm)
+{
+	struct engine_callbacks callbacks = { .fill = fill, .scan = scan, .opaque = vm };
+	if (vm->config.count) {
+		vm->counted = calloc(COUNTED_BLOCKS, sizeof(*vm->counted));
+		if (!vm->counted)
+			return -ENOMEM;
+		callbacks.block = block;
+	}
+	return engine_create(&vm->engine, &callbacks);
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The built-in monitor: a machine with memory, vCPUs in threads, the devices of devices.h and a rate
+ * limit for bus locks, on the KVM API.
+ */
+#ifndef BUSLOCK_CLI_MONITOR_H
+#define BUSLOCK_CLI_MONITOR_H
+
+#include "cli/image.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct report;
+struct symbols;
+
+#define MONITOR_MAX_VCPUS     64
+#define MONITOR_MAX_REGISTERS 16
+
+struct monitor_register {
+	const char *name;
+	uint64_t value;
+};
+
+struct monitor_options {
+	const char *device; /* NULL: the emulator */
+	unsigned vcpus;
+	uint64_t memory;    /* bytes */
+	uint64_t rate;      /* bus locks per second, 0: no limit */
+	double timeout;     /* seconds, 0: none */
+	uint64_t max_exits; /* 0: no limit */
+	struct image_options image;
+	struct monitor_register set[MONITOR_MAX_REGISTERS];
+	unsigned sets;
+	struct report *report; /* the emulator fills it by itself; for a real device we do */
+	const struct symbols *symbols; /* for the progress line and the dump, may be NULL */
+};
+
+struct monitor;
+
+/* Builds the machine and loads the image at `path`. 0, or -errno after complaining. */
+int monitor_create(struct monitor **monitor, const struct monitor_options *options,
+		   const char *path);
+const struct image *monitor_image(const struct monitor *monitor);
+/* Runs until the guest, a limit or a signal ends it; returns the exit status (cli.h; odd: the
+ * guest's). SIGINT, SIGTERM and SIGHUP must be blocked in the caller's threads. */
+int monitor_run(struct monitor *monitor);
+/* Why the run ended, as a sentence; and remarks on what it did, or "". */
+const char *monitor_end(const struct monitor *monitor);
+void monitor_remarks(const struct monitor *monitor, char *text, size_t size);
+void monitor_destroy(struct monitor *monitor);
+
+#endif

@@ -5,9 +5,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "emu/insn_bits.h"
 #include "emu/insn_tables.h"
 
-enum { REG_AX = 0, REG_BX = 3, REG_SP = 4, REG_BP = 5, REG_SI = 6, REG_DI = 7 };
+enum { REG_BX = 3, REG_SP = 4, REG_BP = 5, REG_SI = 6, REG_DI = 7 };
 
 enum prefix_kind {
 	NOT_PREFIX,
@@ -26,7 +27,6 @@ enum prefix_kind {
 	P_VEX /* or LES, LDS, BOUND, POP */
 };
 
-/* clang-format off: one line per row of the opcode map */
 static const uint8_t prefix_kinds[256] = {
 	[0x26] = P_ES,    [0x2e] = P_CS,  [0x36] = P_SS,     [0x3e] = P_DS,       [0x64] = P_FS,
 	[0x65] = P_GS,    [0x40] = P_REX, [0x41] = P_REX,    [0x42] = P_REX,      [0x43] = P_REX,
@@ -86,7 +86,6 @@ static const char *const op_names[OP_COUNT] = {
 	NAME(XSAVE),        NAME(XRSTOR),    NAME(VMX_SVM),  NAME(VEX),
 #undef NAME
 };
-/* clang-format on */
 
 /*
  * Farthest that is read before the length is compared with what there is: 15 prefixes, three opcode
@@ -102,18 +101,6 @@ struct decoder {
 	unsigned column; /* of insn_by_prefix[] */
 	uint8_t rex;     /* W R X B, from REX, VEX or EVEX */
 };
-
-static int64_t sign_extend(uint64_t value, unsigned size)
-{
-	unsigned shift = 64 - 8 * size;
-
-	return (int64_t)(value << shift) >> shift;
-}
-
-static uint64_t mask_bytes(uint64_t value, unsigned size)
-{
-	return size >= 8 ? value : value & ((1ull << (8 * size)) - 1);
-}
 
 static uint64_t take(struct decoder *d, unsigned size)
 {
@@ -352,7 +339,7 @@ static uint8_t fixup(struct decoder *d, uint8_t op, uint32_t *rule)
 		if (insn->mode != 64)
 			return op;
 		*rule = LOAD | RD | KVM;
-		/* With 66 the SDM says r/m16; processors and the engine read four bytes all the same. */
+		/* With 66 the SDM says r/m16; the engine, and AMD's processors, read four bytes. */
 		if (insn->flags & INSN_MEM)
 			insn->mem_size = 4;
 		return OP_MOVSX;
@@ -378,7 +365,7 @@ static uint8_t fixup(struct decoder *d, uint8_t op, uint32_t *rule)
 	}
 }
 
-/* ANDN BLSR BZHI PEXT MULX SHLX RORX …: VEX, but on general registers, and present without AVX. */
+/* ANDN BLSR BZHI PEXT MULX SHLX RORX: VEX, but on general registers, and present without AVX. */
 static bool is_bmi(const struct decoder *d, unsigned map, bool other_encoding)
 {
 	uint8_t opcode = d->insn->opcode;
@@ -390,8 +377,9 @@ static bool is_bmi(const struct decoder *d, unsigned map, bool other_encoding)
 
 /*
  * VEX, EVEX and XOP: the length, and of the operands what the legacy instruction of the same map and
- * opcode has, the vector length where there is none: no guest is told that it has AVX. d->pos is at the escape byte. (In real and virtual-8086 mode C4, C5 and 62 are always
- * LES, LDS and BOUND; register forms then are #UD. The mode given here cannot tell.)
+ * opcode has, the vector length where there is none: no guest is told that it has AVX. d->pos is at
+ * the escape byte. (In real and virtual-8086 mode C4, C5 and 62 are always LES, LDS and BOUND, and
+ * their register forms #UD. The mode given here cannot tell.)
  */
 static void decode_vex(struct decoder *d)
 {
@@ -644,229 +632,7 @@ int insn_decode(struct insn *insn, const uint8_t *bytes, size_t n, unsigned mode
 	return 0;
 }
 
-uint32_t insn_mem_bytes(const struct insn *insn)
-{
-	if (insn->mem_size != 255)
-		return insn->mem_size;
-	if (insn->op == OP_XSAVE || insn->op == OP_XRSTOR)
-		return 576; /* legacy region and header; the components behind it depend on XCR0 */
-	if (insn->map == MAP_0F)
-		return 512;                  /* FXSAVE, FXRSTOR */
-	return insn->opsize == 2 ? 94 : 108; /* FNSAVE, FRSTOR */
-}
-
 const char *insn_op_name(enum insn_op op)
 {
 	return (unsigned)op < OP_COUNT && op_names[op] ? op_names[op] : "?";
-}
-
-/* Which register the bit offset comes from, in bytes from the operand. SDM vol. 2, table 3-2. */
-static uint64_t bit_string_displacement(const struct insn *insn, const struct insn_regs *regs)
-{
-	int64_t bits = sign_extend(regs->gpr[insn->reg], insn->opsize);
-
-	/* An arithmetic shift: negative bit offsets reach below the operand. */
-	return (uint64_t)(bits >> (insn->opsize == 2   ? 4
-				   : insn->opsize == 4 ? 5
-						       : 6)) *
-	       insn->opsize;
-}
-
-static uint64_t stack_pointer(const struct insn_regs *regs, int64_t offset)
-{
-	return mask_bytes(regs->gpr[REG_SP] + (uint64_t)offset, regs->stack_size);
-}
-
-uint64_t insn_effective_address(const struct insn *insn, const struct insn_regs *regs)
-{
-	uint64_t address = (uint64_t)insn->disp;
-
-	if (insn->base == INSN_REG_RIP)
-		address += regs->rip + insn->length;
-	else if (insn->base == REG_SP && insn->op == OP_POP)
-		address += stack_pointer(regs,
-					 insn->opsize); /* SDM vol. 2, POP: rSP counts after it */
-	else if (insn->base != INSN_NO_REG)
-		address += regs->gpr[insn->base];
-	if (insn->index != INSN_NO_REG)
-		address += regs->gpr[insn->index] * insn->scale;
-	if (insn->flags & INSN_BITSTRING)
-		address += bit_string_displacement(insn, regs);
-	return mask_bytes(address, insn->addrsize);
-}
-
-struct access_list {
-	const struct insn *insn;
-	const struct insn_regs *regs;
-	struct insn_access *out;
-	int count;
-};
-
-static void add_access(struct access_list *list, unsigned seg, uint64_t offset, uint32_t size,
-		       unsigned access)
-{
-	struct insn_access *a = &list->out[list->count++];
-	uint64_t linear = list->regs->seg_base[seg] + offset;
-
-	a->linear = list->insn->mode == 64 ? linear : (uint32_t)linear;
-	a->offset = offset;
-	a->size = size;
-	a->seg = (uint8_t)seg;
-	a->access = (uint8_t)access;
-}
-
-static void add_operand(struct access_list *list)
-{
-	const struct insn *insn = list->insn;
-
-	if (insn->flags & INSN_MEM && insn->mem_size)
-		add_access(list, insn->seg, insn_effective_address(insn, list->regs),
-			   insn_mem_bytes(insn), insn->mem_access);
-}
-
-/* A string operand: rSI within the overridable segment, rDI within ES. */
-static void add_string(struct access_list *list, unsigned reg, unsigned access)
-{
-	const struct insn *insn = list->insn;
-	unsigned seg = reg == REG_SI ? insn->seg : SEG_ES;
-
-	add_access(list, seg, mask_bytes(list->regs->gpr[reg], insn->addrsize), insn->opsize,
-		   access);
-}
-
-static void add_push(struct access_list *list, uint32_t size)
-{
-	add_access(list, SEG_SS, stack_pointer(list->regs, -(int64_t)size), size, INSN_WRITE);
-}
-
-static void add_pop(struct access_list *list, uint32_t size)
-{
-	add_access(list, SEG_SS, stack_pointer(list->regs, 0), size, INSN_READ);
-}
-
-/* SDM vol. 2, ENTER. The outer frame pointers, and what is pushed, are one range each. */
-static void add_enter(struct access_list *list)
-{
-	const struct insn_regs *regs = list->regs;
-	unsigned level = list->insn->imm2 & 31, size = list->insn->opsize;
-	uint64_t copied = level > 1 ? (uint64_t)(level - 1) * size : 0;
-
-	if (copied)
-		add_access(list, SEG_SS, mask_bytes(regs->gpr[REG_BP] - copied, regs->stack_size),
-			   (uint32_t)copied, INSN_READ);
-	add_push(list, (level + 1) * size);
-}
-
-static void plain_accesses(struct access_list *list)
-{
-	const struct insn *insn = list->insn;
-	const struct insn_regs *regs = list->regs;
-
-	add_operand(list);
-	if (insn->map == MAP_0F) {
-		if (insn->opcode == 0xf7) /* MASKMOVQ, MASKMOVDQU: DS:rDI */
-			add_access(list, insn->seg, mask_bytes(regs->gpr[REG_DI], insn->addrsize),
-				   insn->flags & INSN_OPSIZE ? 16 : 8, INSN_WRITE);
-		return;
-	}
-	if (insn->map != MAP_ONE)
-		return;
-	switch (insn->opcode) {
-	case 0x60: /* PUSHA */
-		add_push(list, 8 * insn->opsize);
-		break;
-	case 0x61: /* POPA */
-		add_pop(list, 8 * insn->opsize);
-		break;
-	case 0xc8:
-		add_enter(list);
-		break;
-	case 0xc9: /* LEAVE: rSP becomes rBP first */
-		add_access(list, SEG_SS, mask_bytes(regs->gpr[REG_BP], regs->stack_size),
-			   insn->opsize, INSN_READ);
-		break;
-	case 0xd7: /* XLAT */
-		add_access(list, insn->seg,
-			   mask_bytes(regs->gpr[REG_BX] + (uint8_t)regs->gpr[REG_AX],
-				      insn->addrsize),
-			   1, INSN_READ);
-		break;
-	}
-}
-
-static void branch_accesses(struct access_list *list)
-{
-	const struct insn *insn = list->insn;
-
-	add_operand(list);
-	if (insn->map != MAP_ONE)
-		return;
-	if (insn->opcode == 0xe8 || (insn->opcode == 0xff && (insn->modrm >> 3 & 7) == 2))
-		add_push(list, insn->opsize);
-	else if (insn->opcode == 0xc2 || insn->opcode == 0xc3)
-		add_pop(list, insn->opsize);
-}
-
-int insn_accesses(const struct insn *insn, const struct insn_regs *regs,
-		  struct insn_access out[INSN_MAX_ACCESSES])
-{
-	struct access_list list = { insn, regs, out, 0 };
-
-	switch (insn->op) {
-	case OP_UD:
-	case OP_VMX_SVM: /* #UD, too */
-		break;
-	case OP_MOVS:
-		add_string(&list, REG_SI, INSN_READ);
-		add_string(&list, REG_DI, INSN_WRITE);
-		break;
-	case OP_CMPS:
-		add_string(&list, REG_SI, INSN_READ);
-		add_string(&list, REG_DI, INSN_READ);
-		break;
-	case OP_LODS:
-	case OP_OUTS:
-		add_string(&list, REG_SI, INSN_READ);
-		break;
-	case OP_SCAS:
-		add_string(&list, REG_DI, INSN_READ);
-		break;
-	case OP_STOS:
-	case OP_INS:
-		add_string(&list, REG_DI, INSN_WRITE);
-		break;
-	case OP_PUSH:
-		add_operand(&list);
-		add_push(&list, insn->opsize);
-		break;
-	case OP_POP:
-		add_pop(&list, insn->opsize);
-		add_operand(&list);
-		break;
-	case OP_PUSHF:
-	case OP_PUSH_SEG:
-		add_push(&list, insn->opsize);
-		break;
-	case OP_POPF:
-	case OP_POP_SEG:
-		add_pop(&list, insn->opsize);
-		break;
-	case OP_CALL_FAR:
-		add_operand(&list);
-		add_push(&list, 2 * insn->opsize);
-		break;
-	case OP_RET_FAR:
-		add_pop(&list, 2 * insn->opsize);
-		break;
-	case OP_BRANCH:
-		branch_accesses(&list);
-		break;
-	case OP_PLAIN:
-		plain_accesses(&list);
-		break;
-	default:
-		add_operand(&list);
-		break;
-	}
-	return list.count;
 }

@@ -7,13 +7,15 @@
  */
 #include "emu/insn_tables.h"
 
-/* clang-format off: columns */
+/* Columns, and one line a row where it fits. */
+/* clang-format off */
 
 #define ROW_(o, i, m, r, extra) { OP_##o, i, m, 0, (r) | (extra) }
 #define ROW(o, ...)             ROW_(o, __VA_ARGS__)
 #define TABLE(number, kind)     { number, 0, 0, 0, MODRM | (kind) }
-#define UND                      { OP_UD, 0, 0, 0, 0 }
-#define UND_MODRM                { OP_UD, 0, 0, 0, MODRM }
+/* No such instruction, seen at the opcode or with ModRM. */
+#define UND                     { OP_UD, 0, 0, 0, 0 }
+#define NO                      { OP_UD, 0, 0, 0, MODRM }
 
 #define X2(...)  __VA_ARGS__, __VA_ARGS__
 #define X3(...)  __VA_ARGS__, X2(__VA_ARGS__)
@@ -116,7 +118,6 @@ enum group {
 /* Rows of insn_by_prefix[]: how the columns none, 66, F3, F2 differ. */
 enum by_prefix {
 	P_MMX_XMM,       /* Pq,Qq / Vx,Wx / - / - */
-	P_MMX_XMM_IB,
 	P_XMM_NP, P_XMM_66, P_XMM_66_IB, P_XMM_NP_IB,
 	P_PACKED,        /* 16 / 16 / - / - */
 	P_PACKED_IB,
@@ -131,7 +132,8 @@ enum by_prefix {
 	P_PUNPCKL, P_MOVD_LOAD, P_MOVD_STORE, P_MOVQ_LOAD, P_MOVQ_STORE, P_PSHUF,
 	P_SHIFT_BOTH, P_SHIFT_66, P_EMMS, P_VMREAD, P_VMWRITE,
 	P_MOVNTI, P_PINSRW, P_PEXTRW, P_U_BOTH, P_MOVQ_W, P_MOVNTQ, P_LDDQU,
-	P_POPCNT, P_RSTORSSP, P_LDMXCSR, P_STMXCSR, P_XSAVE_PTWRITE, P_XSAVEOPT, P_CLFLUSH, P_FXSAVE,
+	P_POPCNT, P_RSTORSSP, P_LDMXCSR, P_STMXCSR, P_XSAVE_PTWRITE, P_XSAVEOPT, P_CLFLUSH,
+	P_FXSAVE,
 	P_FXRSTOR, P_XRSTOR,
 	P_FSGSBASE, P_LFENCE, P_MFENCE, P_SFENCE, P_PTWRITE,
 	P_GROUP9_6, P_GROUP9_7, P_GROUP9_6_REG, P_GROUP9_7_REG, P_XSAVEC, P_XSAVES, P_XRSTORS,
@@ -140,19 +142,21 @@ enum by_prefix {
 	P_KEYLOCKER_WIDE_48, P_KEYLOCKER_WIDE_64, P_AES_48, P_AES_64, P_LOADIWKEY,
 	P_38F0, P_38F1, P_WRUSS, P_ADX, P_MOVDIR64B, P_MOVDIRI, P_ENCODEKEY,
 	P_ROUNDSS, P_ROUNDSD, P_PEXTRB, P_PEXTRW_38, P_PEXTRD, P_EXTRACTPS, P_PINSRB, P_INSERTPS,
-	P_PINSRD, P_PALIGNR, P_GETSEC, P_MOVNTDQ
+	P_PINSRD, P_PALIGNR, P_GETSEC
 };
 
 #define ALU(o) \
 	ROW(o, Eb_Gb, RW | KVM), ROW(o, Ev_Gv, RW | KVM), ROW(o, Gb_Eb, RD | KVM), \
 	ROW(o, Gv_Ev, RD | KVM), ROW(o, AL_Ib, KVM), ROW(o, rAX_Iz, KVM)
+#define SEG(o)   ROW(o, NOTHING, OPSEG | NO64 | KVM)
 #define P(which) TABLE(P_##which, BYPREFIX)
+#define P_BARE(which) { P_##which, 0, 0, 0, BYPREFIX } /* without ModRM */
 
 const struct insn_row insn_map_one[256] = {
-	/* 00 */ ALU(ADD), ROW(PUSH_SEG, NOTHING, OPSEG | NO64 | KVM), ROW(POP_SEG, NOTHING, OPSEG | NO64 | KVM),
-	/* 08 */ ALU(OR),  ROW(PUSH_SEG, NOTHING, OPSEG | NO64 | KVM), UND, /* 0F: the two-byte map */
-	/* 10 */ ALU(ADC), ROW(PUSH_SEG, NOTHING, OPSEG | NO64 | KVM), ROW(POP_SEG, NOTHING, OPSEG | NO64 | KVM),
-	/* 18 */ ALU(SBB), ROW(PUSH_SEG, NOTHING, OPSEG | NO64 | KVM), ROW(POP_SEG, NOTHING, OPSEG | NO64 | KVM),
+	/* 00 */ ALU(ADD), SEG(PUSH_SEG), SEG(POP_SEG),
+	/* 08 */ ALU(OR),  SEG(PUSH_SEG), UND, /* 0F: the two-byte map */
+	/* 10 */ ALU(ADC), SEG(PUSH_SEG), SEG(POP_SEG),
+	/* 18 */ ALU(SBB), SEG(PUSH_SEG), SEG(POP_SEG),
 	/* 20 */ ALU(AND), UND /* ES: */, ROW(PLAIN, NOTHING, NO64),       /* DAA */
 	/* 28 */ ALU(SUB), UND /* CS: */, ROW(PLAIN, NOTHING, NO64 | KVM), /* DAS */
 	/* 30 */ ALU(XOR), UND /* SS: */, ROW(PLAIN, NOTHING, NO64),       /* AAA */
@@ -163,7 +167,7 @@ const struct insn_row insn_map_one[256] = {
 	/* 40 */ X8(ROW(INC, Zv, NO64 | KVM)), X8(ROW(DEC, Zv, NO64 | KVM)), /* REX in 64-bit mode */
 	/* 50 */ X8(ROW(PUSH, Zv, DEF64 | KVM)), X8(ROW(POP, Zv, DEF64 | KVM)),
 	/* 60 */ ROW(PLAIN, NOTHING, NO64 | KVM), ROW(PLAIN, NOTHING, NO64 | KVM), /* PUSHA POPA */
-	/* 62 */ ROW(BOUND, Gv_Ma, RD | NO64), ROW(ARPL, Ew_Gw, RW | FIXUP), /* MOVSXD in 64-bit mode */
+	/* 62 */ ROW(BOUND, Gv_Ma, RD | NO64), ROW(ARPL, Ew_Gw, RW | FIXUP), /* ARPL or MOVSXD */
 	/* 64 */ X4(UND), /* FS: GS: 66 67 */
 	/* 68 */ ROW(PUSH, Iz, DEF64 | KVM), ROW(PLAIN, Gv_Ev_Iz, RD | KVM), /* IMUL */
 	/* 6A */ ROW(PUSH, Ibs, DEF64 | KVM), ROW(PLAIN, Gv_Ev_Ibs, RD | KVM),
@@ -185,12 +189,13 @@ const struct insn_row insn_map_one[256] = {
 	/* A0 */ ROW(MOV, AL_Ob, RD | KVM), ROW(MOV, rAX_Ov, RD | KVM),
 	/* A2 */ ROW(MOV, Ob_AL, WR | KVM), ROW(MOV, Ov_rAX, WR | KVM),
 	/* A4 */ ROW(MOVS, Xb, KVM), ROW(MOVS, Xv, KVM), ROW(CMPS, Xb, KVM), ROW(CMPS, Xv, KVM),
-	/* A8 */ ROW(TEST, AL_Ib, KVM), ROW(TEST, rAX_Iz, KVM), ROW(STOS, Xb, KVM), ROW(STOS, Xv, KVM),
+	/* A8 */ ROW(TEST, AL_Ib, KVM), ROW(TEST, rAX_Iz, KVM),
+	/* AA */ ROW(STOS, Xb, KVM), ROW(STOS, Xv, KVM),
 	/* AC */ ROW(LODS, Xb, KVM), ROW(LODS, Xv, KVM), ROW(SCAS, Xb, KVM), ROW(SCAS, Xv, KVM),
 	/* B0 */ X8(ROW(MOV, Zb_Ib, KVM)), X8(ROW(MOV, Zv_Iv, KVM)),
 	/* C0 */ TABLE(GROUP2_EB_IB, GROUP), TABLE(GROUP2_EV_IB, GROUP),
 	/* C2 */ ROW(BRANCH, Iw, FORCE64 | KVM), ROW(BRANCH, NOTHING, FORCE64 | KVM), /* RET */
-	/* C4 */ ROW(LOAD_FAR, Gv_Mp, RD | NO64 | KVM), ROW(LOAD_FAR, Gv_Mp, RD | NO64 | KVM), /* LES LDS */
+	/* C4 */ X2(ROW(LOAD_FAR, Gv_Mp, RD | NO64 | KVM)), /* LES LDS */
 	/* C6 */ TABLE(GROUP11_EB, GROUP), TABLE(GROUP11_EV, GROUP),
 	/* C8 */ ROW(PLAIN, Iw_Ib, DEF64 | KVM), ROW(PLAIN, NOTHING, DEF64 | KVM), /* ENTER LEAVE */
 	/* CA */ ROW(RET_FAR, Iw, KVM), ROW(RET_FAR, NOTHING, KVM),
@@ -204,7 +209,7 @@ const struct insn_row insn_map_one[256] = {
 	/* DC */ TABLE(4, X87), TABLE(5, X87), TABLE(6, X87), TABLE(7, X87),
 	/* E0 */ X4(ROW(BRANCH, Jb, KVM)), /* LOOPNE LOOPE LOOP JCXZ */
 	/* E4 */ ROW(IN, Ib_byte, KVM), ROW(IN, Ib, KVM), ROW(OUT, Ib_byte, KVM), ROW(OUT, Ib, KVM),
-	/* E8 */ ROW(BRANCH, Jz, KVM), ROW(BRANCH, Jz, KVM), ROW(JMP_FAR, Ap, NO64 | KVM), ROW(BRANCH, Jb, KVM),
+	/* E8 */ X2(ROW(BRANCH, Jz, KVM)), ROW(JMP_FAR, Ap, NO64 | KVM), ROW(BRANCH, Jb, KVM),
 	/* EC */ ROW(IN, Xb, KVM), ROW(IN, Xv, KVM), ROW(OUT, Xb, KVM), ROW(OUT, Xv, KVM),
 	/* F0 */ UND /* LOCK */, ROW(INT1, NOTHING, 0), X2(UND) /* F2 F3 */,
 	/* F4 */ ROW(HLT, NOTHING, KVM), ROW(PLAIN, NOTHING, KVM), /* CMC */
@@ -216,7 +221,8 @@ const struct insn_row insn_map_one[256] = {
 };
 
 const struct insn_row insn_map_0f[256] = {
-	/* 00 */ TABLE(GROUP6, GROUP), TABLE(GROUP7, DUAL), ROW(LAR, Gv_Ew, RD), ROW(LSL, Gv_Ew, RD),
+	/* 00 */ TABLE(GROUP6, GROUP), TABLE(GROUP7, DUAL),
+	/* 02 */ ROW(LAR, Gv_Ew, RD), ROW(LSL, Gv_Ew, RD),
 	/* 04 */ UND, ROW(SYSCALL, NOTHING, KVM), ROW(CLTS, NOTHING, KVM), ROW(SYSRET, NOTHING, 0),
 	/* 08 */ ROW(INVD, NOTHING, KVM), ROW(WBINVD, NOTHING, KVM), UND, UND /* UD2 */,
 	/* 0C */ UND, ROW(PLAIN, E, KVM), /* PREFETCHW */ UND /* FEMMS */,
@@ -231,8 +237,9 @@ const struct insn_row insn_map_0f[256] = {
 	/* 24 */ X4(UND), /* test registers of the 80386 */
 	/* 28 */ P(MOVA_LOAD), P(MOVA_STORE), P(CVTPI), P(MOVNT), /* 2A: CVTPI2PS … CVTSI2SS */
 	/* 2C */ P(CVTPS2PI), P(CVTPS2PI), P(COMPARE), P(COMPARE),
-	/* 30 */ ROW(WRMSR, NOTHING, KVM), ROW(RDTSC, NOTHING, KVM), ROW(RDMSR, NOTHING, KVM), ROW(RDPMC, NOTHING, KVM),
-	/* 34 */ ROW(SYSENTER, NOTHING, KVM), ROW(SYSEXIT, NOTHING, KVM), UND, { P_GETSEC, 0, 0, 0, BYPREFIX },
+	/* 30 */ ROW(WRMSR, NOTHING, KVM), ROW(RDTSC, NOTHING, KVM),
+	/* 32 */ ROW(RDMSR, NOTHING, KVM), ROW(RDPMC, NOTHING, KVM),
+	/* 34 */ ROW(SYSENTER, NOTHING, KVM), ROW(SYSEXIT, NOTHING, KVM), UND, P_BARE(GETSEC),
 	/* 38 */ X8(UND), /* 0F38, 0F3A: more maps */
 	/* 40 */ X16(ROW(PLAIN, Gv_Ev, RD | KVM)), /* CMOVcc */
 	/* 50 */ P(U_BOTH), P(SCALARS), P(PS_SS), P(PS_SS), X4(P(PACKED)),
@@ -240,14 +247,16 @@ const struct insn_row insn_map_0f[256] = {
 	/* 60 */ X3(P(PUNPCKL)), X5(P(MMX_XMM)),
 	/* 68 */ X4(P(MMX_XMM)), X2(P(XMM_66)), P(MOVD_LOAD), P(MOVQ_LOAD),
 	/* 70 */ P(PSHUF), TABLE(GROUP12, GROUP), TABLE(GROUP13, GROUP), TABLE(GROUP14, GROUP),
-	/* 74 */ X3(P(MMX_XMM)), { P_EMMS, 0, 0, 0, BYPREFIX },
+	/* 74 */ X3(P(MMX_XMM)), P_BARE(EMMS),
 	/* 78 */ P(VMREAD), P(VMWRITE), X2(UND), X2(P(PD_PS_F2)), P(MOVD_STORE), P(MOVQ_STORE),
 	/* 80 */ X16(ROW(BRANCH, Jz, KVM)),
 	/* 90 */ X16(ROW(PLAIN, Eb, WR | KVM)), /* SETcc */
-	/* A0 */ ROW(PUSH_SEG, NOTHING, OPSEG | DEF64 | KVM), ROW(POP_SEG, NOTHING, OPSEG | DEF64 | KVM),
+	/* A0 */ ROW(PUSH_SEG, NOTHING, OPSEG | DEF64 | KVM),
+	ROW(POP_SEG, NOTHING, OPSEG | DEF64 | KVM),
 	/* A2 */ ROW(CPUID, NOTHING, KVM), ROW(BT, Ev_Gv, RD | BITS | KVM),
 	/* A4 */ ROW(PLAIN, Ev_Gv_Ib, RW | KVM), ROW(PLAIN, Ev_Gv, RW | KVM), X2(UND), /* SHLD */
-	/* A8 */ ROW(PUSH_SEG, NOTHING, OPSEG | DEF64 | KVM), ROW(POP_SEG, NOTHING, OPSEG | DEF64 | KVM),
+	/* A8 */ ROW(PUSH_SEG, NOTHING, OPSEG | DEF64 | KVM),
+	ROW(POP_SEG, NOTHING, OPSEG | DEF64 | KVM),
 	/* AA */ ROW(RSM, NOTHING, KVM), ROW(BTS, Ev_Gv, RW | BITS | KVM),
 	/* AC */ ROW(PLAIN, Ev_Gv_Ib, RW | KVM), ROW(PLAIN, Ev_Gv, RW | KVM), /* SHRD */
 	/* AE */ TABLE(GROUP15, DUAL), ROW(PLAIN, Gv_Ev, RD | KVM), /* IMUL */
@@ -255,7 +264,7 @@ const struct insn_row insn_map_0f[256] = {
 	/* B2 */ ROW(LOAD_FAR, Gv_Mp, RD | KVM), ROW(BTR, Ev_Gv, RW | BITS | KVM), /* LSS */
 	/* B4 */ ROW(LOAD_FAR, Gv_Mp, RD | KVM), ROW(LOAD_FAR, Gv_Mp, RD | KVM), /* LFS LGS */
 	/* B6 */ ROW(MOVZX, Gv_Eb, RD | KVM), ROW(MOVZX, Gv_Ew, RD | KVM),
-	/* B8 */ P(POPCNT), UND_MODRM /* UD1 */, TABLE(GROUP8, GROUP), ROW(BTC, Ev_Gv, RW | BITS | KVM),
+	/* B8 */ P(POPCNT), NO /* UD1 */, TABLE(GROUP8, GROUP), ROW(BTC, Ev_Gv, RW | BITS | KVM),
 	/* BC */ ROW(PLAIN, Gv_Ev, RD | KVM), ROW(PLAIN, Gv_Ev, RD | KVM), /* BSF BSR */
 	/* BE */ ROW(MOVSX, Gv_Eb, RD | KVM), ROW(MOVSX, Gv_Ew, RD | KVM),
 	/* C0 */ ROW(XADD, Eb_Gb, RW | KVM), ROW(XADD, Ev_Gv, RW | KVM), P(SCALARS_IB), P(MOVNTI),
@@ -266,7 +275,7 @@ const struct insn_row insn_map_0f[256] = {
 	/* E0 */ X6(P(MMX_XMM)), P(CVTDQ2PD), P(MOVNTQ),
 	/* E8 */ X8(P(MMX_XMM)),
 	/* F0 */ P(LDDQU), X6(P(MMX_XMM)), P(U_BOTH), /* F7: MASKMOVQ, implicit operand */
-	/* F8 */ X7(P(MMX_XMM)), UND_MODRM, /* UD0 */
+	/* F8 */ X7(P(MMX_XMM)), NO, /* UD0 */
 };
 
 const struct insn_row insn_map_0f38[256] = {
@@ -281,9 +290,11 @@ const struct insn_row insn_map_0f38[256] = {
 	/* 80 */ X2(P(INVEPT)), P(INVPCID), X5(UND), X8(UND),
 	/* 90 */ X16(UND), X16(UND), X16(UND),
 	/* C0 */ X8(UND), X6(P(XMM_NP)), UND, P(XMM_66), /* SHA, GF2P8MULB */
-	/* D0 */ X8(UND), TABLE(GROUP_KEYLOCKER, GROUP), X2(UND), P(XMM_66), P(LOADIWKEY), P(AES_48), X2(P(AES_64)),
+	/* D0 */ X8(UND), TABLE(GROUP_KEYLOCKER, GROUP), X2(UND), P(XMM_66), P(LOADIWKEY),
+	P(AES_48), X2(P(AES_64)),
 	/* E0 */ X16(UND),
-	/* F0 */ P(38F0), P(38F1), X3(UND), P(WRUSS), P(ADX), UND, P(MOVDIR64B), P(MOVDIRI), X2(P(ENCODEKEY)), X4(UND),
+	/* F0 */ P(38F0), P(38F1), X3(UND), P(WRUSS), P(ADX), UND, P(MOVDIR64B), P(MOVDIRI),
+	X2(P(ENCODEKEY)), X4(UND),
 };
 
 const struct insn_row insn_map_0f3a[256] = {
@@ -313,183 +324,199 @@ const struct insn_row insn_groups[][8] = {
 	[GROUP1_EV_IZ]      = GROUP1(Ev_Iz),
 	[GROUP1_EB_IB_NO64] = GROUP1(Eb_Ib),
 	[GROUP1_EV_IBS]     = GROUP1(Ev_Ibs),
-	[GROUP1A] = { ROW(POP, Ev, WR | DEF64 | KVM), X7(UND_MODRM) },
+	[GROUP1A] = { ROW(POP, Ev, WR | DEF64 | KVM), X7(NO) },
 	[GROUP2_EB_IB] = GROUP2(Eb_Ib),
 	[GROUP2_EV_IB] = GROUP2(Ev_Ib),
 	[GROUP2_EB] = GROUP2(Eb),
 	[GROUP2_EV] = GROUP2(Ev),
-	[GROUP3_EB] = { X2(ROW(TEST, Eb_Ib, RD | KVM)), ROW(NOT, Eb, RW | KVM), ROW(NEG, Eb, RW | KVM),
-			X4(ROW(PLAIN, Eb, RD | KVM)) }, /* MUL IMUL DIV IDIV */
-	[GROUP3_EV] = { X2(ROW(TEST, Ev_Iz, RD | KVM)), ROW(NOT, Ev, RW | KVM), ROW(NEG, Ev, RW | KVM),
-			X4(ROW(PLAIN, Ev, RD | KVM)) },
-	[GROUP4] = { ROW(INC, Eb, RW | KVM), ROW(DEC, Eb, RW | KVM), X6(UND_MODRM) },
+	[GROUP3_EB] = { X2(ROW(TEST, Eb_Ib, RD | KVM)), ROW(NOT, Eb, RW | KVM),
+			ROW(NEG, Eb, RW | KVM), X4(ROW(PLAIN, Eb, RD | KVM)) }, /* MUL IMUL DIV IDIV */
+	[GROUP3_EV] = { X2(ROW(TEST, Ev_Iz, RD | KVM)), ROW(NOT, Ev, RW | KVM),
+			ROW(NEG, Ev, RW | KVM), X4(ROW(PLAIN, Ev, RD | KVM)) },
+	[GROUP4] = { ROW(INC, Eb, RW | KVM), ROW(DEC, Eb, RW | KVM), X6(NO) },
 	[GROUP5] = { ROW(INC, Ev, RW | KVM), ROW(DEC, Ev, RW | KVM),
 		     ROW(BRANCH, Ev, RD | FORCE64 | KVM), ROW(CALL_FAR, Mp, RD | KVM),
 		     ROW(BRANCH, Ev, RD | FORCE64 | KVM), ROW(JMP_FAR, Mp, RD | KVM),
-		     ROW(PUSH, Ev, RD | DEF64 | KVM), UND_MODRM },
+		     ROW(PUSH, Ev, RD | DEF64 | KVM), NO },
 	[GROUP6] = { ROW(SLDT, Ew, WR | KVM), ROW(STR, Ew, WR | KVM), ROW(LLDT, Ew, RD | KVM),
-		     ROW(LTR, Ew, RD | KVM), ROW(VERR, Ew, RD), ROW(VERW, Ew, RD), X2(UND_MODRM) },
+		     ROW(LTR, Ew, RD | KVM), ROW(VERR, Ew, RD), ROW(VERW, Ew, RD), X2(NO) },
 	[GROUP7] = { ROW(SGDT, Ms, WR | KVM), ROW(SIDT, Ms, WR | KVM), ROW(LGDT, Ms, RD | KVM),
 		     ROW(LIDT, Ms, RD | KVM), ROW(SMSW, Ew, WR | KVM), P(RSTORSSP),
 		     ROW(LMSW, Ew, RD | KVM), ROW(INVLPG, M, KVM) },
 	[GROUP7_REG] = { X8(TABLE(0, GROUP7R)) },
-	[GROUP8] = { X4(UND_MODRM), ROW(BT, Ev_Ib, RD | KVM), ROW(BTS, Ev_Ib, RW | KVM),
+	[GROUP8] = { X4(NO), ROW(BT, Ev_Ib, RD | KVM), ROW(BTS, Ev_Ib, RW | KVM),
 		     ROW(BTR, Ev_Ib, RW | KVM), ROW(BTC, Ev_Ib, RW | KVM) },
-	[GROUP9] = { UND_MODRM, ROW(CMPXCHG8B, Mq, RW | KVM | FIXUP), UND_MODRM, P(XRSTORS), P(XSAVEC),
-		     P(XSAVES), P(GROUP9_6), P(GROUP9_7) },
-	[GROUP9_REG] = { X6(UND_MODRM), P(GROUP9_6_REG), P(GROUP9_7_REG) },
-	[GROUP11_EB] = { ROW(MOV, Eb_Ib, WR | KVM), X6(UND_MODRM), ROW(UD, Eb_Ib, 0) }, /* XABORT */
-	[GROUP11_EV] = { ROW(MOV, Ev_Iz, WR | KVM), X6(UND_MODRM), ROW(UD, Ev_Iz, 0) }, /* XBEGIN */
-	[GROUP12] = { X2(UND_MODRM), P(SHIFT_BOTH), UND_MODRM, P(SHIFT_BOTH), UND_MODRM, P(SHIFT_BOTH), UND_MODRM },
-	[GROUP13] = { X2(UND_MODRM), P(SHIFT_BOTH), UND_MODRM, P(SHIFT_BOTH), UND_MODRM, P(SHIFT_BOTH), UND_MODRM },
-	[GROUP14] = { X2(UND_MODRM), P(SHIFT_BOTH), P(SHIFT_66), X2(UND_MODRM), P(SHIFT_BOTH), P(SHIFT_66) },
+	[GROUP9] = { NO, ROW(CMPXCHG8B, Mq, RW | KVM | FIXUP), NO, P(XRSTORS),
+		     P(XSAVEC), P(XSAVES), P(GROUP9_6), P(GROUP9_7) },
+	[GROUP9_REG] = { X6(NO), P(GROUP9_6_REG), P(GROUP9_7_REG) },
+	[GROUP11_EB] = { ROW(MOV, Eb_Ib, WR | KVM), X6(NO), ROW(UD, Eb_Ib, 0) }, /* XABORT */
+	[GROUP11_EV] = { ROW(MOV, Ev_Iz, WR | KVM), X6(NO), ROW(UD, Ev_Iz, 0) }, /* XBEGIN */
+	[GROUP12] = { X2(NO), X3(P(SHIFT_BOTH), NO) }, /* /2 /4 /6 */
+	[GROUP13] = { X2(NO), X3(P(SHIFT_BOTH), NO) }, /* /2 /4 /6 */
+	[GROUP14] = { X2(NO), P(SHIFT_BOTH), P(SHIFT_66), X2(NO), P(SHIFT_BOTH), P(SHIFT_66) },
 	[GROUP15] = { P(FXSAVE), P(FXRSTOR), P(LDMXCSR), P(STMXCSR), P(XSAVE_PTWRITE), P(XRSTOR),
 		      P(XSAVEOPT), P(CLFLUSH) },
 	[GROUP15_REG] = { X4(P(FSGSBASE)), P(PTWRITE), P(LFENCE), P(MFENCE), P(SFENCE) },
-	[GROUP_KEYLOCKER] = { X2(P(KEYLOCKER_WIDE_48)), X2(P(KEYLOCKER_WIDE_64)), X4(UND_MODRM) },
+	[GROUP_KEYLOCKER] = { X2(P(KEYLOCKER_WIDE_48)), X2(P(KEYLOCKER_WIDE_64)), X4(NO) },
 };
 
 const struct insn_row insn_group7_registers[64] = {
 	/* C0 */ ROW(PLAIN, E, NP) /* ENCLV */, ROW(VMCALL, E, NP | KVM), X3(ROW(VMX_SVM, E, NP)),
-	/* C5 */ ROW(PLAIN, E, NP) /* PCONFIG */, X2(UND_MODRM),
+	/* C5 */ ROW(PLAIN, E, NP) /* PCONFIG */, X2(NO),
 	/* C8 */ ROW(MONITOR, E, NP), ROW(MWAIT, E, NP), ROW(CLAC, E, NP), ROW(STAC, E, NP),
-	/* CC */ X3(UND_MODRM), ROW(PLAIN, E, NP), /* ENCLS */
-	/* D0 */ ROW(XGETBV, E, NP), ROW(XSETBV, E, NP | KVM), X2(UND_MODRM),
-	/* D4 */ ROW(VMX_SVM, E, NP) /* VMFUNC */, X2(UND_MODRM) /* XEND XTEST */, ROW(PLAIN, E, NP), /* ENCLU */
-	/* D8 */ ROW(VMX_SVM, E, 0), ROW(VMMCALL, E, KVM), X6(ROW(VMX_SVM, E, 0)), /* VMRUN … INVLPGA */
+	/* CC */ X3(NO), ROW(PLAIN, E, NP), /* ENCLS */
+	/* D0 */ ROW(XGETBV, E, NP), ROW(XSETBV, E, NP | KVM), X2(NO),
+	/* D4 */ ROW(VMX_SVM, E, NP), /* VMFUNC */
+	/* D5 */ X2(NO), ROW(PLAIN, E, NP), /* XEND XTEST ENCLU */
+	/* D8 */ ROW(VMX_SVM, E, 0), ROW(VMMCALL, E, KVM), X6(ROW(VMX_SVM, E, 0)), /* VMRUN and others */
 	/* E0 */ X8(ROW(SMSW, E, KVM)),
-	/* E8 */ P(SERIALIZE), P(XRESLDTRK), P(SAVEPREVSSP), UND_MODRM,
+	/* E8 */ P(SERIALIZE), P(XRESLDTRK), P(SAVEPREVSSP), NO,
 	/* EC */ X2(P(UINTR)), P(RDPKRU), P(WRPKRU),
 	/* F0 */ X8(ROW(LMSW, E, KVM)),
-	/* F8 */ ROW(SWAPGS, E, ONLY64), ROW(RDTSCP, E, 0), X6(UND_MODRM), /* AMD: MONITORX … */
+	/* F8 */ ROW(SWAPGS, E, ONLY64), ROW(RDTSCP, E, 0), X6(NO), /* AMD: MONITORX … */
 };
 
 const struct insn_row insn_by_prefix[][4] = {
 	/*                     none                 66                    F3                    F2 */
-	[P_MMX_XMM]       = { ROW(PLAIN, Wq, RD),    ROW(PLAIN, Wdq, RD),    UND_MODRM, UND_MODRM },
-	[P_MMX_XMM_IB]    = { ROW(PLAIN, Wq_Ib, RD), ROW(PLAIN, Wdq_Ib, RD), UND_MODRM, UND_MODRM },
-	[P_XMM_NP]        = { ROW(PLAIN, Wdq, RD),   UND_MODRM, UND_MODRM, UND_MODRM },
-	[P_XMM_NP_IB]     = { ROW(PLAIN, Wdq_Ib, RD), UND_MODRM, UND_MODRM, UND_MODRM },
-	[P_XMM_66]        = { UND_MODRM, ROW(PLAIN, Wdq, RD), UND_MODRM, UND_MODRM },
-	[P_XMM_66_IB]     = { UND_MODRM, ROW(PLAIN, Wdq_Ib, RD), UND_MODRM, UND_MODRM },
-	[P_PACKED]        = { X2(ROW(PLAIN, Wdq, RD)), UND_MODRM, UND_MODRM },
-	[P_PACKED_IB]     = { X2(ROW(PLAIN, Wdq_Ib, RD)), UND_MODRM, UND_MODRM },
+	[P_MMX_XMM]       = { ROW(PLAIN, Wq, RD),    ROW(PLAIN, Wdq, RD),    NO, NO },
+	[P_XMM_NP]        = { ROW(PLAIN, Wdq, RD),   NO, NO, NO },
+	[P_XMM_NP_IB]     = { ROW(PLAIN, Wdq_Ib, RD), NO, NO, NO },
+	[P_XMM_66]        = { NO, ROW(PLAIN, Wdq, RD), NO, NO },
+	[P_XMM_66_IB]     = { NO, ROW(PLAIN, Wdq_Ib, RD), NO, NO },
+	[P_PACKED]        = { X2(ROW(PLAIN, Wdq, RD)), NO, NO },
+	[P_PACKED_IB]     = { X2(ROW(PLAIN, Wdq_Ib, RD)), NO, NO },
 	[P_SCALARS]       = { X2(ROW(PLAIN, Wdq, RD)), ROW(PLAIN, Wd, RD), ROW(PLAIN, Wq, RD) },
-	[P_SCALARS_IB]    = { X2(ROW(PLAIN, Wdq_Ib, RD)), ROW(PLAIN, Wd_Ib, RD), ROW(PLAIN, Wq_Ib, RD) },
-	[P_PS_SS]         = { ROW(PLAIN, Wdq, RD), UND_MODRM, ROW(PLAIN, Wd, RD), UND_MODRM },
-	[P_PD_PS_F2]      = { UND_MODRM, ROW(PLAIN, Wdq, RD), UND_MODRM, ROW(PLAIN, Wdq, RD) },
-	[P_COMPARE]       = { ROW(PLAIN, Wd, RD), ROW(PLAIN, Wq, RD), UND_MODRM, UND_MODRM },
-	[P_MOVU_LOAD]     = { X2(ROW(PLAIN, Wdq, RD | KVM)), ROW(PLAIN, Wd, RD), ROW(PLAIN, Wq, RD) },
-	[P_MOVU_STORE]    = { X2(ROW(PLAIN, Wdq, WR | KVM)), ROW(PLAIN, Wd, WR), ROW(PLAIN, Wq, WR) },
-	[P_MOVA_LOAD]     = { X2(ROW(PLAIN, Wdq, RD | KVM)), UND_MODRM, UND_MODRM },
-	[P_MOVA_STORE]    = { X2(ROW(PLAIN, Wdq, WR | KVM)), UND_MODRM, UND_MODRM },
-	[P_MOVNT]         = { X2(ROW(PLAIN, Mdq_x, WR | KVM)), UND_MODRM, UND_MODRM },
+	[P_SCALARS_IB]    = { X2(ROW(PLAIN, Wdq_Ib, RD)), ROW(PLAIN, Wd_Ib, RD),
+		ROW(PLAIN, Wq_Ib, RD) },
+	[P_PS_SS]         = { ROW(PLAIN, Wdq, RD), NO, ROW(PLAIN, Wd, RD), NO },
+	[P_PD_PS_F2]      = { NO, ROW(PLAIN, Wdq, RD), NO, ROW(PLAIN, Wdq, RD) },
+	[P_COMPARE]       = { ROW(PLAIN, Wd, RD), ROW(PLAIN, Wq, RD), NO, NO },
+	[P_MOVU_LOAD]     = { X2(ROW(PLAIN, Wdq, RD | KVM)), ROW(PLAIN, Wd, RD),
+		ROW(PLAIN, Wq, RD) },
+	[P_MOVU_STORE]    = { X2(ROW(PLAIN, Wdq, WR | KVM)), ROW(PLAIN, Wd, WR),
+		ROW(PLAIN, Wq, WR) },
+	[P_MOVA_LOAD]     = { X2(ROW(PLAIN, Wdq, RD | KVM)), NO, NO },
+	[P_MOVA_STORE]    = { X2(ROW(PLAIN, Wdq, WR | KVM)), NO, NO },
+	[P_MOVNT]         = { X2(ROW(PLAIN, Mdq_x, WR | KVM)), NO, NO },
 	/* MOVLPS, MOVLPD, MOVSLDUP, MOVDDUP; without prefix the register form is MOVHLPS */
-	[P_MOVL_LOAD]     = { ROW(PLAIN, Wq, RD), ROW(PLAIN, Mq_x, RD), ROW(PLAIN, Wdq, RD), ROW(PLAIN, Wq, RD) },
-	[P_MOVL_STORE]    = { X2(ROW(PLAIN, Mq_x, WR)), UND_MODRM, UND_MODRM },
-	[P_MOVH_LOAD]     = { ROW(PLAIN, Wq, RD), ROW(PLAIN, Mq_x, RD), ROW(PLAIN, Wdq, RD), UND_MODRM },
+	[P_MOVL_LOAD]     = { ROW(PLAIN, Wq, RD), ROW(PLAIN, Mq_x, RD), ROW(PLAIN, Wdq, RD),
+		ROW(PLAIN, Wq, RD) },
+	[P_MOVL_STORE]    = { X2(ROW(PLAIN, Mq_x, WR)), NO, NO },
+	[P_MOVH_LOAD]     = { ROW(PLAIN, Wq, RD), ROW(PLAIN, Mq_x, RD), ROW(PLAIN, Wdq, RD), NO },
 	[P_CVTPI]         = { X2(ROW(PLAIN, Wq, RD)), X2(ROW(PLAIN, Wy, RD)) },
-	[P_CVTPS2PI]      = { ROW(PLAIN, Wq, RD), ROW(PLAIN, Wdq, RD), ROW(PLAIN, Wd, RD), ROW(PLAIN, Wq, RD) },
-	[P_CVTPS2PD]      = { ROW(PLAIN, Wq, RD), ROW(PLAIN, Wdq, RD), ROW(PLAIN, Wd, RD), ROW(PLAIN, Wq, RD) },
-	[P_CVTDQ2PS]      = { X3(ROW(PLAIN, Wdq, RD)), UND_MODRM },
-	[P_CVTDQ2PD]      = { UND_MODRM, ROW(PLAIN, Wdq, RD), ROW(PLAIN, Wq, RD), ROW(PLAIN, Wdq, RD) },
-	[P_PUNPCKL]       = { ROW(PLAIN, Wd, RD), ROW(PLAIN, Wdq, RD), UND_MODRM, UND_MODRM },
-	[P_MOVD_LOAD]     = { X2(ROW(PLAIN, Wy, RD)), UND_MODRM, UND_MODRM },
-	[P_MOVD_STORE]    = { X2(ROW(PLAIN, Wy, WR)), ROW(PLAIN, Wq, RD), UND_MODRM },
-	[P_MOVQ_LOAD]     = { ROW(PLAIN, Wq, RD | KVM), ROW(PLAIN, Wdq, RD | KVM), ROW(PLAIN, Wdq, RD | KVM | KVM_NO66), UND_MODRM },
-	[P_MOVQ_STORE]    = { ROW(PLAIN, Wq, WR | KVM), ROW(PLAIN, Wdq, WR | KVM), ROW(PLAIN, Wdq, WR | KVM | KVM_NO66), UND_MODRM },
+	[P_CVTPS2PI]      = { ROW(PLAIN, Wq, RD), ROW(PLAIN, Wdq, RD), ROW(PLAIN, Wd, RD),
+		ROW(PLAIN, Wq, RD) },
+	[P_CVTPS2PD]      = { ROW(PLAIN, Wq, RD), ROW(PLAIN, Wdq, RD), ROW(PLAIN, Wd, RD),
+		ROW(PLAIN, Wq, RD) },
+	[P_CVTDQ2PS]      = { X3(ROW(PLAIN, Wdq, RD)), NO },
+	[P_CVTDQ2PD]      = { NO, ROW(PLAIN, Wdq, RD), ROW(PLAIN, Wq, RD), ROW(PLAIN, Wdq, RD) },
+	[P_PUNPCKL]       = { ROW(PLAIN, Wd, RD), ROW(PLAIN, Wdq, RD), NO, NO },
+	[P_MOVD_LOAD]     = { X2(ROW(PLAIN, Wy, RD)), NO, NO },
+	[P_MOVD_STORE]    = { X2(ROW(PLAIN, Wy, WR)), ROW(PLAIN, Wq, RD), NO },
+	[P_MOVQ_LOAD]     = { ROW(PLAIN, Wq, RD | KVM), ROW(PLAIN, Wdq, RD | KVM),
+		ROW(PLAIN, Wdq, RD | KVM | KVM_NO66), NO },
+	[P_MOVQ_STORE]    = { ROW(PLAIN, Wq, WR | KVM), ROW(PLAIN, Wdq, WR | KVM),
+		ROW(PLAIN, Wdq, WR | KVM | KVM_NO66), NO },
 	[P_PSHUF]         = { ROW(PLAIN, Wq_Ib, RD), X3(ROW(PLAIN, Wdq_Ib, RD)) },
-	[P_SHIFT_BOTH]    = { X2(ROW(PLAIN, U_Ib, 0)), UND_MODRM, UND_MODRM },
-	[P_SHIFT_66]      = { UND_MODRM, ROW(PLAIN, U_Ib, 0), UND_MODRM, UND_MODRM },
+	[P_SHIFT_BOTH]    = { X2(ROW(PLAIN, U_Ib, 0)), NO, NO },
+	[P_SHIFT_66]      = { NO, ROW(PLAIN, U_Ib, 0), NO, NO },
 	[P_EMMS]          = { ROW(PLAIN, NOTHING, FPU), UND, UND, UND },
 	/* with 66 and F2 AMD's EXTRQ and INSERTQ, which Intel's processors do not have */
-	[P_VMREAD]        = { ROW(VMX_SVM, E, 0), ROW(UD, U_Ib_Ib, 0), UND_MODRM, ROW(UD, U_Ib_Ib, 0) },
-	[P_VMWRITE]       = { ROW(VMX_SVM, E, 0), UND_MODRM, UND_MODRM, UND_MODRM },
+	[P_VMREAD]        = { ROW(VMX_SVM, E, 0), ROW(UD, U_Ib_Ib, 0), NO, ROW(UD, U_Ib_Ib, 0) },
+	[P_VMWRITE]       = { ROW(VMX_SVM, E, 0), NO, NO, NO },
 	[P_GETSEC]        = { ROW(VMX_SVM, NOTHING, 0), UND, UND, UND },
-	[P_MOVNTI]        = { ROW(PLAIN, My, WR | KVM), UND_MODRM, UND_MODRM, UND_MODRM },
-	[P_PINSRW]        = { X2(ROW(PLAIN, Ww_Ib, RD)), UND_MODRM, UND_MODRM },
-	[P_PEXTRW]        = { X2(ROW(PLAIN, U_Ib, 0)), UND_MODRM, UND_MODRM },
-	[P_U_BOTH]        = { X2(ROW(PLAIN, U, 0)), UND_MODRM, UND_MODRM },
-	[P_MOVQ_W]        = { UND_MODRM, ROW(PLAIN, Wq, WR), X2(ROW(PLAIN, U, 0)) },
-	[P_MOVNTQ]        = { ROW(PLAIN, Mq_x, WR), ROW(PLAIN, Mdq_x, WR | KVM), UND_MODRM, UND_MODRM },
-	[P_LDDQU]         = { UND_MODRM, UND_MODRM, UND_MODRM, ROW(PLAIN, Mdq_x, RD) },
-	[P_POPCNT]        = { UND_MODRM, UND_MODRM, ROW(PLAIN, Gv_Ev, RD), UND_MODRM },
+	[P_MOVNTI]        = { ROW(PLAIN, My, WR | KVM), NO, NO, NO },
+	[P_PINSRW]        = { X2(ROW(PLAIN, Ww_Ib, RD)), NO, NO },
+	[P_PEXTRW]        = { X2(ROW(PLAIN, U_Ib, 0)), NO, NO },
+	[P_U_BOTH]        = { X2(ROW(PLAIN, U, 0)), NO, NO },
+	[P_MOVQ_W]        = { NO, ROW(PLAIN, Wq, WR), X2(ROW(PLAIN, U, 0)) },
+	[P_MOVNTQ]        = { ROW(PLAIN, Mq_x, WR), ROW(PLAIN, Mdq_x, WR | KVM), NO, NO },
+	[P_LDDQU]         = { NO, NO, NO, ROW(PLAIN, Mdq_x, RD) },
+	[P_POPCNT]        = { NO, NO, ROW(PLAIN, Gv_Ev, RD), NO },
 	/* group 7 */
-	[P_RSTORSSP]      = { UND_MODRM, UND_MODRM, ROW(PLAIN, Mq, RW), UND_MODRM },
-	[P_SERIALIZE]     = { ROW(PLAIN, E, 0), UND_MODRM, ROW(PLAIN, E, 0), ROW(PLAIN, E, 0) },
-	[P_XRESLDTRK]     = { UND_MODRM, UND_MODRM, UND_MODRM, ROW(PLAIN, E, 0) },
-	[P_SAVEPREVSSP]   = { UND_MODRM, UND_MODRM, ROW(PLAIN, E, 0), UND_MODRM },
-	[P_UINTR]         = { UND_MODRM, UND_MODRM, ROW(PLAIN, E, ONLY64), UND_MODRM },
-	[P_RDPKRU]        = { ROW(PLAIN, E, 0), UND_MODRM, ROW(PLAIN, E, ONLY64), UND_MODRM },
-	[P_WRPKRU]        = { ROW(PLAIN, E, 0), UND_MODRM, ROW(PLAIN, E, ONLY64), UND_MODRM },
+	[P_RSTORSSP]      = { NO, NO, ROW(PLAIN, Mq, RW), NO },
+	[P_SERIALIZE]     = { ROW(PLAIN, E, 0), NO, ROW(PLAIN, E, 0), ROW(PLAIN, E, 0) },
+	[P_XRESLDTRK]     = { NO, NO, NO, ROW(PLAIN, E, 0) },
+	[P_SAVEPREVSSP]   = { NO, NO, ROW(PLAIN, E, 0), NO },
+	[P_UINTR]         = { NO, NO, ROW(PLAIN, E, ONLY64), NO },
+	[P_RDPKRU]        = { ROW(PLAIN, E, 0), NO, ROW(PLAIN, E, ONLY64), NO },
+	[P_WRPKRU]        = { ROW(PLAIN, E, 0), NO, ROW(PLAIN, E, ONLY64), NO },
 	/* group 9 */
-	[P_XRSTORS]       = { ROW(XRSTOR, Mhuge, RD | FPU), UND_MODRM, UND_MODRM, UND_MODRM },
-	[P_XSAVEC]        = { ROW(XSAVE, Mhuge, WR | FPU), UND_MODRM, UND_MODRM, UND_MODRM },
-	[P_XSAVES]        = { ROW(XSAVE, Mhuge, WR | FPU), UND_MODRM, UND_MODRM, UND_MODRM },
-	[P_GROUP9_6]      = { X3(ROW(VMX_SVM, Mq, RD)), UND_MODRM }, /* VMPTRLD VMCLEAR VMXON */
-	[P_GROUP9_7]      = { ROW(VMX_SVM, Mq, WR), UND_MODRM, UND_MODRM, UND_MODRM }, /* VMPTRST */
-	[P_GROUP9_6_REG]  = { X2(ROW(PLAIN, R, 0)), ROW(PLAIN, R, ONLY64), UND_MODRM }, /* RDRAND SENDUIPI */
-	[P_GROUP9_7_REG]  = { X2(ROW(PLAIN, R, 0)), ROW(RDPID, R, FORCE64 | FORCE32 | KVM | KVM_NO66), UND_MODRM }, /* RDSEED */
+	[P_XRSTORS]       = { ROW(XRSTOR, Mhuge, RD | FPU), NO, NO, NO },
+	[P_XSAVEC]        = { ROW(XSAVE, Mhuge, WR | FPU), NO, NO, NO },
+	[P_XSAVES]        = { ROW(XSAVE, Mhuge, WR | FPU), NO, NO, NO },
+	[P_GROUP9_6]      = { X3(ROW(VMX_SVM, Mq, RD)), NO }, /* VMPTRLD VMCLEAR VMXON */
+	[P_GROUP9_7]      = { ROW(VMX_SVM, Mq, WR), NO, NO, NO }, /* VMPTRST */
+	/* RDRAND SENDUIPI */
+	[P_GROUP9_6_REG]  = { X2(ROW(PLAIN, R, 0)), ROW(PLAIN, R, ONLY64), NO },
+	[P_GROUP9_7_REG]  = { X2(ROW(PLAIN, R, 0)),
+		ROW(RDPID, R, FORCE64 | FORCE32 | KVM | KVM_NO66), NO }, /* RDSEED */
 	/* group 15 */
-	[P_FXSAVE]        = { ROW(PLAIN, Mhuge, WR | FPU | KVM), UND_MODRM, UND_MODRM, UND_MODRM },
-	[P_FXRSTOR]       = { ROW(PLAIN, Mhuge, RD | FPU | KVM), UND_MODRM, UND_MODRM, UND_MODRM },
-	[P_LDMXCSR]       = { ROW(PLAIN, Md, RD | FPU), UND_MODRM, UND_MODRM, UND_MODRM },
-	[P_STMXCSR]       = { ROW(PLAIN, Md, WR | FPU), UND_MODRM, UND_MODRM, UND_MODRM },
-	[P_XSAVE_PTWRITE] = { ROW(XSAVE, Mhuge, RW | FPU), UND_MODRM, ROW(PLAIN, Ey, RD), UND_MODRM },
-	[P_XRSTOR]        = { ROW(XRSTOR, Mhuge, RD | FPU), UND_MODRM, UND_MODRM, UND_MODRM },
+	[P_FXSAVE]        = { ROW(PLAIN, Mhuge, WR | FPU | KVM), NO, NO, NO },
+	[P_FXRSTOR]       = { ROW(PLAIN, Mhuge, RD | FPU | KVM), NO, NO, NO },
+	[P_LDMXCSR]       = { ROW(PLAIN, Md, RD | FPU), NO, NO, NO },
+	[P_STMXCSR]       = { ROW(PLAIN, Md, WR | FPU), NO, NO, NO },
+	[P_XSAVE_PTWRITE] = { ROW(XSAVE, Mhuge, RW | FPU), NO, ROW(PLAIN, Ey, RD), NO },
+	[P_XRSTOR]        = { ROW(XRSTOR, Mhuge, RD | FPU), NO, NO, NO },
 	/* XSAVEOPT CLWB CLRSSBSY */
-	[P_XSAVEOPT]      = { ROW(XSAVE, Mhuge, RW | FPU), ROW(PLAIN, M, 0), ROW(PLAIN, Mq, RW), UND_MODRM },
-	[P_CLFLUSH]       = { X2(ROW(PLAIN, M, KVM)), UND_MODRM, UND_MODRM },
-	[P_FSGSBASE]      = { UND_MODRM, UND_MODRM, ROW(PLAIN, R, ONLY64), UND_MODRM },
-	[P_PTWRITE]       = { UND_MODRM, UND_MODRM, ROW(PLAIN, R, 0), UND_MODRM },
-	[P_LFENCE]        = { ROW(PLAIN, R, 0), UND_MODRM, ROW(PLAIN, R, 0), UND_MODRM }, /* F3: INCSSP */
+	[P_XSAVEOPT]      = { ROW(XSAVE, Mhuge, RW | FPU), ROW(PLAIN, M, 0), ROW(PLAIN, Mq, RW),
+		NO },
+	[P_CLFLUSH]       = { X2(ROW(PLAIN, M, KVM)), NO, NO },
+	[P_FSGSBASE]      = { NO, NO, ROW(PLAIN, R, ONLY64), NO },
+	[P_PTWRITE]       = { NO, NO, ROW(PLAIN, R, 0), NO },
+	[P_LFENCE]        = { ROW(PLAIN, R, 0), NO, ROW(PLAIN, R, 0), NO }, /* F3: INCSSP */
 	[P_MFENCE]        = { X4(ROW(PLAIN, R, 0)) }, /* MFENCE TPAUSE UMONITOR UMWAIT */
-	[P_SFENCE]        = { ROW(PLAIN, R, 0), UND_MODRM, UND_MODRM, UND_MODRM },
+	[P_SFENCE]        = { ROW(PLAIN, R, 0), NO, NO, NO },
 	/* 0F38 */
-	[P_PMOV_W]        = { UND_MODRM, ROW(PLAIN, Ww, RD), UND_MODRM, UND_MODRM },
-	[P_PMOV_D]        = { UND_MODRM, ROW(PLAIN, Wd, RD), UND_MODRM, UND_MODRM },
-	[P_PMOV_Q]        = { UND_MODRM, ROW(PLAIN, Wq, RD), UND_MODRM, UND_MODRM },
-	[P_MOVNTDQA]      = { UND_MODRM, ROW(PLAIN, Mdq_x, RD), UND_MODRM, UND_MODRM },
-	[P_INVEPT]        = { UND_MODRM, ROW(VMX_SVM, Mdq, RD), UND_MODRM, UND_MODRM },
-	[P_INVPCID]       = { UND_MODRM, ROW(INVPCID, Mdq, RD), UND_MODRM, UND_MODRM },
-	[P_KEYLOCKER_WIDE_48] = { UND_MODRM, UND_MODRM, ROW(PLAIN, M48, RD | FPU), UND_MODRM },
-	[P_KEYLOCKER_WIDE_64] = { UND_MODRM, UND_MODRM, ROW(PLAIN, M64, RD | FPU), UND_MODRM },
+	[P_PMOV_W]        = { NO, ROW(PLAIN, Ww, RD), NO, NO },
+	[P_PMOV_D]        = { NO, ROW(PLAIN, Wd, RD), NO, NO },
+	[P_PMOV_Q]        = { NO, ROW(PLAIN, Wq, RD), NO, NO },
+	[P_MOVNTDQA]      = { NO, ROW(PLAIN, Mdq_x, RD), NO, NO },
+	[P_INVEPT]        = { NO, ROW(VMX_SVM, Mdq, RD), NO, NO },
+	[P_INVPCID]       = { NO, ROW(INVPCID, Mdq, RD), NO, NO },
+	[P_KEYLOCKER_WIDE_48] = { NO, NO, ROW(PLAIN, M48, RD | FPU), NO },
+	[P_KEYLOCKER_WIDE_64] = { NO, NO, ROW(PLAIN, M64, RD | FPU), NO },
 	/* AESENC … with 66; Key Locker's handles of 48 and 64 bytes with F3 */
-	[P_AES_48]        = { UND_MODRM, ROW(PLAIN, Wdq, RD), ROW(PLAIN, M48, RD | FPU), UND_MODRM },
-	[P_AES_64]        = { UND_MODRM, ROW(PLAIN, Wdq, RD), ROW(PLAIN, M64, RD | FPU), UND_MODRM },
-	[P_LOADIWKEY]     = { UND_MODRM, ROW(PLAIN, Wdq, RD), ROW(PLAIN, E48, RD | FPU), UND_MODRM },
-	[P_38F0]          = { X2(ROW(PLAIN, Mv, RD | LOAD | KVM)), UND_MODRM, ROW(PLAIN, Gv_Eb, RD) }, /* MOVBE CRC32 */
-	[P_38F1]          = { X2(ROW(PLAIN, Mv, WR | KVM)), UND_MODRM, ROW(PLAIN, Gv_Ev, RD) },
-	[P_WRUSS]         = { UND_MODRM, ROW(PLAIN, My, WR), UND_MODRM, UND_MODRM },
-	[P_ADX]           = { ROW(PLAIN, My, WR), X2(ROW(PLAIN, Ey, RD)), UND_MODRM }, /* WRSS ADCX ADOX */
-	[P_MOVDIR64B]     = { UND_MODRM, X3(ROW(PLAIN, M64, RD)) }, /* ENQCMDS ENQCMD */
-	[P_MOVDIRI]       = { ROW(PLAIN, My, WR), UND_MODRM, UND_MODRM, UND_MODRM },
-	[P_ENCODEKEY]     = { UND_MODRM, UND_MODRM, ROW(PLAIN, U, 0), UND_MODRM },
+	[P_AES_48]        = { NO, ROW(PLAIN, Wdq, RD), ROW(PLAIN, M48, RD | FPU), NO },
+	[P_AES_64]        = { NO, ROW(PLAIN, Wdq, RD), ROW(PLAIN, M64, RD | FPU), NO },
+	[P_LOADIWKEY]     = { NO, ROW(PLAIN, Wdq, RD), ROW(PLAIN, E48, RD | FPU), NO },
+	[P_38F0]          = { X2(ROW(PLAIN, Mv, RD | LOAD | KVM)), NO,
+		ROW(PLAIN, Gv_Eb, RD) }, /* MOVBE CRC32 */
+	[P_38F1]          = { X2(ROW(PLAIN, Mv, WR | KVM)), NO, ROW(PLAIN, Gv_Ev, RD) },
+	[P_WRUSS]         = { NO, ROW(PLAIN, My, WR), NO, NO },
+	[P_ADX]           = { ROW(PLAIN, My, WR), X2(ROW(PLAIN, Ey, RD)), NO }, /* WRSS ADCX ADOX */
+	[P_MOVDIR64B]     = { NO, X3(ROW(PLAIN, M64, RD)) }, /* ENQCMDS ENQCMD */
+	[P_MOVDIRI]       = { ROW(PLAIN, My, WR), NO, NO, NO },
+	[P_ENCODEKEY]     = { NO, NO, ROW(PLAIN, U, 0), NO },
 	/* 0F3A */
-	[P_PALIGNR]       = { ROW(PLAIN, Wq_Ib, RD), ROW(PLAIN, Wdq_Ib, RD), UND_MODRM, UND_MODRM },
-	[P_ROUNDSS]       = { UND_MODRM, ROW(PLAIN, Wd_Ib, RD), UND_MODRM, UND_MODRM },
-	[P_ROUNDSD]       = { UND_MODRM, ROW(PLAIN, Wq_Ib, RD), UND_MODRM, UND_MODRM },
-	[P_PEXTRB]        = { UND_MODRM, ROW(PLAIN, Wb_Ib, WR), UND_MODRM, UND_MODRM },
-	[P_PEXTRW_38]     = { UND_MODRM, ROW(PLAIN, Ww_Ib, WR), UND_MODRM, UND_MODRM },
-	[P_PEXTRD]        = { UND_MODRM, ROW(PLAIN, Wy_Ib, WR), UND_MODRM, UND_MODRM },
-	[P_EXTRACTPS]     = { UND_MODRM, ROW(PLAIN, Wd_Ib, WR), UND_MODRM, UND_MODRM },
-	[P_PINSRB]        = { UND_MODRM, ROW(PLAIN, Wb_Ib, RD), UND_MODRM, UND_MODRM },
-	[P_INSERTPS]      = { UND_MODRM, ROW(PLAIN, Wd_Ib, RD), UND_MODRM, UND_MODRM },
-	[P_PINSRD]        = { UND_MODRM, ROW(PLAIN, Wy_Ib, RD), UND_MODRM, UND_MODRM },
+	[P_PALIGNR]       = { ROW(PLAIN, Wq_Ib, RD), ROW(PLAIN, Wdq_Ib, RD), NO, NO },
+	[P_ROUNDSS]       = { NO, ROW(PLAIN, Wd_Ib, RD), NO, NO },
+	[P_ROUNDSD]       = { NO, ROW(PLAIN, Wq_Ib, RD), NO, NO },
+	[P_PEXTRB]        = { NO, ROW(PLAIN, Wb_Ib, WR), NO, NO },
+	[P_PEXTRW_38]     = { NO, ROW(PLAIN, Ww_Ib, WR), NO, NO },
+	[P_PEXTRD]        = { NO, ROW(PLAIN, Wy_Ib, WR), NO, NO },
+	[P_EXTRACTPS]     = { NO, ROW(PLAIN, Wd_Ib, WR), NO, NO },
+	[P_PINSRB]        = { NO, ROW(PLAIN, Wb_Ib, RD), NO, NO },
+	[P_INSERTPS]      = { NO, ROW(PLAIN, Wd_Ib, RD), NO, NO },
+	[P_PINSRD]        = { NO, ROW(PLAIN, Wy_Ib, RD), NO, NO },
 };
 
 const struct insn_row insn_x87_memory[8][8] = {
 	/* D8 */ { X8(ROW(PLAIN, Md, RD | FPU)) },
-	/* D9 */ { ROW(PLAIN, Md, RD | FPU), UND_MODRM, ROW(PLAIN, Md, WR | FPU), ROW(PLAIN, Md, WR | FPU),
-		   ROW(PLAIN, Menv, RD | FPU), ROW(PLAIN, Mw, RD | FPU), ROW(PLAIN, Menv, WR | FPU), ROW(PLAIN, Mw, WR | FPU | KVM) },
+	/* D9 */ { ROW(PLAIN, Md, RD | FPU), NO, ROW(PLAIN, Md, WR | FPU), ROW(PLAIN, Md, WR | FPU),
+		   ROW(PLAIN, Menv, RD | FPU), ROW(PLAIN, Mw, RD | FPU), ROW(PLAIN, Menv, WR | FPU),
+	ROW(PLAIN, Mw, WR | FPU | KVM) },
 	/* DA */ { X8(ROW(PLAIN, Md, RD | FPU)) },
-	/* DB */ { ROW(PLAIN, Md, RD | FPU), X3(ROW(PLAIN, Md, WR | FPU)), UND_MODRM, ROW(PLAIN, Mt, RD | FPU), UND_MODRM,
+	/* DB */ { ROW(PLAIN, Md, RD | FPU), X3(ROW(PLAIN, Md, WR | FPU)), NO,
+	ROW(PLAIN, Mt, RD | FPU), NO,
 		   ROW(PLAIN, Mt, WR | FPU) },
 	/* DC */ { X8(ROW(PLAIN, Mq, RD | FPU)) },
-	/* DD */ { ROW(PLAIN, Mq, RD | FPU), X3(ROW(PLAIN, Mq, WR | FPU)), ROW(PLAIN, Mhuge, RD | FPU), UND_MODRM,
+	/* DD */ { ROW(PLAIN, Mq, RD | FPU), X3(ROW(PLAIN, Mq, WR | FPU)),
+	ROW(PLAIN, Mhuge, RD | FPU), NO,
 		   ROW(PLAIN, Mhuge, WR | FPU), ROW(PLAIN, Mw, WR | FPU | KVM) },
 	/* DE */ { X8(ROW(PLAIN, Mw, RD | FPU)) },
-	/* DF */ { ROW(PLAIN, Mw, RD | FPU), X3(ROW(PLAIN, Mw, WR | FPU)), ROW(PLAIN, Mt, RD | FPU), ROW(PLAIN, Mq, RD | FPU),
+	/* DF */ { ROW(PLAIN, Mw, RD | FPU), X3(ROW(PLAIN, Mw, WR | FPU)), ROW(PLAIN, Mt, RD | FPU),
+	ROW(PLAIN, Mq, RD | FPU),
 		   ROW(PLAIN, Mt, WR | FPU), ROW(PLAIN, Mq, WR | FPU) },
 };
 

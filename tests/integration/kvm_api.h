@@ -349,15 +349,20 @@ static inline void vcpu_start(struct vcpu *vcpu, enum guest_mode mode, uint64_t 
 		.rsp = GUEST_STACKS + (index + 1) * 0x1000,
 	};
 
+	/* Whatever ran before: as after reset, but for CS, which reset puts at the top of memory. */
 	vcpu_get_sregs(vcpu, &sregs);
+	sregs.cr0 = 0x60000010;
+	sregs.cr3 = sregs.cr4 = sregs.efer = 0;
+	sregs.idt.base = 0;
+	sregs.idt.limit = 0xffff;
+	sregs.cs = sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = (struct kvm_segment){
+		.limit = 0xffff,
+		.type = 3,
+		.present = 1,
+		.s = 1,
+	};
+	sregs.cs.type = 11;
 	if (mode == GUEST_REAL) {
-		struct kvm_segment *all[] = { &sregs.cs, &sregs.ds, &sregs.es,
-					      &sregs.fs, &sregs.gs, &sregs.ss };
-
-		for (unsigned i = 0; i < 6; i++) {
-			all[i]->base = 0;
-			all[i]->selector = 0;
-		}
 		regs.rsp = 0x7000 + index * 0x200; /* within the first 64 KiB */
 	} else {
 		guest_write_gdt(vcpu->vm->memory);

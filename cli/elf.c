@@ -151,13 +151,13 @@ static int read_image(const struct image *image, struct elf_program *program)
 {
 	Elf64_Ehdr header;
 
-	if (image->size < EI_NIDENT || memcmp(image->data, ELFMAG, SELFMAG) != 0)
+	if (image->size < SELFMAG || memcmp(image->data, ELFMAG, SELFMAG) != 0)
 		return 0;
 	program->elf = true;
-	program->bits = image->data[EI_CLASS] == ELFCLASS64 ? 64 : 32;
 	/* e_machine has the same place in both classes. */
 	if (image->size < offsetof(Elf64_Ehdr, e_machine) + 2)
 		return -ENOEXEC;
+	program->bits = image->data[EI_CLASS] == ELFCLASS64 ? 64 : 32;
 	memcpy(&program->machine, image->data + offsetof(Elf64_Ehdr, e_machine), 2);
 	if (program->bits != 64 || image->data[EI_DATA] != ELFDATA2LSB)
 		return 0;

@@ -213,26 +213,38 @@ static long kvm_ioctl(struct shim_file *file, unsigned long request, unsigned lo
 
 int interpose_ioctl(int fd, unsigned long request, ...)
 {
+	struct shim_file *file;
 	va_list arguments;
 	unsigned long argument;
+	int result;
 
 	va_start(arguments, request);
 	argument = va_arg(arguments, unsigned long);
 	va_end(arguments);
 
-	/* Prototypes differ in the request's type (int in musl and POSIX): only 32 bits count, as
-	 * in the kernel. What is not a KVM request needs no look at the descriptor: the kernel
-	 * answers it for our memory files as it does for KVM's. */
+	/* Prototypes differ in the request's type (int in POSIX): only 32 bits count, as in the kernel. */
 	request &= 0xffffffff;
 	if (_IOC_TYPE(request) == KVMIO) {
-		struct shim_file *file = kvm_file(fd);
-
+		file = kvm_file(fd);
 		if (file)
 			return (int)kvm_ioctl(file, request, argument);
 	}
 	if (next.ioctl)
-		return next.ioctl(fd, request, argument);
-	return (int)raw_result(RAW(SYS_ioctl, fd, request, argument));
+		result = next.ioctl(fd, request, argument);
+	else
+		result = (int)raw_result(RAW(SYS_ioctl, fd, request, argument));
+	/*
+	 * Requests of other drivers are not worth a look at the descriptor: the file system answers
+	 * its own for a memory file as for KVM's, and only in refusing the rest do they differ.
+	 */
+	if (result < 0 && errno == ENOTTY &&
+	    atomic_load_explicit(&interpose_opened, memory_order_relaxed)) {
+		file = shim_file_get(fd);
+		if (file)
+			return (int)kvm_ioctl(file, request, argument);
+		errno = ENOTTY;
+	}
+	return result;
 }
 
 /* ------------------------------------------------------------------ close */

@@ -183,9 +183,11 @@ static inline enum outcome translate(struct emu_vcpu *v, uint64_t linear, unsign
 /* The page is going to be written now. */
 static inline void write_begin(struct emu_vcpu *v, const struct access_entry *entry, uint64_t gpa)
 {
+	const struct slot *slot = entry->slot; /* a flush on the way may clear the entry */
+
 	if (page_flags_get(entry->flags) & PAGE_CODE)
-		code_written(v, entry->slot, gpa);
-	slot_mark_dirty(entry->slot, gpa);
+		code_written(v, slot, gpa);
+	slot_mark_dirty(slot, gpa);
 }
 
 enum outcome access_lookup(struct emu_vcpu *v, uint64_t linear, bool write, unsigned flags,

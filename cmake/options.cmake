@@ -15,7 +15,7 @@ set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_C_VISIBILITY_PRESET hidden)
 
 # The language is C11 with GNU extensions; gcc's -Wpedantic lets most of them pass, clang's does not.
-add_compile_options($<$<C_COMPILER_ID:Clang>:-Wno-gnu>)
+add_compile_options($<$<C_COMPILER_ID:Clang>:-Wno-gnu> $<$<C_COMPILER_ID:Clang>:-Wno-flexible-array-extensions>)
 
 add_library(buslock_flags INTERFACE)
 target_compile_options(buslock_flags INTERFACE -Wall -Wextra -Wpedantic -fno-strict-aliasing)

@@ -120,6 +120,7 @@ static void check(const struct golden *g, enum host host)
 			"%s: output differs (status %d; BUSLOCK_SHOW_OUTPUT=1 prints all of it) %s",
 			g->path, output.status, output.errors);
 	}
+	expect_status(command, &output, 0);
 	output_free(&output);
 }
 

@@ -24,7 +24,7 @@ struct settings {
 	long watch;          /* address of a counter that must read n at bus lock n, or -1 */
 	unsigned interrupts; /* vector 0x20, so often, whenever the guest halts with IF set */
 	unsigned exits;      /* more than so many are a guest run wild */
-	bool no_regs;
+	bool no_regs, no_memory;
 };
 
 struct runner {
@@ -176,10 +176,12 @@ static void print_end(const struct settings *s, struct vm *vm, struct runner *ru
 		printf("cs=%x ss=%x cr0=%llx cr2=%llx cr3=%llx efer=%llx\n", sregs.cs.selector,
 		       sregs.ss.selector, sregs.cr0, sregs.cr2, sregs.cr3, sregs.efer);
 	}
-	/* Not the page tables: when accessed bits are set is the processor's choice. */
-	printf("memory below tables %016" PRIx64 "\n", digest(vm->memory, GUEST_TABLES));
-	printf("memory above tables %016" PRIx64 "\n",
-	       digest(vm->memory + GUEST_STACKS, vm->memory_size - GUEST_STACKS));
+	if (!s->no_memory) {
+		/* Not the page tables: when accessed bits are set is the processor's choice. */
+		printf("memory below tables %016" PRIx64 "\n", digest(vm->memory, GUEST_TABLES));
+		printf("memory above tables %016" PRIx64 "\n",
+		       digest(vm->memory + GUEST_STACKS, vm->memory_size - GUEST_STACKS));
+	}
 	for (unsigned i = 0; i < s->vcpus && s->detect; i++) {
 		struct runner *r = &runners[i];
 
@@ -200,16 +202,23 @@ static void print_end(const struct settings *s, struct vm *vm, struct runner *ru
 static const char help[] =
 	"usage: run_guest [--mode real|protected|long] [--offset N] [--count N] [--vcpus N] "
 	"[--detect]\n"
-	"                 [--watch ADDRESS] [--interrupts N] [--exits N] [--no-regs] IMAGE\n";
+	"                 [--watch ADDRESS] [--interrupts N] [--exits N] [--no-regs]\n"
+	"                 [--no-memory] IMAGE\n";
 
 static void parse(struct settings *s, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "mode", 1, NULL, 'm' },    { "offset", 1, NULL, 'o' },
-		{ "count", 1, NULL, 'c' },   { "vcpus", 1, NULL, 'v' },
-		{ "detect", 0, NULL, 'd' },  { "watch", 1, NULL, 'w' },
-		{ "exits", 1, NULL, 'e' },   { "interrupts", 1, NULL, 'i' },
-		{ "no-regs", 0, NULL, 'r' }, { 0 },
+		{ "mode", 1, NULL, 'm' },
+		{ "offset", 1, NULL, 'o' },
+		{ "count", 1, NULL, 'c' },
+		{ "vcpus", 1, NULL, 'v' },
+		{ "detect", 0, NULL, 'd' },
+		{ "watch", 1, NULL, 'w' },
+		{ "exits", 1, NULL, 'e' },
+		{ "interrupts", 1, NULL, 'i' },
+		{ "no-regs", 0, NULL, 'r' },
+		{ "no-memory", 0, NULL, 'n' },
+		{ 0 },
 	};
 	int option;
 
@@ -243,6 +252,9 @@ static void parse(struct settings *s, int argc, char **argv)
 			break;
 		case 'r':
 			s->no_regs = true;
+			break;
+		case 'n':
+			s->no_memory = true;
 			break;
 		default:
 			die("%s", help);

@@ -402,10 +402,11 @@ static void case_dispositions(void)
 /* Dies of a fault of its own: for the parent's status. */
 static void case_crash(void)
 {
+	int *volatile nowhere = (int *)8;
 	struct vm vm;
 
 	vm_create(&vm, GUEST_MEMORY);
-	*(volatile int *)8 = 1;
+	*nowhere = 1;
 }
 
 static void case_crash_sent(void)

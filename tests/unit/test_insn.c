@@ -230,7 +230,7 @@ static unsigned check_decoding(const struct golden *golden)
 	}
 	for (word = strtok_r(expected, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
 		char *value = strchr(word, '=');
-		long long is, should;
+		long long is = 0, should = 0;
 		bool known = false;
 
 		if (value) {

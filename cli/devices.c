@@ -22,11 +22,13 @@ enum { RBR_THR, IER, IIR_FCR, LCR, MCR, LSR, MSR, SCR };
 #define MCR_LOOP  0x10
 #define MSR_READY 0xb0 /* carrier, data set ready, clear to send */
 
-void devices_init(struct devices *devices, void (*put)(uint8_t byte))
+void devices_init(struct devices *devices, void (*put_serial)(uint8_t byte),
+		  void (*put_debug)(uint8_t byte))
 {
 	memset(devices, 0, sizeof(*devices));
 	pthread_mutex_init(&devices->lock, NULL);
-	devices->put = put;
+	devices->put_serial = put_serial;
+	devices->put_debug = put_debug;
 	devices->serial.divisor[0] = 12; /* 9600 baud, as firmware leaves it */
 	devices->serial.lcr = 3;
 }
@@ -78,8 +80,8 @@ static void serial_write(struct devices *d, unsigned reg, uint8_t value)
 		} else if (s->mcr & MCR_LOOP) {
 			s->byte = value;
 			s->received = true;
-		} else {
-			d->put(value);
+		} else if (d->put_serial) {
+			d->put_serial(value);
 		}
 		break;
 	case IER:
@@ -122,14 +124,16 @@ static uint8_t read_byte(struct devices *d, uint16_t port)
 
 static enum device_result write_byte(struct devices *d, uint16_t port, uint8_t value)
 {
-	if (port >= SERIAL && port < SERIAL + SERIAL_PORTS)
+	if (port >= SERIAL && port < SERIAL + SERIAL_PORTS) {
 		serial_write(d, port - SERIAL, value);
-	else if (port == DEBUG)
-		d->put(value);
-	else if (port == KEYBOARD && value == RESET)
-		return DEVICE_RESET;
-	else if (port != KEYBOARD)
+	} else if (port == DEBUG) {
+		if (d->put_debug)
+			d->put_debug(value);
+	} else if (port == KEYBOARD) {
+		return value == RESET ? DEVICE_RESET : DEVICE_DONE;
+	} else {
 		d->port_writes++;
+	}
 	return DEVICE_DONE;
 }
 

@@ -23,14 +23,15 @@ struct serial {
 struct devices {
 	pthread_mutex_t lock;
 	struct serial serial;
-	void (*put)(uint8_t byte); /* where both consoles print */
+	void (*put_serial)(uint8_t byte), (*put_debug)(uint8_t byte);  /* NULL: not printed */
 	uint64_t port_reads, port_writes, memory_reads, memory_writes; /* that hit nothing */
 	uint32_t exit_value;
 };
 
 enum device_result { DEVICE_DONE, DEVICE_EXIT, DEVICE_RESET };
 
-void devices_init(struct devices *devices, void (*put)(uint8_t byte));
+void devices_init(struct devices *devices, void (*put_serial)(uint8_t byte),
+		  void (*put_debug)(uint8_t byte));
 /* `count` accesses of `size` bytes (string instructions have several), stops at the last one needed. */
 enum device_result devices_io(struct devices *devices, uint16_t port, bool write, unsigned size,
 			      unsigned count, uint8_t *data);

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* One vCPU of the built-in monitor: run, throttle, serve the exit. */
+#include "cli/machine.h"
+
+#include "cli/cli.h"
+#include "traces/report_totals.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define KICK_SIGNAL SIGUSR1
+
+static void on_kick(int signal)
+{
+	(void)signal; /* it only has to interrupt KVM_RUN and sleeps */
+}
+
+int vcpu_signal(void)
+{
+	struct sigaction action = { .sa_handler = on_kick };
+
+	return sigaction(KICK_SIGNAL, &action, NULL);
+}
+
+void vcpu_kick(struct vcpu *v)
+{
+	int tid = v->tid;
+
+	/* A thread that has not begun yet looks at `ending` before it runs. */
+	if (!v->run || !tid)
+		return;
+	/* api.rst 5, immediate_exit: closes the window between its last look and KVM_RUN. */
+	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+	syscall(SYS_tgkill, getpid(), tid, KICK_SIGNAL);
+	kvm_kicked(&v->handle, tid);
+}
+
+int vcpu_linear_rip(struct vcpu *v, uint64_t *rip)
+{
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
+	long r = kvm_call(&v->handle, KVM_GET_REGS, (unsigned long)&regs);
+
+	if (!r)
+		r = kvm_call(&v->handle, KVM_GET_SREGS, (unsigned long)&sregs);
+	if (r)
+		return (int)r;
+	*rip = sregs.cs.l && sregs.efer & 1u << 10 ? regs.rip
+						   : (uint32_t)(sregs.cs.base + regs.rip);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ throttling */
+
+static void sleep_until(struct monitor *m, uint64_t when)
+{
+	struct timespec t = { .tv_sec = (time_t)(when / 1000000000),
+			      .tv_nsec = (long)(when % 1000000000) };
+
+	/* A kick interrupts it: only the end of the run counts as a reason to get up. */
+	while (!m->ending && clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
+		;
+}
+
+/* After each KVM_RUN, whatever it returned and for whatever reason: only the flag counts. */
+static void throttle(struct vcpu *v)
+{
+	struct monitor *m = v->monitor;
+	uint64_t now, delay;
+
+	if (!(v->run->flags & KVM_RUN_X86_BUS_LOCK))
+		return;
+	m->bus_locks++;
+	if (!m->options.rate)
+		return;
+	pthread_mutex_lock(&m->throttle_lock);
+	now = report_now();
+	delay = throttle_qemu_delay(&m->throttle, now);
+	pthread_mutex_unlock(&m->throttle_lock);
+	if (delay)
+		sleep_until(m, now + throttle_qemu_sleep_us(delay) * 1000);
+}
+
+/* ------------------------------------------------------------------ exits */
+
+static bool serve_io(struct vcpu *v)
+{
+	struct kvm_run *run = v->run;
+	uint8_t *data = (uint8_t *)run + run->io.data_offset;
+	enum device_result result = devices_io(&v->monitor->devices, run->io.port,
+					       run->io.direction == KVM_EXIT_IO_OUT, run->io.size,
+					       run->io.count, data);
+	uint32_t value = v->monitor->devices.exit_value;
+
+	switch (result) {
+	case DEVICE_EXIT:
+		/* QEMU's isa-debug-exit: odd, so that 0 is never the guest's */
+		machine_end(v->monitor, END_GUEST, (int)((value << 1 | 1) & 0xff),
+			    "the guest left through the exit port with value 0x%" PRIx32, value);
+		return false;
+	case DEVICE_RESET:
+		machine_end(v->monitor, END_GUEST, STATUS_OK,
+			    "the guest reset the machine (port 64h)");
+		return false;
+	default:
+		return true;
+	}
+}
+
+/* There is no interrupt here that could wake it: halted is halted for ever. */
+static bool serve_halt(struct vcpu *v)
+{
+	struct monitor *m = v->monitor;
+
+	if (++m->halted == m->options.vcpus)
+		machine_end(m, END_GUEST, STATUS_OK,
+			    v->run->if_flag ? "all vCPUs halted, waiting for interrupts that this "
+					      "machine has not"
+					    : "all vCPUs halted");
+	return false;
+}
+
+static bool died(struct vcpu *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static bool died(struct vcpu *v, const char *format, ...)
+{
+	va_list arguments;
+	char why[200];
+
+	va_start(arguments, format);
+	vsnprintf(why, sizeof(why), format, arguments);
+	va_end(arguments);
+	machine_end(v->monitor, END_DIED, STATUS_GUEST_DIED, "vCPU %u: %s", v->index, why);
+	dump_vcpu(v);
+	return false;
+}
+
+/* False: this vCPU runs no more. */
+static bool serve(struct vcpu *v)
+{
+	struct kvm_run *run = v->run;
+	const char *name;
+
+	switch (run->exit_reason) {
+	case KVM_EXIT_X86_BUS_LOCK: /* throttle() has done it */
+	case KVM_EXIT_IRQ_WINDOW_OPEN:
+	case KVM_EXIT_INTR:
+	case KVM_EXIT_SET_TPR:
+		return true;
+	case KVM_EXIT_IO:
+		return serve_io(v);
+	case KVM_EXIT_MMIO:
+		devices_mmio(&v->monitor->devices, run->mmio.is_write, run->mmio.len,
+			     run->mmio.data);
+		return true;
+	case KVM_EXIT_HLT:
+		return serve_halt(v);
+	case KVM_EXIT_HYPERCALL:
+		run->hypercall.ret = (uint64_t)-ENOSYS;
+		return true;
+	case KVM_EXIT_SHUTDOWN:
+		return died(v, "shutdown (triple fault)");
+	case KVM_EXIT_FAIL_ENTRY:
+		return died(v, "VM entry failed, hardware reason 0x%llx",
+			    (unsigned long long)run->fail_entry.hardware_entry_failure_reason);
+	case KVM_EXIT_INTERNAL_ERROR:
+		return died(v, "internal error, suberror %u%s", run->internal.suberror,
+			    run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION
+				    ? " (an instruction that cannot be emulated)"
+				    : "");
+	case KVM_EXIT_EXCEPTION:
+		return died(v, "exception %u, error code 0x%x, that the kernel does not pass on",
+			    run->ex.exception, run->ex.error_code);
+	case KVM_EXIT_DEBUG:
+		return died(v, "debug exit at 0x%llx that nobody asked for",
+			    (unsigned long long)run->debug.arch.pc);
+	default:
+		name = report_exit_name(run->exit_reason);
+		return died(v, "exit reason %u (%s) that this monitor does not know",
+			    run->exit_reason, name ? name : "unnamed");
+	}
+}
+
+/* ------------------------------------------------------------------ the loop */
+
+static void note_position(struct vcpu *v)
+{
+	uint64_t rip;
+
+	if (!atomic_exchange(&v->look, false))
+		return;
+	if (!vcpu_linear_rip(v, &rip))
+		v->rip = rip;
+}
+
+static long run_once(struct vcpu *v)
+{
+	/* The emulator reports by itself, and knows more. */
+	struct report *report = v->monitor->options.device ? v->monitor->options.report : NULL;
+	uint64_t begun = report_note_run(report, v->index);
+	long r = kvm_call(&v->handle, KVM_RUN, 0);
+
+	report_note_return(report, v->index, begun, (int)r, v->run->exit_reason,
+			   v->run->flags & KVM_RUN_X86_BUS_LOCK);
+	return r;
+}
+
+void *vcpu_thread(void *argument)
+{
+	struct vcpu *v = argument;
+	struct monitor *m = v->monitor;
+	bool more = true;
+	uint64_t exits;
+	long r;
+
+	v->tid = (int)syscall(SYS_gettid);
+	while (more) {
+		__atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+		if (m->ending)
+			break;
+		r = run_once(v);
+		exits = ++m->exits;
+		throttle(v);
+		note_position(v);
+		if (r < 0 && r != -EINTR && r != -EAGAIN) {
+			machine_end(m, END_DIED, STATUS_GUEST_DIED, "vCPU %u: KVM_RUN: %s",
+				    v->index, strerror((int)-r));
+			dump_vcpu(v);
+			break;
+		}
+		if (r >= 0)
+			more = serve(v);
+		if (m->options.max_exits && exits >= m->options.max_exits)
+			machine_end(m, END_LIMIT, STATUS_TIMEOUT,
+				    "ended by --max-exits after %" PRIu64 " exits", exits);
+	}
+	return NULL;
+}

@@ -168,7 +168,6 @@ __attribute__((constructor)) static void construct(void)
 	interpose_setup();
 }
 
-pid_t interpose_Fork(void) INTERPOSE(_Fork);
 pid_t interpose_Fork(void)
 {
 	pid_t pid;
@@ -182,3 +181,7 @@ pid_t interpose_Fork(void)
 		atfork_child();
 	return pid;
 }
+
+/* ------------------------------------------------------------------ under these names */
+
+INTERPOSE(interpose_Fork, _Fork);

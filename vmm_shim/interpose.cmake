@@ -37,6 +37,10 @@ add_custom_command(OUTPUT ${preload} DEPENDS buslock-kvm VERBATIM
 	COMMAND ${CMAKE_COMMAND} -E create_symlink $<TARGET_FILE:buslock-kvm> ${preload})
 add_custom_target(buslock-preload ALL DEPENDS ${preload})
 
+# The engine's seams are link options too (cmake/engine.cmake); here ld is called directly.
+get_target_property(seams buslock_engine INTERFACE_LINK_OPTIONS)
+list(FILTER seams INCLUDE REGEX "^-Wl,--wrap=")
+list(TRANSFORM seams REPLACE "^-Wl," "")
 set(archive ${CMAKE_CURRENT_BINARY_DIR}/libbuslock-kvm.a)
 set(keep ${CMAKE_CURRENT_BINARY_DIR}/libbuslock-kvm.names)
 list(JOIN interposed "\n" lines)
@@ -44,7 +48,7 @@ file(GENERATE OUTPUT ${keep} CONTENT "${lines}\n")
 add_custom_command(OUTPUT ${archive} COMMAND_EXPAND_LISTS VERBATIM
 	DEPENDS buslock-interpose buslock-kvm-core buslock-emu buslock-report buslock_engine_seam
 		${buslock_engine_archive} ${CAPSTONE_ARCHIVE} $<TARGET_OBJECTS:buslock-interpose>
-	COMMAND ${CMAKE_LINKER} -r -o libbuslock-kvm.o ${wraps} --wrap=tb_gen_code_x86_64
+	COMMAND ${CMAKE_LINKER} -r -o libbuslock-kvm.o ${wraps} ${seams}
 		$<TARGET_OBJECTS:buslock-interpose> --start-group $<TARGET_FILE:buslock-kvm-core>
 		$<TARGET_FILE:buslock-emu> $<TARGET_FILE:buslock-report> ${buslock_engine_archive}
 		${CAPSTONE_ARCHIVE} --end-group

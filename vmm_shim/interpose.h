@@ -8,8 +8,8 @@
  * - What is not ours goes on to the next definition of the function (`next`, found once by the
  *   constructor), so that a further preloaded library keeps its say and cancellation points stay
  *   what they are; before the constructor ran, to the kernel by a raw system call.
- * - Each function is defined under a C name of its own and exported by an assembler label
- *   (INTERPOSE), so that the C library's prototypes, attributes and fortified inlines don't matter.
+ * - Each function is defined under a C name of its own and exported under the C library's by
+ *   INTERPOSE, so that the C library's prototypes, attributes and fortified inlines don't matter.
  * - The library's own calls never come here: the link renames them to own_*(), see interpose_own.c.
  */
 #ifndef BUSLOCK_VMM_SHIM_INTERPOSE_H
@@ -30,8 +30,13 @@
 #error "the interposers know the system calls of x86-64 only"
 #endif
 
-/* Exported as `name`, whatever the function is called in C. */
-#define INTERPOSE(name) __asm__(#name) __attribute__((visibility("default")))
+/*
+ * Exports `function`, which is called something else in C, as `name`. An alias, so that calls between
+ * these files name the function itself: a reference to the exported name would be renamed by the link.
+ */
+#define INTERPOSE(function, name)                                  \
+	extern __typeof__(function) exported_##name __asm__(#name) \
+		__attribute__((alias(#function), visibility("default")))
 
 static inline long raw_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
@@ -136,37 +141,33 @@ void interpose_signal_thread(void);
 void interpose_signal_after_fork(void);
 
 /* What syscall() routes here; errno and -1 as the functions of the C library. */
-int interpose_open(const char *path, int flags, ...) INTERPOSE(open);
-int interpose_openat(int directory, const char *path, int flags, ...) INTERPOSE(openat);
-int interpose_ioctl(int fd, unsigned long request, ...) INTERPOSE(ioctl);
-int interpose_close(int fd) INTERPOSE(close);
-int interpose_close_range(unsigned first, unsigned last, int flags) INTERPOSE(close_range);
-int interpose_dup2(int fd, int wanted) INTERPOSE(dup2);
-int interpose_dup3(int fd, int wanted, int flags) INTERPOSE(dup3);
-int interpose_access(const char *path, int mode) INTERPOSE(access);
-int interpose_faccessat(int directory, const char *path, int mode, int flags) INTERPOSE(faccessat);
-int interpose_stat(const char *path, struct stat *out) INTERPOSE(stat);
-int interpose_lstat(const char *path, struct stat *out) INTERPOSE(lstat);
-int interpose_fstat(int fd, struct stat *out) INTERPOSE(fstat);
-int interpose_fstatat(int directory, const char *path, struct stat *out, int flags)
-	INTERPOSE(fstatat);
-int interpose_statx(int directory, const char *path, int flags, unsigned mask, struct statx *out)
-	INTERPOSE(statx);
-void *interpose_mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset)
-	INTERPOSE(mmap);
-int interpose_munmap(void *address, size_t size) INTERPOSE(munmap);
-void *interpose_mremap(void *old, size_t old_size, size_t size, int flags, ...) INTERPOSE(mremap);
-int interpose_mprotect(void *address, size_t size, int protection) INTERPOSE(mprotect);
-int interpose_pkey_mprotect(void *address, size_t size, int protection, int key)
-	INTERPOSE(pkey_mprotect);
-int interpose_madvise(void *address, size_t size, int advice) INTERPOSE(madvise);
-int interpose_kill(pid_t pid, int signal) INTERPOSE(kill);
-int interpose_tgkill(pid_t pid, pid_t tid, int signal) INTERPOSE(tgkill);
-int interpose_sigaction(int signal, const struct sigaction *action, struct sigaction *old)
-	INTERPOSE(sigaction);
+int interpose_open(const char *path, int flags, ...);
+int interpose_openat(int directory, const char *path, int flags, ...);
+int interpose_ioctl(int fd, unsigned long request, ...);
+int interpose_close(int fd);
+int interpose_close_range(unsigned first, unsigned last, int flags);
+int interpose_dup2(int fd, int wanted);
+int interpose_dup3(int fd, int wanted, int flags);
+int interpose_access(const char *path, int mode);
+int interpose_faccessat(int directory, const char *path, int mode, int flags);
+int interpose_stat(const char *path, struct stat *out);
+int interpose_lstat(const char *path, struct stat *out);
+int interpose_fstat(int fd, struct stat *out);
+int interpose_fstatat(int directory, const char *path, struct stat *out, int flags);
+int interpose_statx(int directory, const char *path, int flags, unsigned mask, struct statx *out);
+void *interpose_mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset);
+int interpose_munmap(void *address, size_t size);
+void *interpose_mremap(void *old, size_t old_size, size_t size, int flags, ...);
+int interpose_mprotect(void *address, size_t size, int protection);
+int interpose_pkey_mprotect(void *address, size_t size, int protection, int key);
+int interpose_madvise(void *address, size_t size, int advice);
+int interpose_kill(pid_t pid, int signal);
+int interpose_tgkill(pid_t pid, pid_t tid, int signal);
+int interpose_sigaction(int signal, const struct sigaction *action, struct sigaction *old);
 
-/* openat2(), which the C library has no function for. */
+/* What the C library has no function for, or another structure. */
 long interpose_openat2(int directory, const char *path, const void *how, size_t size);
+long interpose_rt_sigaction(int signal, const void *action, void *old, size_t size);
 /* A signal of any kind went to `pid` (as in kill()): end the runs that it may concern. */
 void interpose_signal_process(pid_t pid);
 

@@ -168,9 +168,6 @@ int interpose_sigaction(int signal, const struct sigaction *action, struct sigac
 	return 0;
 }
 
-int interpose__sigaction(int signal, const struct sigaction *action, struct sigaction *old)
-	INTERPOSE(__sigaction) __attribute__((alias("sigaction")));
-
 static sighandler_t set_handler(int signal, sighandler_t handler, int flags, bool mask_itself)
 {
 	struct sigaction action, old;
@@ -197,7 +194,6 @@ static sighandler_t set_handler(int signal, sighandler_t handler, int flags, boo
 		errno = ENOSYS;                            \
 	} while (0)
 
-sighandler_t interpose_signal(int signal, sighandler_t handler) INTERPOSE(signal);
 sighandler_t interpose_signal(int signal, sighandler_t handler)
 {
 	if (watched(signal))
@@ -206,12 +202,6 @@ sighandler_t interpose_signal(int signal, sighandler_t handler)
 	return SIG_ERR;
 }
 
-sighandler_t interpose_bsd_signal(int signal, sighandler_t handler) INTERPOSE(bsd_signal)
-	__attribute__((alias("signal")));
-sighandler_t interpose_ssignal(int signal, sighandler_t handler) INTERPOSE(ssignal)
-	__attribute__((alias("signal")));
-
-sighandler_t interpose_sysv_signal(int signal, sighandler_t handler) INTERPOSE(sysv_signal);
 sighandler_t interpose_sysv_signal(int signal, sighandler_t handler)
 {
 	if (watched(signal))
@@ -220,11 +210,7 @@ sighandler_t interpose_sysv_signal(int signal, sighandler_t handler)
 	return SIG_ERR;
 }
 
-sighandler_t interpose__sysv_signal(int signal, sighandler_t handler) INTERPOSE(__sysv_signal)
-	__attribute__((alias("sysv_signal")));
-
 /* XSI: also changes the mask, and tells whether the signal was blocked. */
-sighandler_t interpose_sigset(int signal, sighandler_t handler) INTERPOSE(sigset);
 sighandler_t interpose_sigset(int signal, sighandler_t handler)
 {
 	uint64_t one = 1ull << (signal - 1), old = 0;
@@ -249,7 +235,6 @@ sighandler_t interpose_sigset(int signal, sighandler_t handler)
 	return old & one ? SIG_HOLD : previous;
 }
 
-int interpose_sigignore(int signal) INTERPOSE(sigignore);
 int interpose_sigignore(int signal)
 {
 	if (watched(signal))
@@ -258,7 +243,6 @@ int interpose_sigignore(int signal)
 	return -1;
 }
 
-int interpose_siginterrupt(int signal, int interrupt) INTERPOSE(siginterrupt);
 int interpose_siginterrupt(int signal, int interrupt)
 {
 	struct sigaction action;
@@ -300,3 +284,16 @@ long interpose_rt_sigaction(int signal, const void *action, void *old, size_t si
 	}
 	return 0;
 }
+
+/* ------------------------------------------------------------------ under these names */
+
+INTERPOSE(interpose_sigaction, sigaction);
+INTERPOSE(interpose_sigaction, __sigaction);
+INTERPOSE(interpose_signal, signal);
+INTERPOSE(interpose_signal, ssignal);
+INTERPOSE(interpose_signal, bsd_signal);
+INTERPOSE(interpose_sysv_signal, sysv_signal);
+INTERPOSE(interpose_sysv_signal, __sysv_signal);
+INTERPOSE(interpose_sigset, sigset);
+INTERPOSE(interpose_sigignore, sigignore);
+INTERPOSE(interpose_siginterrupt, siginterrupt);

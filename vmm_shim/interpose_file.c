@@ -90,34 +90,17 @@ int interpose_openat(int directory, const char *path, int flags, ...)
 	return openat_path(directory, path, flags, mode);
 }
 
-/* off_t has 64 bits on x86-64: the names with and without 64 are one function, as in the C library. */
-int interpose_open64(const char *path, int flags, ...) INTERPOSE(open64)
-	__attribute__((alias("open")));
-int interpose__open(const char *path, int flags, ...) INTERPOSE(__open)
-	__attribute__((alias("open")));
-int interpose__open64(const char *path, int flags, ...) INTERPOSE(__open64)
-	__attribute__((alias("open")));
-int interpose_openat64(int directory, const char *path, int flags, ...) INTERPOSE(openat64)
-	__attribute__((alias("openat")));
-
 /* What _FORTIFY_SOURCE makes of an open() with two arguments. With O_CREAT the original ends the
  * program; it is not ours to decide, so such a call goes on to it through open() with mode 0. */
-int interpose_open_2(const char *path, int flags) INTERPOSE(__open_2);
 int interpose_open_2(const char *path, int flags)
 {
 	return open_path(path, flags, 0);
 }
 
-int interpose_openat_2(int directory, const char *path, int flags) INTERPOSE(__openat_2);
 int interpose_openat_2(int directory, const char *path, int flags)
 {
 	return openat_path(directory, path, flags, 0);
 }
-
-int interpose_open64_2(const char *path, int flags) INTERPOSE(__open64_2)
-	__attribute__((alias("__open_2")));
-int interpose_openat64_2(int directory, const char *path, int flags) INTERPOSE(__openat64_2)
-	__attribute__((alias("__openat_2")));
 
 long interpose_openat2(int directory, const char *path, const void *how, size_t size)
 {
@@ -279,8 +262,6 @@ int interpose_close(int fd)
 	return result;
 }
 
-int interpose__close(int fd) INTERPOSE(__close) __attribute__((alias("close")));
-
 static void many_closed(void)
 {
 	int saved = errno;
@@ -305,7 +286,6 @@ int interpose_close_range(unsigned first, unsigned last, int flags)
 	return result;
 }
 
-void interpose_closefrom(int low) INTERPOSE(closefrom);
 void interpose_closefrom(int low)
 {
 	if (next.closefrom)
@@ -325,8 +305,6 @@ int interpose_dup2(int fd, int wanted)
 	return result;
 }
 
-int interpose__dup2(int fd, int wanted) INTERPOSE(__dup2) __attribute__((alias("dup2")));
-
 int interpose_dup3(int fd, int wanted, int flags)
 {
 	bool ours = fd != wanted && is_ours(wanted);
@@ -337,3 +315,25 @@ int interpose_dup3(int fd, int wanted, int flags)
 		shim_descriptors_closed();
 	return result;
 }
+
+/* ------------------------------------------------------------------ under these names */
+
+/* off_t has 64 bits on x86-64: the names with and without 64 are one function, as in the C library. */
+INTERPOSE(interpose_open, open);
+INTERPOSE(interpose_open, open64);
+INTERPOSE(interpose_open, __open);
+INTERPOSE(interpose_open, __open64);
+INTERPOSE(interpose_openat, openat);
+INTERPOSE(interpose_openat, openat64);
+INTERPOSE(interpose_open_2, __open_2);
+INTERPOSE(interpose_open_2, __open64_2);
+INTERPOSE(interpose_openat_2, __openat_2);
+INTERPOSE(interpose_openat_2, __openat64_2);
+INTERPOSE(interpose_ioctl, ioctl);
+INTERPOSE(interpose_close, close);
+INTERPOSE(interpose_close, __close);
+INTERPOSE(interpose_close_range, close_range);
+INTERPOSE(interpose_closefrom, closefrom);
+INTERPOSE(interpose_dup2, dup2);
+INTERPOSE(interpose_dup2, __dup2);
+INTERPOSE(interpose_dup3, dup3);

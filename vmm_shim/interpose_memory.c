@@ -57,9 +57,6 @@ void *interpose_mmap(void *address, size_t size, int protection, int flags, int 
 	return result;
 }
 
-void *interpose_mmap64(void *address, size_t size, int protection, int flags, int fd, off_t offset)
-	INTERPOSE(mmap64) __attribute__((alias("mmap")));
-
 int interpose_munmap(void *address, size_t size)
 {
 	int result;
@@ -156,3 +153,13 @@ int interpose_madvise(void *address, size_t size, int advice)
 		back(address, size);
 	return result;
 }
+
+/* ------------------------------------------------------------------ under these names */
+
+INTERPOSE(interpose_mmap, mmap);
+INTERPOSE(interpose_mmap, mmap64);
+INTERPOSE(interpose_munmap, munmap);
+INTERPOSE(interpose_mremap, mremap);
+INTERPOSE(interpose_mprotect, mprotect);
+INTERPOSE(interpose_pkey_mprotect, pkey_mprotect);
+INTERPOSE(interpose_madvise, madvise);

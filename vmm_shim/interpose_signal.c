@@ -99,7 +99,6 @@ void interpose_signal_process(pid_t pid)
 
 /* ------------------------------------------------------------------ the senders */
 
-int interpose_pthread_kill(pthread_t thread, int signal) INTERPOSE(pthread_kill);
 int interpose_pthread_kill(pthread_t thread, int signal)
 {
 	int result;
@@ -112,8 +111,6 @@ int interpose_pthread_kill(pthread_t thread, int signal)
 	return result;
 }
 
-int interpose_pthread_sigqueue(pthread_t thread, int signal, const union sigval value)
-	INTERPOSE(pthread_sigqueue);
 int interpose_pthread_sigqueue(pthread_t thread, int signal, const union sigval value)
 {
 	int result;
@@ -135,7 +132,6 @@ int interpose_kill(pid_t pid, int signal)
 	return result;
 }
 
-int interpose_killpg(pid_t group, int signal) INTERPOSE(killpg);
 int interpose_killpg(pid_t group, int signal)
 {
 	int result;
@@ -159,7 +155,6 @@ int interpose_tgkill(pid_t pid, pid_t tid, int signal)
 	return result;
 }
 
-int interpose_sigqueue(pid_t pid, int signal, const union sigval value) INTERPOSE(sigqueue);
 int interpose_sigqueue(pid_t pid, int signal, const union sigval value)
 {
 	int result;
@@ -174,3 +169,12 @@ int interpose_sigqueue(pid_t pid, int signal, const union sigval value)
 		interpose_signal_process(pid);
 	return result;
 }
+
+/* ------------------------------------------------------------------ under these names */
+
+INTERPOSE(interpose_pthread_kill, pthread_kill);
+INTERPOSE(interpose_pthread_sigqueue, pthread_sigqueue);
+INTERPOSE(interpose_kill, kill);
+INTERPOSE(interpose_killpg, killpg);
+INTERPOSE(interpose_tgkill, tgkill);
+INTERPOSE(interpose_sigqueue, sigqueue);

@@ -101,15 +101,6 @@ int interpose_fstatat(int directory, const char *path, struct stat *out, int fla
 	return result;
 }
 
-/* struct stat64 is struct stat on x86-64. */
-int interpose_stat64(const char *path, struct stat *out) INTERPOSE(stat64)
-	__attribute__((alias("stat")));
-int interpose_lstat64(const char *path, struct stat *out) INTERPOSE(lstat64)
-	__attribute__((alias("lstat")));
-int interpose_fstat64(int fd, struct stat *out) INTERPOSE(fstat64) __attribute__((alias("fstat")));
-int interpose_fstatat64(int directory, const char *path, struct stat *out, int flags)
-	INTERPOSE(fstatat64) __attribute__((alias("fstatat")));
-
 /*
  * Programs built against a C library before 2.33 come this way. Versions 0 and 1 are both the
  * kernel's structure on x86-64; the C library refuses others, and so does this.
@@ -122,39 +113,25 @@ static bool known_version(int version)
 	return false;
 }
 
-int interpose_xstat(int version, const char *path, struct stat *out) INTERPOSE(__xstat);
 int interpose_xstat(int version, const char *path, struct stat *out)
 {
 	return known_version(version) ? interpose_stat(path, out) : -1;
 }
 
-int interpose_lxstat(int version, const char *path, struct stat *out) INTERPOSE(__lxstat);
 int interpose_lxstat(int version, const char *path, struct stat *out)
 {
 	return known_version(version) ? interpose_lstat(path, out) : -1;
 }
 
-int interpose_fxstat(int version, int fd, struct stat *out) INTERPOSE(__fxstat);
 int interpose_fxstat(int version, int fd, struct stat *out)
 {
 	return known_version(version) ? interpose_fstat(fd, out) : -1;
 }
 
 int interpose_fxstatat(int version, int directory, const char *path, struct stat *out, int flags)
-	INTERPOSE(__fxstatat);
-int interpose_fxstatat(int version, int directory, const char *path, struct stat *out, int flags)
 {
 	return known_version(version) ? interpose_fstatat(directory, path, out, flags) : -1;
 }
-
-int interpose_xstat64(int version, const char *path, struct stat *out) INTERPOSE(__xstat64)
-	__attribute__((alias("__xstat")));
-int interpose_lxstat64(int version, const char *path, struct stat *out) INTERPOSE(__lxstat64)
-	__attribute__((alias("__lxstat")));
-int interpose_fxstat64(int version, int fd, struct stat *out) INTERPOSE(__fxstat64)
-	__attribute__((alias("__fxstat")));
-int interpose_fxstatat64(int version, int directory, const char *path, struct stat *out, int flags)
-	INTERPOSE(__fxstatat64) __attribute__((alias("__fxstatat")));
 
 /* ------------------------------------------------------------------ statx */
 
@@ -233,7 +210,6 @@ int interpose_faccessat(int directory, const char *path, int mode, int flags)
 	return (int)raw_result(RAW(SYS_faccessat2, directory, path, mode, flags));
 }
 
-int interpose_euidaccess(const char *path, int mode) INTERPOSE(euidaccess);
 int interpose_euidaccess(const char *path, int mode)
 {
 	if (interpose_names_device(AT_FDCWD, path))
@@ -242,9 +218,6 @@ int interpose_euidaccess(const char *path, int mode)
 		return next.euidaccess(path, mode);
 	return (int)raw_result(RAW(SYS_faccessat2, AT_FDCWD, path, mode, AT_EACCESS));
 }
-
-int interpose_eaccess(const char *path, int mode) INTERPOSE(eaccess)
-	__attribute__((alias("euidaccess")));
 
 /* ------------------------------------------------------------------ extended attributes */
 
@@ -256,8 +229,6 @@ static ssize_t no_attribute(void)
 }
 
 ssize_t interpose_getxattr(const char *path, const char *name, void *value, size_t size)
-	INTERPOSE(getxattr);
-ssize_t interpose_getxattr(const char *path, const char *name, void *value, size_t size)
 {
 	if (interpose_names_device(AT_FDCWD, path))
 		return no_attribute();
@@ -266,8 +237,6 @@ ssize_t interpose_getxattr(const char *path, const char *name, void *value, size
 }
 
 ssize_t interpose_lgetxattr(const char *path, const char *name, void *value, size_t size)
-	INTERPOSE(lgetxattr);
-ssize_t interpose_lgetxattr(const char *path, const char *name, void *value, size_t size)
 {
 	if (interpose_names_device(AT_FDCWD, path))
 		return no_attribute();
@@ -275,7 +244,6 @@ ssize_t interpose_lgetxattr(const char *path, const char *name, void *value, siz
 			      : raw_result(RAW(SYS_lgetxattr, path, name, value, size));
 }
 
-ssize_t interpose_listxattr(const char *path, char *list, size_t size) INTERPOSE(listxattr);
 ssize_t interpose_listxattr(const char *path, char *list, size_t size)
 {
 	if (interpose_names_device(AT_FDCWD, path))
@@ -284,7 +252,6 @@ ssize_t interpose_listxattr(const char *path, char *list, size_t size)
 			      : raw_result(RAW(SYS_listxattr, path, list, size));
 }
 
-ssize_t interpose_llistxattr(const char *path, char *list, size_t size) INTERPOSE(llistxattr);
 ssize_t interpose_llistxattr(const char *path, char *list, size_t size)
 {
 	if (interpose_names_device(AT_FDCWD, path))
@@ -292,3 +259,32 @@ ssize_t interpose_llistxattr(const char *path, char *list, size_t size)
 	return next.llistxattr ? next.llistxattr(path, list, size)
 			       : raw_result(RAW(SYS_llistxattr, path, list, size));
 }
+
+/* ------------------------------------------------------------------ under these names */
+
+/* struct stat64 is struct stat on x86-64. */
+INTERPOSE(interpose_stat, stat);
+INTERPOSE(interpose_stat, stat64);
+INTERPOSE(interpose_lstat, lstat);
+INTERPOSE(interpose_lstat, lstat64);
+INTERPOSE(interpose_fstat, fstat);
+INTERPOSE(interpose_fstat, fstat64);
+INTERPOSE(interpose_fstatat, fstatat);
+INTERPOSE(interpose_fstatat, fstatat64);
+INTERPOSE(interpose_xstat, __xstat);
+INTERPOSE(interpose_xstat, __xstat64);
+INTERPOSE(interpose_lxstat, __lxstat);
+INTERPOSE(interpose_lxstat, __lxstat64);
+INTERPOSE(interpose_fxstat, __fxstat);
+INTERPOSE(interpose_fxstat, __fxstat64);
+INTERPOSE(interpose_fxstatat, __fxstatat);
+INTERPOSE(interpose_fxstatat, __fxstatat64);
+INTERPOSE(interpose_statx, statx);
+INTERPOSE(interpose_access, access);
+INTERPOSE(interpose_faccessat, faccessat);
+INTERPOSE(interpose_euidaccess, eaccess);
+INTERPOSE(interpose_euidaccess, euidaccess);
+INTERPOSE(interpose_getxattr, getxattr);
+INTERPOSE(interpose_lgetxattr, lgetxattr);
+INTERPOSE(interpose_listxattr, listxattr);
+INTERPOSE(interpose_llistxattr, llistxattr);

@@ -10,8 +10,6 @@
 #include "vmm_shim/interpose.h"
 #include "vmm_shim/shim.h"
 
-long interpose_rt_sigaction(int signal, const void *action, void *old, size_t size);
-
 /* A signal went to another thread or process by a call that has no function of its own. */
 static long sent(long result, int signal, pid_t pid)
 {

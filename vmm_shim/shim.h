@@ -73,6 +73,8 @@ void shim_memory_back(const void *address, size_t size);
 /* A SIGSEGV or SIGBUS at `address` on this thread: true (does not return in fact) if it came from
  * guest memory in a run of ours, which then ends with -EFAULT. Async-signal-safe. */
 bool shim_memory_fault(const void *address);
+/* The same with the handler's ucontext: the vCPU's state is then exact at the instruction. */
+bool shim_memory_fault_at(const void *address, const void *ucontext);
 
 /* What stat() shows for /dev/kvm where there is none: a character device 10:232. */
 #define SHIM_KVM_MAJOR 10

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The processor as a backend: emu/emu.h as it is. */
+#include "vmm_shim/backend.h"
+
+#include <errno.h>
+
+static int vm_create(const struct shim_options *options, struct emu_vm **vm)
+{
+	const struct emu_config config = {
+		.vendor = (enum emu_vendor)options->vendor,
+		.mmio_all = options->mmio_all,
+		.count = options->count,
+	};
+	int r = emu_vm_create(&config, vm);
+
+	if (r == -ENOTSUP) {
+		char why[256] = "";
+
+		emu_engine_check(why, sizeof(why));
+		shim_log(1, "KVM_CREATE_VM: the emulated processor does not start: %s", why);
+	}
+	return r;
+}
+
+static void get_brief(struct emu_vcpu *vcpu, struct backend_brief *brief)
+{
+	struct emu_state state;
+
+	emu_vcpu_get_state(vcpu, &state);
+	brief->rflags = state.rflags;
+	brief->cr8 = state.cr8;
+	brief->apic_base = state.apic_base;
+}
+
+const struct backend backend_emu = {
+	.name = "emulator",
+	.vm_create = vm_create,
+	.vm_destroy = emu_vm_destroy,
+	.map = emu_vm_map,
+	.unmap = emu_vm_unmap,
+	.set_flags = emu_vm_set_flags,
+	.dirty_log = emu_vm_dirty_log,
+	.dirty_clear = emu_vm_dirty_clear,
+	.host_range_gone = emu_vm_host_range_gone,
+	.host_range_back = emu_vm_host_range_back,
+	.set_lock_observer = emu_vm_set_lock_observer,
+	.set_msr_filter = emu_vm_set_msr_filter,
+	.set_msr_exits = emu_vm_set_msr_exits,
+	.msr_list = emu_msr_list,
+	.cpuid_supported = emu_cpuid_supported,
+	.vcpu_create = emu_vcpu_create,
+	.vcpu_destroy = emu_vcpu_destroy,
+	.get_brief = get_brief,
+	.get_state = emu_vcpu_get_state,
+	.set_state = emu_vcpu_set_state,
+	.get_events = emu_vcpu_get_events,
+	.set_events = emu_vcpu_set_events,
+	.get_fx = emu_vcpu_get_fx,
+	.set_fx = emu_vcpu_set_fx,
+	.get_msr = emu_vcpu_get_msr,
+	.set_msr = emu_vcpu_set_msr,
+	.set_cpuid = emu_vcpu_set_cpuid,
+	.translate = emu_vcpu_translate,
+	.set_bus_lock_exiting = emu_vcpu_set_bus_lock_exiting,
+	.request_interrupt_window = emu_vcpu_request_interrupt_window,
+	.interruptible = emu_vcpu_interruptible,
+	.inject_interrupt = emu_vcpu_inject_interrupt,
+	.inject_nmi = emu_vcpu_inject_nmi,
+	.set_debug = emu_vcpu_set_debug,
+	.get_stats = emu_vcpu_get_stats,
+	.run = emu_vcpu_run,
+	.kick = emu_vcpu_kick,
+	.host_fault = emu_host_fault,
+};

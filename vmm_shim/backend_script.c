@@ -1,0 +1,902 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A processor that does what a file says: for proofs about the kernel's half that no guest can bring
+ * about (an exit word with any bits), and for fuzzing. The language, one statement a line:
+ *
+ *   exit TYPE [KEY=VALUE …]  the next exit. TYPE: none bus_lock io mmio hlt rdmsr wrmsr shutdown
+ *                            window debug kicked set_tpr vmcall error entry_failure
+ *     word qualification idt linear gpa port size count index value vector rip dr6 dr7 suberror
+ *     (numbers), write=0|1, data=HEX, insn=HEX
+ *     more=1                 the next statement is the next fragment of the same access
+ *   fail NAME|NUMBER [word=] emu_vcpu_run() fails: EFAULT, EIO, ENOMEM …
+ *   set KEY=VALUE …          registers: rip rflags rax cr8 efer cpl shadow, cs_l
+ *   lock KEY=VALUE …         a bus lock is observed: cause linear size rip
+ *   dirty SLOT PAGE          a page of a slot becomes dirty
+ *   wait                     until emu_vcpu_kick()
+ *   repeat                   from the first line again
+ *
+ * After the last line the guest shuts down. What the monitor answered is shown in registers: IN in
+ * RAX, an MMIO read in RBX, RDMSR in RCX, an MSR error in R8, the number of runs in R9.
+ *
+ * A kick, and an interrupt window that is wanted and open, come before the next statement, as they do
+ * on a processor.
+ */
+#include "vmm_shim/backend.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define PAGE      4096ull
+#define DATA_MAX  4096
+#define SLOTS_MAX 64
+#define FL_IF     0x200
+
+enum statement { S_EXIT, S_FAIL, S_SET, S_LOCK, S_DIRTY, S_WAIT, S_REPEAT };
+
+enum key { K_WORD, K_QUALIFICATION, K_IDT, K_LINEAR, K_GPA, K_PORT, K_SIZE, K_COUNT, K_INDEX, K_VALUE,
+	   K_VECTOR, K_RIP, K_DR6, K_DR7, K_SUBERROR, K_WRITE, K_MORE, K_RFLAGS, K_RAX, K_CR8, K_EFER,
+	   K_CPL, K_SHADOW, K_CS_L, K_CAUSE, KEYS };
+static const char *const key_names[KEYS] = { "word", "qualification", "idt", "linear", "gpa", "port",
+	"size", "count", "index", "value", "vector", "rip", "dr6", "dr7", "suberror", "write", "more",
+	"rflags", "rax", "cr8", "efer", "cpl", "shadow", "cs_l", "cause" };
+
+static const struct { const char *name; enum emu_exit_type type; uint32_t word; } exit_names[] = {
+	{ "none", EMU_EXIT_NONE, 0 },
+	{ "bus_lock", EMU_EXIT_BUS_LOCK, VMX_BUS_LOCK | VMX_EXIT_BUS_LOCK_ASSERTED },
+	{ "io", EMU_EXIT_IO, VMX_IO },
+	{ "mmio", EMU_EXIT_MMIO, VMX_EPT_MISCONFIG },
+	{ "hlt", EMU_EXIT_HLT, VMX_HLT },
+	{ "rdmsr", EMU_EXIT_RDMSR, VMX_RDMSR },
+	{ "wrmsr", EMU_EXIT_WRMSR, VMX_WRMSR },
+	{ "shutdown", EMU_EXIT_SHUTDOWN, VMX_TRIPLE_FAULT },
+	{ "window", EMU_EXIT_INTERRUPT_WINDOW, VMX_INTERRUPT_WINDOW },
+	{ "debug", EMU_EXIT_DEBUG, VMX_EXCEPTION_NMI },
+	{ "kicked", EMU_EXIT_KICKED, VMX_EXTERNAL_INTERRUPT },
+	{ "set_tpr", EMU_EXIT_SET_TPR, VMX_CR_ACCESS },
+	{ "vmcall", EMU_EXIT_VMCALL, VMX_VMCALL },
+	{ "error", EMU_EXIT_INTERNAL_ERROR, VMX_EPT_MISCONFIG },
+	{ "entry_failure", EMU_EXIT_ENTRY_FAILURE, VMX_INVALID_STATE | VMX_EXIT_ENTRY_FAILURE },
+};
+
+static const struct { const char *name; int number; } error_names[] = {
+	{ "EFAULT", EFAULT }, { "EIO", EIO }, { "ENOMEM", ENOMEM }, { "EINVAL", EINVAL },
+	{ "EINTR", EINTR },
+};
+
+struct line {
+	enum statement statement;
+	enum emu_exit_type type;
+	uint32_t word;
+	uint64_t value[KEYS];
+	uint32_t given; /* bit per key */
+	uint8_t *data;
+	size_t data_size;
+	uint8_t insn[15], insn_length;
+	uint64_t number[2]; /* fail, dirty */
+};
+
+struct slot {
+	bool used, log;
+	unsigned number;
+	uint64_t pages, *dirty;
+};
+
+struct script_vm {
+	struct line *line;
+	size_t lines;
+	struct slot slot[SLOTS_MAX];
+	void (*observe)(void *, struct emu_vcpu *, const struct emu_lock *);
+	void *observe_opaque;
+};
+
+struct script_vcpu {
+	struct script_vm *vm;
+	struct emu_state state;
+	struct emu_events events;
+	struct emu_stats stats;
+	uint8_t fx[512];
+	bool bus_lock_exiting, window;
+	size_t next;
+	uint64_t runs;
+	_Atomic uint32_t kicked;
+	/* the access that waits for the monitor's answer */
+	enum emu_exit_type pending;
+	bool pending_write, more;
+	uint8_t data[DATA_MAX];
+	uint64_t msr_value;
+	bool msr_error;
+	size_t data_size;
+};
+
+static struct script_vm *vm_of(struct emu_vm *vm)
+{
+	return (struct script_vm *)vm;
+}
+
+static struct script_vcpu *vcpu_of(struct emu_vcpu *vcpu)
+{
+	return (struct script_vcpu *)vcpu;
+}
+
+/* ------------------------------------------------------------------ the language */
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static int parse_hex(const char *text, uint8_t *bytes, size_t max, size_t *n)
+{
+	for (*n = 0; text[0]; text += 2) {
+		int high = hex_digit(text[0]), low = text[1] ? hex_digit(text[1]) : -1;
+
+		if (high < 0 || low < 0 || *n == max)
+			return -EINVAL;
+		bytes[(*n)++] = (uint8_t)(high << 4 | low);
+	}
+	return 0;
+}
+
+static int parse_number(const char *text, uint64_t *number)
+{
+	char *end;
+
+	errno = 0;
+	*number = strtoull(text, &end, 0);
+	return errno || end == text || *end ? -EINVAL : 0;
+}
+
+static int parse_key(struct line *line, char *word)
+{
+	char *value = strchr(word, '=');
+	size_t n;
+	int r;
+
+	if (!value)
+		return -EINVAL;
+	*value++ = '\0';
+	if (!strcmp(word, "insn")) {
+		r = parse_hex(value, line->insn, sizeof(line->insn), &n);
+		line->insn_length = (uint8_t)n;
+		return r;
+	}
+	if (!strcmp(word, "data")) {
+		line->data = malloc(DATA_MAX);
+		return line->data ? parse_hex(value, line->data, DATA_MAX, &line->data_size) : -ENOMEM;
+	}
+	for (unsigned i = 0; i < KEYS; i++) {
+		if (strcmp(word, key_names[i]))
+			continue;
+		line->given |= 1u << i;
+		return parse_number(value, &line->value[i]);
+	}
+	return -EINVAL;
+}
+
+static int parse_exit_type(struct line *line, const char *word)
+{
+	for (size_t i = 0; word && i < sizeof(exit_names) / sizeof(exit_names[0]); i++) {
+		if (strcmp(word, exit_names[i].name))
+			continue;
+		line->type = exit_names[i].type;
+		line->word = exit_names[i].word;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static int parse_error(struct line *line, const char *word)
+{
+	for (size_t i = 0; word && i < sizeof(error_names) / sizeof(error_names[0]); i++) {
+		if (!strcmp(word, error_names[i].name)) {
+			line->number[0] = (uint64_t)error_names[i].number;
+			return 0;
+		}
+	}
+	return word ? parse_number(word, &line->number[0]) : -EINVAL;
+}
+
+static int parse_dirty(struct line *line, char **rest)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		const char *word = strtok_r(NULL, " \t\n", rest);
+
+		if (!word || parse_number(word, &line->number[i]))
+			return -EINVAL;
+	}
+	return 0;
+}
+
+static int parse_statement(struct line *line, const char *word, char **rest)
+{
+	static const char *const names[] = { "exit", "fail", "set", "lock", "dirty", "wait", "repeat" };
+	unsigned i;
+
+	for (i = 0; i < sizeof(names) / sizeof(names[0]) && strcmp(word, names[i]); i++)
+		;
+	line->statement = (enum statement)i;
+	switch (line->statement) {
+	case S_EXIT:
+		return parse_exit_type(line, strtok_r(NULL, " \t\n", rest));
+	case S_FAIL:
+		return parse_error(line, strtok_r(NULL, " \t\n", rest));
+	case S_DIRTY:
+		return parse_dirty(line, rest);
+	case S_SET:
+	case S_LOCK:
+	case S_WAIT:
+	case S_REPEAT:
+		return 0;
+	}
+	return -EINVAL;
+}
+
+/* 1: there is a statement on the line. */
+static int parse_line(struct line *line, char *text)
+{
+	char *rest, *word;
+	int r;
+
+	memset(line, 0, sizeof(*line));
+	text[strcspn(text, "#\n")] = '\0';
+	word = strtok_r(text, " \t\n", &rest);
+	if (!word)
+		return 0;
+	r = parse_statement(line, word, &rest);
+	while (!r && (word = strtok_r(NULL, " \t\n", &rest)))
+		r = parse_key(line, word);
+	if (line->given & 1u << K_WORD)
+		line->word = (uint32_t)line->value[K_WORD];
+	return r ? r : 1;
+}
+
+static int parse_file(struct script_vm *vm, FILE *file, const char *name)
+{
+	char *text = NULL;
+	size_t room = 0, at = 0;
+	int r = 0;
+
+	while (r >= 0 && getline(&text, &room, file) >= 0) {
+		struct line *more = realloc(vm->line, (vm->lines + 1) * sizeof(*more));
+
+		at++;
+		if (!more) {
+			r = -ENOMEM;
+			break;
+		}
+		vm->line = more;
+		r = parse_line(&vm->line[vm->lines], text);
+		if (r > 0)
+			vm->lines++;
+		else if (r < 0)
+			free(vm->line[vm->lines].data);
+	}
+	free(text);
+	if (r == -EINVAL)
+		shim_log(1, "script %s, line %zu: not understood", name, at);
+	return r < 0 ? r : 0;
+}
+
+/* ------------------------------------------------------------------ the VM */
+
+static void vm_destroy(struct emu_vm *emu)
+{
+	struct script_vm *vm = vm_of(emu);
+
+	for (size_t i = 0; i < vm->lines; i++)
+		free(vm->line[i].data);
+	for (unsigned i = 0; i < SLOTS_MAX; i++)
+		free(vm->slot[i].dirty);
+	free(vm->line);
+	free(vm);
+}
+
+static int vm_create(const struct shim_options *options, struct emu_vm **emu)
+{
+	struct script_vm *vm = calloc(1, sizeof(*vm));
+	int r = 0;
+
+	if (!vm)
+		return -ENOMEM;
+	if (options->script) {
+		FILE *file = fopen(options->script, "re");
+
+		r = file ? parse_file(vm, file, options->script) : -errno;
+		if (file)
+			fclose(file);
+		else
+			shim_log(1, "script %s: cannot be opened", options->script);
+	}
+	if (r) {
+		vm_destroy((struct emu_vm *)vm);
+		return r;
+	}
+	*emu = (struct emu_vm *)vm;
+	return 0;
+}
+
+static struct slot *slot_find(struct script_vm *vm, unsigned number)
+{
+	for (unsigned i = 0; i < SLOTS_MAX; i++) {
+		if (vm->slot[i].used && vm->slot[i].number == number)
+			return &vm->slot[i];
+	}
+	return NULL;
+}
+
+static int set_log(struct slot *slot, bool on)
+{
+	free(slot->dirty);
+	slot->dirty = on ? calloc((size_t)(slot->pages + 63) / 64, 8) : NULL;
+	slot->log = on;
+	return on && !slot->dirty ? -ENOMEM : 0;
+}
+
+static int map(struct emu_vm *emu, unsigned number, uint64_t gpa, uint64_t size, void *host,
+	       unsigned flags)
+{
+	struct script_vm *vm = vm_of(emu);
+	struct slot *slot = slot_find(vm, number);
+
+	(void)gpa;
+	(void)host;
+	for (unsigned i = 0; !slot && i < SLOTS_MAX; i++) {
+		if (!vm->slot[i].used)
+			slot = &vm->slot[i];
+	}
+	if (!slot)
+		return -ENOMEM;
+	slot->used = true;
+	slot->number = number;
+	slot->pages = size / PAGE;
+	return set_log(slot, flags & EMU_MEM_LOG_DIRTY);
+}
+
+static int unmap(struct emu_vm *emu, unsigned number)
+{
+	struct slot *slot = slot_find(vm_of(emu), number);
+
+	if (!slot)
+		return -ENOENT;
+	free(slot->dirty);
+	memset(slot, 0, sizeof(*slot));
+	return 0;
+}
+
+static int set_flags(struct emu_vm *emu, unsigned number, unsigned flags)
+{
+	struct slot *slot = slot_find(vm_of(emu), number);
+	bool log = flags & EMU_MEM_LOG_DIRTY;
+
+	if (!slot)
+		return -ENOENT;
+	return log == slot->log ? 0 : set_log(slot, log);
+}
+
+static int dirty_log(struct emu_vm *emu, unsigned number, uint64_t *bitmap, bool clear)
+{
+	struct slot *slot = slot_find(vm_of(emu), number);
+	size_t size;
+
+	if (!slot || !slot->dirty)
+		return -ENOENT;
+	size = (size_t)(slot->pages + 63) / 64 * 8;
+	memcpy(bitmap, slot->dirty, size);
+	if (clear)
+		memset(slot->dirty, 0, size);
+	return 0;
+}
+
+static int dirty_clear(struct emu_vm *emu, unsigned number, uint64_t first, uint64_t count,
+		       const uint64_t *bitmap)
+{
+	struct slot *slot = slot_find(vm_of(emu), number);
+
+	if (!slot || !slot->dirty)
+		return -ENOENT;
+	for (uint64_t i = 0; i < count && first + i < slot->pages; i++) {
+		if (bitmap[i / 64] >> i % 64 & 1)
+			slot->dirty[(first + i) / 64] &= ~(1ull << (first + i) % 64);
+	}
+	return 0;
+}
+
+static void host_range(struct emu_vm *emu, const void *host, size_t size)
+{
+	(void)emu;
+	(void)host;
+	(void)size;
+}
+
+static void set_lock_observer(struct emu_vm *emu,
+			      void (*observe)(void *, struct emu_vcpu *, const struct emu_lock *),
+			      void *opaque)
+{
+	vm_of(emu)->observe = observe;
+	vm_of(emu)->observe_opaque = opaque;
+}
+
+static void set_msr_filter(struct emu_vm *emu,
+			   bool (*exits)(void *, struct emu_vcpu *, uint32_t, bool), void *opaque)
+{
+	(void)emu; /* a script names its MSR exits */
+	(void)exits;
+	(void)opaque;
+}
+
+static void set_msr_exits(struct emu_vm *emu, bool unknown_exits)
+{
+	(void)emu;
+	(void)unknown_exits;
+}
+
+static size_t msr_list(uint32_t *index, size_t max)
+{
+	(void)index;
+	(void)max;
+	return 0;
+}
+
+static size_t cpuid_supported(enum emu_vendor vendor, struct emu_cpuid *leaves, size_t max)
+{
+	const struct emu_cpuid all[] = {
+		{ .function = 0, .eax = 1 },
+		{ .function = 1, .ecx = 1u << 26, .edx = 1 << 6 },
+		{ .function = 0xd, .has_index = true, .eax = 3 },
+		{ .function = 0x80000000, .eax = 0x80000008 },
+		{ .function = 0x80000001, .edx = 1u << 29 | 1u << 20 | 1u << 11 },
+		{ .function = 0x80000008, .eax = 48 << 8 | 40 },
+	};
+	size_t n = sizeof(all) / sizeof(all[0]);
+
+	(void)vendor;
+	memcpy(leaves, all, (n < max ? n : max) * sizeof(all[0]));
+	return n;
+}
+
+/* ------------------------------------------------------------------ the vCPU */
+
+static int vcpu_create(struct emu_vm *emu, struct emu_vcpu **result)
+{
+	struct script_vcpu *vcpu = calloc(1, sizeof(*vcpu));
+
+	if (!vcpu)
+		return -ENOMEM;
+	vcpu->vm = vm_of(emu);
+	/* SDM 10.1.1, as far as somebody looks */
+	vcpu->state.rip = 0xfff0;
+	vcpu->state.rflags = 2;
+	vcpu->state.cr0 = 0x60000010;
+	vcpu->state.xcr0 = 1;
+	vcpu->state.dr[6] = 0xffff0ff0;
+	vcpu->state.dr[7] = 0x400;
+	vcpu->state.segment[EMU_CS] = (struct emu_segment){ 0xffff0000, 0xffff, 0xf000, 0x9b };
+	*result = (struct emu_vcpu *)vcpu;
+	return 0;
+}
+
+static void vcpu_destroy(struct emu_vcpu *vcpu)
+{
+	free(vcpu);
+}
+
+static void get_brief(struct emu_vcpu *emu, struct backend_brief *brief)
+{
+	const struct emu_state *state = &vcpu_of(emu)->state;
+
+	*brief = (struct backend_brief){ state->rflags, state->cr8, state->apic_base };
+}
+
+static void get_state(struct emu_vcpu *emu, struct emu_state *state)
+{
+	*state = vcpu_of(emu)->state;
+}
+
+static int set_state(struct emu_vcpu *emu, const struct emu_state *state)
+{
+	vcpu_of(emu)->state = *state;
+	return 0;
+}
+
+static void get_events(struct emu_vcpu *emu, struct emu_events *events)
+{
+	*events = vcpu_of(emu)->events;
+}
+
+static void set_events(struct emu_vcpu *emu, const struct emu_events *events)
+{
+	vcpu_of(emu)->events = *events;
+}
+
+static void get_fx(struct emu_vcpu *emu, void *image)
+{
+	memcpy(image, vcpu_of(emu)->fx, sizeof(vcpu_of(emu)->fx));
+}
+
+static int set_fx(struct emu_vcpu *emu, const void *image)
+{
+	uint32_t mxcsr;
+
+	memcpy(&mxcsr, (const char *)image + 24, sizeof(mxcsr));
+	if (mxcsr >> 16)
+		return -EINVAL;
+	memcpy(vcpu_of(emu)->fx, image, sizeof(vcpu_of(emu)->fx));
+	return 0;
+}
+
+static int get_msr(struct emu_vcpu *emu, uint32_t index, uint64_t *value, bool host)
+{
+	(void)emu;
+	(void)index;
+	(void)value;
+	(void)host;
+	return -ENOENT;
+}
+
+static int set_msr(struct emu_vcpu *emu, uint32_t index, uint64_t value, bool host)
+{
+	return get_msr(emu, index, &value, host);
+}
+
+static int set_cpuid(struct emu_vcpu *emu, const struct emu_cpuid *leaves, size_t count)
+{
+	(void)emu;
+	(void)leaves;
+	return count > 256 ? -E2BIG : 0;
+}
+
+static int translate(struct emu_vcpu *emu, uint64_t linear, uint64_t *gpa, bool *writable, bool *user)
+{
+	(void)emu;
+	if (linear >> 32)
+		return -EFAULT;
+	*gpa = linear;
+	*writable = *user = true;
+	return 0;
+}
+
+static void set_bus_lock_exiting(struct emu_vcpu *emu, bool on)
+{
+	vcpu_of(emu)->bus_lock_exiting = on;
+	/* where a test can see it */
+	vcpu_of(emu)->state.gpr[15] = on;
+}
+
+static void request_interrupt_window(struct emu_vcpu *emu, bool on)
+{
+	vcpu_of(emu)->window = on;
+}
+
+static bool interruptible(struct emu_vcpu *emu)
+{
+	const struct script_vcpu *vcpu = vcpu_of(emu);
+
+	return (vcpu->state.rflags & FL_IF) && !vcpu->events.interrupt.shadow &&
+	       !vcpu->events.interrupt.injected && !vcpu->events.exception.pending;
+}
+
+static int inject_interrupt(struct emu_vcpu *emu, uint8_t vector)
+{
+	struct emu_events *events = &vcpu_of(emu)->events;
+
+	if (events->interrupt.injected)
+		return -EBUSY;
+	events->interrupt.injected = true;
+	events->interrupt.vector = vector;
+	return 0;
+}
+
+static void inject_nmi(struct emu_vcpu *emu)
+{
+	vcpu_of(emu)->events.nmi.pending = true;
+}
+
+static void set_debug(struct emu_vcpu *emu, const struct emu_debug *debug)
+{
+	(void)emu;
+	(void)debug;
+}
+
+static void get_stats(const struct emu_vcpu *emu, struct emu_stats *stats)
+{
+	*stats = ((const struct script_vcpu *)emu)->stats;
+}
+
+/* ------------------------------------------------------------------ running */
+
+static void kick(struct emu_vcpu *emu)
+{
+	struct script_vcpu *vcpu = vcpu_of(emu);
+
+	atomic_store(&vcpu->kicked, 1);
+	syscall(SYS_futex, &vcpu->kicked, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+static bool host_fault(const void *address, const void *ucontext)
+{
+	(void)address;
+	(void)ucontext;
+	return false;
+}
+
+static uint64_t little_endian(const uint8_t *data, size_t size)
+{
+	uint64_t value = 0;
+
+	memcpy(&value, data, size < 8 ? size : 8);
+	return value;
+}
+
+/* What the monitor answered becomes visible. */
+static void complete(struct script_vcpu *vcpu)
+{
+	struct emu_state *state = &vcpu->state;
+
+	switch (vcpu->pending) {
+	case EMU_EXIT_IO:
+		if (!vcpu->pending_write)
+			state->gpr[EMU_RAX] = little_endian(vcpu->data, vcpu->data_size);
+		break;
+	case EMU_EXIT_MMIO:
+		if (!vcpu->pending_write)
+			state->gpr[EMU_RBX] = little_endian(vcpu->data, vcpu->data_size);
+		break;
+	case EMU_EXIT_RDMSR:
+		state->gpr[EMU_RCX] = vcpu->msr_value;
+		state->gpr[8] = vcpu->msr_error;
+		break;
+	case EMU_EXIT_WRMSR:
+		state->gpr[8] = vcpu->msr_error;
+		break;
+	default:
+		break;
+	}
+	vcpu->pending = EMU_EXIT_NONE;
+}
+
+static void set_registers(struct script_vcpu *vcpu, const struct line *line)
+{
+	struct emu_state *state = &vcpu->state;
+
+#define IF_GIVEN(key, field)                                                                       \
+	if (line->given & 1u << (key))                                                             \
+	(field) = line->value[key]
+	IF_GIVEN(K_RIP, state->rip);
+	IF_GIVEN(K_RFLAGS, state->rflags);
+	IF_GIVEN(K_RAX, state->gpr[EMU_RAX]);
+	IF_GIVEN(K_CR8, state->cr8);
+	IF_GIVEN(K_EFER, state->efer);
+#undef IF_GIVEN
+	if (line->given & 1u << K_SHADOW)
+		vcpu->events.interrupt.shadow = (uint8_t)line->value[K_SHADOW];
+	if (line->given & 1u << K_CPL)
+		state->segment[EMU_SS].attributes = (uint16_t)(0x93 | line->value[K_CPL] << 5);
+	if (line->given & 1u << K_CS_L)
+		state->segment[EMU_CS].attributes = (uint16_t)(0x9b | line->value[K_CS_L] << 13);
+}
+
+static void observe_lock(struct script_vcpu *vcpu, const struct line *line)
+{
+	const struct emu_lock lock = {
+		.cause = line->given & 1u << K_CAUSE ? (unsigned)line->value[K_CAUSE] : EMU_LOCK_SPLIT,
+		.rip = line->value[K_RIP],
+		.linear_rip = line->value[K_RIP],
+		.linear = line->value[K_LINEAR],
+		.gpa = line->value[K_LINEAR],
+		.size = (uint32_t)line->value[K_SIZE],
+		.insn_length = line->insn_length,
+	};
+
+	vcpu->stats.locked++;
+	vcpu->stats.bus_locks++;
+	vcpu->stats.split += lock.cause == EMU_LOCK_SPLIT;
+	if (vcpu->vm->observe)
+		vcpu->vm->observe(vcpu->vm->observe_opaque, (struct emu_vcpu *)vcpu, &lock);
+}
+
+static void make_dirty(struct script_vcpu *vcpu, const struct line *line)
+{
+	struct slot *slot = slot_find(vcpu->vm, (unsigned)line->number[0]);
+	uint64_t page = line->number[1];
+
+	if (slot && slot->dirty && page < slot->pages)
+		slot->dirty[page / 64] |= 1ull << page % 64;
+}
+
+static void fill_access(struct script_vcpu *vcpu, const struct line *line, struct emu_exit *exit)
+{
+	uint8_t size = line->given & 1u << K_SIZE ? (uint8_t)line->value[K_SIZE] : 1;
+	uint32_t count = line->given & 1u << K_COUNT ? (uint32_t)line->value[K_COUNT] : 1;
+	bool write = line->value[K_WRITE];
+
+	vcpu->pending = line->type;
+	vcpu->pending_write = write;
+	vcpu->more = line->value[K_MORE];
+	memset(vcpu->data, 0, sizeof(vcpu->data));
+	if (line->data)
+		memcpy(vcpu->data, line->data, line->data_size);
+	if (line->type == EMU_EXIT_IO) {
+		exit->io.port = (uint16_t)line->value[K_PORT];
+		exit->io.size = size;
+		exit->io.count = count;
+		exit->io.write = write;
+		exit->io.data = vcpu->data;
+		vcpu->data_size = (size_t)size * count;
+	} else {
+		exit->mmio.gpa = line->value[K_GPA];
+		exit->mmio.size = size;
+		exit->mmio.write = write;
+		exit->mmio.data = vcpu->data;
+		vcpu->data_size = size;
+	}
+}
+
+static void fill_exit(struct script_vcpu *vcpu, const struct line *line, struct emu_exit *exit)
+{
+	exit->type = line->type;
+	exit->word = line->word;
+	exit->qualification = line->value[K_QUALIFICATION];
+	exit->idt_vectoring = (uint32_t)line->value[K_IDT];
+	exit->guest_linear = line->value[K_LINEAR];
+	exit->guest_physical = line->value[K_GPA];
+	exit->bus_lock = line->word & VMX_EXIT_BUS_LOCK_ASSERTED;
+	switch (line->type) {
+	case EMU_EXIT_IO:
+	case EMU_EXIT_MMIO:
+		fill_access(vcpu, line, exit);
+		break;
+	case EMU_EXIT_RDMSR:
+	case EMU_EXIT_WRMSR:
+		vcpu->pending = line->type;
+		vcpu->msr_value = line->value[K_VALUE];
+		vcpu->msr_error = false;
+		exit->msr.index = (uint32_t)line->value[K_INDEX];
+		exit->msr.value = &vcpu->msr_value;
+		exit->msr.error = &vcpu->msr_error;
+		break;
+	case EMU_EXIT_DEBUG:
+		exit->debug.vector = (uint8_t)line->value[K_VECTOR];
+		exit->debug.rip = line->value[K_RIP];
+		exit->debug.dr6 = line->value[K_DR6];
+		exit->debug.dr7 = line->value[K_DR7];
+		break;
+	case EMU_EXIT_INTERNAL_ERROR:
+		exit->error.suberror = line->given & 1u << K_SUBERROR ?
+					       (unsigned)line->value[K_SUBERROR] :
+					       EMU_ERROR_EMULATION;
+		exit->error.insn_length = line->insn_length;
+		memcpy(exit->error.insn, line->insn, sizeof(exit->error.insn));
+		break;
+	default:
+		break;
+	}
+}
+
+static int kicked(struct emu_exit *exit)
+{
+	exit->type = EMU_EXIT_KICKED;
+	exit->word = VMX_EXTERNAL_INTERRUPT;
+	return 0;
+}
+
+/* 1: on to the next statement */
+static int execute(struct script_vcpu *vcpu, struct emu_exit *exit)
+{
+	const struct line *line;
+
+	if (vcpu->next >= vcpu->vm->lines) {
+		exit->type = EMU_EXIT_SHUTDOWN;
+		exit->word = VMX_TRIPLE_FAULT;
+		return 0;
+	}
+	line = &vcpu->vm->line[vcpu->next++];
+	switch (line->statement) {
+	case S_EXIT:
+		fill_exit(vcpu, line, exit);
+		return 0;
+	case S_FAIL:
+		exit->word = line->word;
+		return -(int)line->number[0];
+	case S_SET:
+		set_registers(vcpu, line);
+		break;
+	case S_LOCK:
+		observe_lock(vcpu, line);
+		break;
+	case S_DIRTY:
+		make_dirty(vcpu, line);
+		break;
+	case S_WAIT:
+		while (!atomic_load(&vcpu->kicked))
+			syscall(SYS_futex, &vcpu->kicked, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+		vcpu->next--; /* waits again when the run goes on */
+		atomic_store(&vcpu->kicked, 0);
+		return kicked(exit);
+	case S_REPEAT:
+		vcpu->next = 0;
+		break;
+	}
+	return 1;
+}
+
+static int run(struct emu_vcpu *emu, unsigned flags, struct emu_exit *exit)
+{
+	struct script_vcpu *vcpu = vcpu_of(emu);
+	bool more = vcpu->pending && vcpu->more;
+	int r;
+
+	complete(vcpu);
+	memset(exit, 0, sizeof(*exit));
+	if (more && vcpu->next < vcpu->vm->lines) {
+		fill_exit(vcpu, &vcpu->vm->line[vcpu->next++], exit);
+		return 0;
+	}
+	if (flags & EMU_RUN_COMPLETE_ONLY)
+		return -EAGAIN;
+	vcpu->state.gpr[9] = ++vcpu->runs;
+	if (vcpu->events.interrupt.injected) {
+		vcpu->events.interrupt.injected = false;
+		vcpu->stats.interrupts++;
+	}
+	if (atomic_exchange(&vcpu->kicked, 0))
+		return kicked(exit);
+	do {
+		if (vcpu->window && interruptible(emu)) {
+			exit->type = EMU_EXIT_INTERRUPT_WINDOW;
+			exit->word = VMX_INTERRUPT_WINDOW;
+			return 0;
+		}
+		r = execute(vcpu, exit);
+	} while (r > 0);
+	return r;
+}
+
+const struct backend backend_script = {
+	.name = "script",
+	.vm_create = vm_create,
+	.vm_destroy = vm_destroy,
+	.map = map,
+	.unmap = unmap,
+	.set_flags = set_flags,
+	.dirty_log = dirty_log,
+	.dirty_clear = dirty_clear,
+	.host_range_gone = host_range,
+	.host_range_back = host_range,
+	.set_lock_observer = set_lock_observer,
+	.set_msr_filter = set_msr_filter,
+	.set_msr_exits = set_msr_exits,
+	.msr_list = msr_list,
+	.cpuid_supported = cpuid_supported,
+	.vcpu_create = vcpu_create,
+	.vcpu_destroy = vcpu_destroy,
+	.get_brief = get_brief,
+	.get_state = get_state,
+	.set_state = set_state,
+	.get_events = get_events,
+	.set_events = set_events,
+	.get_fx = get_fx,
+	.set_fx = set_fx,
+	.get_msr = get_msr,
+	.set_msr = set_msr,
+	.set_cpuid = set_cpuid,
+	.translate = translate,
+	.set_bus_lock_exiting = set_bus_lock_exiting,
+	.request_interrupt_window = request_interrupt_window,
+	.interruptible = interruptible,
+	.inject_interrupt = inject_interrupt,
+	.inject_nmi = inject_nmi,
+	.set_debug = set_debug,
+	.get_stats = get_stats,
+	.run = run,
+	.kick = kick,
+	.host_fault = host_fault,
+};

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* /dev/kvm: system ioctls (kvm_dev_ioctl(), kvm_arch_dev_ioctl()), and the way to all others. */
+#include "vmm_shim/internal.h"
+
+#include <errno.h>
+
+long device_ioctl(unsigned long request, unsigned long argument)
+{
+	switch (request) {
+	case KVM_GET_API_VERSION:
+		return argument ? -EINVAL : KVM_API_VERSION;
+	case KVM_CREATE_VM:
+		return vm_create(argument);
+	case KVM_CHECK_EXTENSION:
+		return capability_value(NULL, argument);
+	case KVM_GET_VCPU_MMAP_SIZE:
+		/* kvm_run, the port data, the ring of coalesced writes */
+		return argument ? -EINVAL : (long)(3 * PAGE_SIZE);
+	case KVM_GET_SUPPORTED_CPUID:
+	case KVM_GET_EMULATED_CPUID:
+		return cpuid_device_ioctl(request, argument);
+	case KVM_GET_MSR_INDEX_LIST:
+	case KVM_GET_MSR_FEATURE_INDEX_LIST:
+	case KVM_GET_MSRS:
+	case KVM_X86_GET_MCE_CAP_SUPPORTED:
+		return msr_device_ioctl(request, argument);
+	case KVM_ENABLE_CAP:
+		/* A real mistake of a real program; the kernel says no more than EINVAL. */
+		log_debug("KVM_ENABLE_CAP is for the VM descriptor only (this is /dev/kvm)");
+		return -EINVAL;
+	default:
+		return ioctl_unknown("/dev/kvm", request, -EINVAL);
+	}
+}
+
+long shim_ioctl(struct shim_file *file, unsigned long request, unsigned long argument)
+{
+	kernel_sigset mask;
+	long r;
+
+	/* An int in the kernel: a caller's sign extension does not matter. */
+	request = (unsigned int)request;
+	/* kvm->mm != current->mm, before anything is looked at */
+	if (file->kind != SHIM_DEVICE && !file_is_ours(file))
+		return -EIO;
+	if (file->kind == SHIM_VCPU && request == KVM_RUN)
+		return run_vcpu((struct shim_vcpu *)file, argument);
+
+	process_enter();
+	mask = signals_block();
+	files_reap();
+	switch (file->kind) {
+	case SHIM_DEVICE:
+		r = device_ioctl(request, argument);
+		break;
+	case SHIM_VM:
+		r = vm_ioctl((struct shim_vm *)file, request, argument);
+		break;
+	case SHIM_VCPU:
+		r = vcpu_ioctl((struct shim_vcpu *)file, request, argument);
+		break;
+	default:
+		r = -EINVAL;
+	}
+	signals_restore(mask);
+	return r;
+}

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * VM exits: what the handler of each makes of kvm_run, and the verdict. The verdict is a pure function;
+ * its table is in vmx_handle_exit() and svm's bus_lock_exit().
+ */
+#include "vmm_shim/internal.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+
+#define SVM_EXIT_BUS_LOCK    0xa5
+#define VMX_APIC_ACCESS      44
+#define VMX_PML_FULL         62
+#define VMX_NOTIFY           75
+#define VECTORING_VALID      0x80000000u
+#define UD_VECTOR            6
+#define EMULATION_INSN_BYTES KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES
+
+struct run_result run_result(const struct profile *profile, bool intel, uint32_t word, int inner,
+			     uint32_t reason)
+{
+	struct run_result result = { .again = inner > 0, .ret = inner > 0 ? 0 : inner,
+				     .reason = reason };
+	bool asserted = intel ? (word & VMX_EXIT_BUS_LOCK_ASSERTED) || (word & 0xffff) == VMX_BUS_LOCK :
+				word == SVM_EXIT_BUS_LOCK;
+
+	/*
+	 * handle_bus_lock_vmexit() sets the bit itself: hardware may or may not set it together with
+	 * reason 74. On AMD a bus lock is always an exit of its own.
+	 */
+	if (!asserted)
+		return result;
+	result.flags = KVM_RUN_X86_BUS_LOCK;
+	if (inner > 0) {
+		result.again = false;
+		result.reason = KVM_EXIT_X86_BUS_LOCK;
+	}
+	if (inner < 0 && intel && profile->swallows_errno)
+		result.ret = 0;
+	return result;
+}
+
+/* "ret = __vmx_handle_exit()", its event-vectoring check */
+bool run_delivery_error(const struct profile *profile, uint32_t word, uint32_t idt_vectoring)
+{
+	if (!(idt_vectoring & VECTORING_VALID))
+		return false;
+	switch (word & 0xffff) {
+	case VMX_EXCEPTION_NMI:
+	case VMX_EPT_VIOLATION:
+	case VMX_PML_FULL:
+	case VMX_APIC_ACCESS:
+	case VMX_TASK_SWITCH:
+		return false;
+	case VMX_NOTIFY:
+		return !profile->notify_exempt;
+	case VMX_EPT_MISCONFIG:
+		return !profile->delivery_has_gpa;
+	default:
+		return true;
+	}
+}
+
+/* vcpu->arch.last_vmentry_cpu */
+static unsigned last_cpu(void)
+{
+	int cpu = sched_getcpu();
+
+	return cpu < 0 ? 0 : (unsigned)cpu;
+}
+
+/* ------------------------------------------------------------------ to the monitor */
+
+static int delivery_error(struct shim_vcpu *vcpu, const struct emu_exit *exit)
+{
+	struct kvm_run *run = vcpu->run;
+	unsigned n = 0;
+
+	run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
+	run->internal.suberror = KVM_INTERNAL_ERROR_DELIVERY_EV;
+	run->internal.data[n++] = exit->idt_vectoring;
+	run->internal.data[n++] = exit->word; /* with its modifier bits */
+	run->internal.data[n++] = exit->qualification;
+	if (shim_config.profile.delivery_has_gpa)
+		run->internal.data[n++] = exit->guest_physical;
+	else if ((exit->word & 0xffff) == VMX_EPT_MISCONFIG)
+		run->internal.data[n++] = exit->guest_physical;
+	run->internal.data[n++] = last_cpu();
+	run->internal.ndata = n;
+	return 0;
+}
+
+static int fail_entry(struct shim_vcpu *vcpu, const struct emu_exit *exit)
+{
+	struct kvm_run *run = vcpu->run;
+
+	run->exit_reason = KVM_EXIT_FAIL_ENTRY;
+	run->fail_entry.hardware_entry_failure_reason = exit->word;
+	run->fail_entry.cpu = last_cpu();
+	return 0;
+}
+
+/* prepare_emulation_failure_exit() */
+static void emulation_failure(struct shim_vcpu *vcpu, const struct emu_exit *exit)
+{
+	const uint64_t info[5] = { exit->word, exit->qualification, exit->idt_vectoring,
+				   exit->interruption, exit->interruption_error };
+	struct kvm_run *run = vcpu->run;
+	unsigned at = 1, length = exit->error.insn_length;
+
+	run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
+	run->emulation_failure.suberror = KVM_INTERNAL_ERROR_EMULATION;
+	run->emulation_failure.flags = 0;
+	if (length) {
+		at += 2;
+		run->emulation_failure.flags = EMULATION_INSN_BYTES;
+		run->emulation_failure.insn_size = (uint8_t)length;
+		memset(run->emulation_failure.insn_bytes, 0x90,
+		       sizeof(run->emulation_failure.insn_bytes));
+		memcpy(run->emulation_failure.insn_bytes, exit->error.insn,
+		       length < sizeof(exit->error.insn) ? length : sizeof(exit->error.insn));
+	}
+	memcpy(&run->internal.data[at], info, sizeof(info));
+	run->emulation_failure.ndata = at + 5;
+}
+
+static void log_failure(const struct emu_exit *exit, const struct emu_state *state)
+{
+	char bytes[3 * sizeof(exit->error.insn) + 1] = "";
+	static const char digits[] = "0123456789abcdef";
+
+	for (unsigned i = 0; i < exit->error.insn_length && i < sizeof(exit->error.insn); i++) {
+		bytes[3 * i] = digits[exit->error.insn[i] >> 4];
+		bytes[3 * i + 1] = digits[exit->error.insn[i] & 15];
+		bytes[3 * i + 2] = ' ';
+		bytes[3 * i + 3] = '\0';
+	}
+	shim_log(2, "instruction %sat CS:RIP %#x:%#llx can't be emulated", bytes,
+		 state->segment[EMU_CS].selector, (unsigned long long)state->rip);
+}
+
+/*
+ * handle_emulation_failure(): the guest gets #UD; kernel code in it is worth a report to the monitor,
+ * user code only if the monitor asked (KVM_CAP_EXIT_ON_EMULATION_FAILURE, and then without #UD).
+ */
+static int internal_error(struct shim_vcpu *vcpu, const struct emu_exit *exit)
+{
+	struct emu_state state;
+	unsigned cpl;
+
+	if (exit->error.suberror == EMU_ERROR_DELIVERY)
+		return delivery_error(vcpu, exit);
+	vcpu->ops->get_state(vcpu->emu, &state);
+	log_failure(exit, &state);
+	if (vcpu->vm->exit_on_emulation_error) {
+		emulation_failure(vcpu, exit);
+		return 0;
+	}
+	event_queue_exception(vcpu, UD_VECTOR);
+	cpl = state.segment[EMU_SS].attributes >> 5 & 3;
+	if (cpl)
+		return 1;
+	emulation_failure(vcpu, exit);
+	return 0;
+}
+
+/* emulator_pio_in_out() */
+static int io(struct shim_vcpu *vcpu, const struct emu_exit *exit)
+{
+	size_t size = (size_t)exit->io.size * exit->io.count;
+	struct kvm_run *run = vcpu->run;
+
+	if (size > PAGE_SIZE)
+		return -EIO; /* the processor never asks for more than the page holds */
+	if (exit->io.write) {
+		memcpy(vcpu->pio, exit->io.data, size);
+	} else {
+		memset(vcpu->pio, 0, size);
+		vcpu->pending = PENDING_IN;
+	}
+	run->exit_reason = KVM_EXIT_IO;
+	run->io.direction = exit->io.write ? KVM_EXIT_IO_OUT : KVM_EXIT_IO_IN;
+	run->io.size = exit->io.size;
+	run->io.port = exit->io.port;
+	run->io.count = exit->io.count;
+	run->io.data_offset = ABI_PIO_PAGE_OFFSET * PAGE_SIZE;
+	return 0;
+}
+
+static int mmio(struct shim_vcpu *vcpu, const struct emu_exit *exit)
+{
+	struct kvm_run *run = vcpu->run;
+
+	if (exit->mmio.size > sizeof(run->mmio.data))
+		return -EIO;
+	run->exit_reason = KVM_EXIT_MMIO;
+	run->mmio.phys_addr = exit->mmio.gpa;
+	run->mmio.len = exit->mmio.size;
+	run->mmio.is_write = exit->mmio.write;
+	if (exit->mmio.write)
+		memcpy(run->mmio.data, exit->mmio.data, exit->mmio.size);
+	else
+		vcpu->pending = PENDING_MMIO_READ;
+	return 0;
+}
+
+static int debug(struct shim_vcpu *vcpu, const struct emu_exit *exit)
+{
+	struct kvm_run *run = vcpu->run;
+
+	run->exit_reason = KVM_EXIT_DEBUG;
+	run->debug.arch.exception = exit->debug.vector;
+	run->debug.arch.pc = exit->debug.rip;
+	if (exit->debug.vector == 1) { /* for #BP the kernel leaves them alone */
+		run->debug.arch.dr6 = exit->debug.dr6 | ABI_DR6_ACTIVE_LOW;
+		run->debug.arch.dr7 = exit->debug.dr7;
+	}
+	return 0;
+}
+
+/* ------------------------------------------------------------------ done in the kernel */
+
+/* kvm_emulate_hypercall(): nothing is offered, and "nothing" has a number */
+static int vmcall(struct shim_vcpu *vcpu)
+{
+	struct emu_state state;
+	uint64_t ret = (uint64_t)-KVM_ENOSYS;
+	bool mode64;
+
+	vcpu->ops->get_state(vcpu->emu, &state);
+	mode64 = (state.efer & 1 << 10) && (state.segment[EMU_CS].attributes & 1 << 13);
+	if (state.segment[EMU_SS].attributes >> 5 & 3)
+		ret = (uint64_t)-KVM_EPERM;
+	else if ((uint32_t)state.gpr[EMU_RAX] == KVM_HC_VAPIC_POLL_IRQ &&
+		 (!mode64 || !(state.gpr[EMU_RAX] >> 32)))
+		ret = 0;
+	state.gpr[EMU_RAX] = mode64 ? ret : (uint32_t)ret;
+	vcpu->ops->set_state(vcpu->emu, &state);
+	return 1;
+}
+
+static int window(struct shim_vcpu *vcpu)
+{
+	/* "exec_controls_clearbit(CPU_BASED_INTR_WINDOW_EXITING)": the run loop asks again */
+	vcpu->ops->request_interrupt_window(vcpu->emu, false);
+	vcpu->window_requested = false;
+	return 1;
+}
+
+static int plain(struct shim_vcpu *vcpu, uint32_t reason)
+{
+	vcpu->run->exit_reason = reason;
+	return 0;
+}
+
+static int handle(struct shim_vcpu *vcpu, struct emu_exit *exit)
+{
+	switch (exit->type) {
+	case EMU_EXIT_BUS_LOCK:
+		/* VMX: the verdict makes the exit; SVM: bus_lock_exit() does */
+		return config_intel() ? 1 : plain(vcpu, KVM_EXIT_X86_BUS_LOCK);
+	case EMU_EXIT_IO:
+		return io(vcpu, exit);
+	case EMU_EXIT_MMIO:
+		return mmio(vcpu, exit);
+	case EMU_EXIT_HLT:
+		/* kvm_emulate_halt() without an in-kernel APIC: not "halted", the monitor waits */
+		return plain(vcpu, KVM_EXIT_HLT);
+	case EMU_EXIT_RDMSR:
+	case EMU_EXIT_WRMSR:
+		return msr_exit(vcpu, exit);
+	case EMU_EXIT_SHUTDOWN:
+		return plain(vcpu, KVM_EXIT_SHUTDOWN);
+	case EMU_EXIT_INTERRUPT_WINDOW:
+		return window(vcpu);
+	case EMU_EXIT_DEBUG:
+		return debug(vcpu, exit);
+	case EMU_EXIT_KICKED:
+		return 1;
+	case EMU_EXIT_SET_TPR:
+		return plain(vcpu, KVM_EXIT_SET_TPR);
+	case EMU_EXIT_VMCALL:
+		return vmcall(vcpu);
+	case EMU_EXIT_INTERNAL_ERROR:
+		return internal_error(vcpu, exit);
+	default:
+		break;
+	}
+	/* "KVM: vmx: unexpected exit reason" */
+	vcpu->run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
+	vcpu->run->internal.suberror = KVM_INTERNAL_ERROR_UNEXPECTED_EXIT_REASON;
+	vcpu->run->internal.ndata = 2;
+	vcpu->run->internal.data[0] = exit->word;
+	vcpu->run->internal.data[1] = last_cpu();
+	return 0;
+}
+
+int exit_handle(struct shim_vcpu *vcpu, struct emu_exit *exit)
+{
+	if (exit->type == EMU_EXIT_ENTRY_FAILURE || exit->word & VMX_EXIT_ENTRY_FAILURE)
+		return fail_entry(vcpu, exit);
+	if (run_delivery_error(&shim_config.profile, exit->word, exit->idt_vectoring))
+		return delivery_error(vcpu, exit);
+	return handle(vcpu, exit);
+}
+
+/* vcpu->arch.complete_userspace_io(). Sizes are those of the exit: the monitor can't enlarge them. */
+void exit_complete(struct shim_vcpu *vcpu)
+{
+	struct emu_exit *exit = &vcpu->exit;
+
+	switch (vcpu->pending) {
+	case PENDING_IN:
+		memcpy(exit->io.data, vcpu->pio, (size_t)exit->io.size * exit->io.count);
+		break;
+	case PENDING_MMIO_READ:
+		memcpy(exit->mmio.data, vcpu->run->mmio.data, exit->mmio.size);
+		break;
+	case PENDING_RDMSR:
+	case PENDING_WRMSR:
+		msr_complete(vcpu, exit);
+		break;
+	case PENDING_NONE:
+		break;
+	}
+	vcpu->pending = PENDING_NONE;
+}

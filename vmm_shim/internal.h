@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The inside of the shim: its objects and the interfaces between its files.
+ *
+ * Locks, outermost first: vcpu->lock, vm->lock, vm->slots_lock, files_lock. KVM_RUN holds vcpu->lock
+ * only. Nothing that a signal handler may call (kicks, scans of descriptors, memory that goes) takes
+ * a lock: it reads the registries between readers_enter() and readers_leave(), and who frees an object
+ * first takes it out of them and waits for the readers.
+ */
+#ifndef BUSLOCK_VMM_SHIM_INTERNAL_H
+#define BUSLOCK_VMM_SHIM_INTERNAL_H
+
+#include "vmm_shim/backend.h"
+#include "vmm_shim/kvm_abi.h"
+#include "vmm_shim/profile.h"
+#include "vmm_shim/shim.h"
+
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#define PAGE_SIZE 4096ull
+
+/* ------------------------------------------------------------------ lock.c */
+
+/* A futex mutex: no state outside itself, so that a forked child can start afresh. */
+struct shim_lock {
+	_Atomic uint32_t state; /* 0 free, 1 held, 2 held and wanted */
+};
+void shim_lock_wait(struct shim_lock *lock);
+/* mutex_lock_killable(): false if `give_up` says so meanwhile. */
+bool lock_take_unless(struct shim_lock *lock, bool (*give_up)(uint64_t), uint64_t opaque);
+void shim_lock_wake(struct shim_lock *lock);
+static inline void lock_take(struct shim_lock *lock)
+{
+	uint32_t expected = 0;
+
+	if (!atomic_compare_exchange_strong_explicit(&lock->state, &expected, 1, memory_order_acquire,
+						     memory_order_relaxed))
+		shim_lock_wait(lock);
+}
+static inline void lock_drop(struct shim_lock *lock)
+{
+	if (atomic_exchange_explicit(&lock->state, 0, memory_order_release) == 2)
+		shim_lock_wake(lock);
+}
+
+/* ------------------------------------------------------------------ file.c: descriptors */
+
+enum shim_kind { SHIM_DEVICE, SHIM_VM, SHIM_VCPU };
+
+/* The open file behind one or more descriptors; first member of the object it belongs to. */
+struct shim_file {
+	enum shim_kind kind;
+	dev_t dev;
+	ino_t ino;
+	pid_t owner;           /* process whose memory it is (kvm->mm) */
+	_Atomic unsigned refs; /* one for its descriptors, one per user, one per open vCPU of a VM */
+	_Atomic bool closed;   /* no descriptor refers to it any more */
+	_Atomic bool seen;     /* scratch of shim_descriptors_closed() */
+};
+
+/* A new descriptor, sealed, for `file`, which becomes findable. `size`: of the memory behind it, which
+ * is mapped shared at `*map` unless `map` is NULL. */
+int file_open(struct shim_file *file, enum shim_kind kind, const char *name, int open_flags,
+	      size_t size, void **map);
+void file_get(struct shim_file *file);
+/* Frees objects that were closed and are no longer used. Not from a signal handler. */
+void files_reap(void);
+/* The calling process, as a number that a forked child does not share; 0 before the first use. */
+pid_t process_id(void);
+/* The process can use the shim: prepares it after a fork. Not from a signal handler. */
+int process_enter(void);
+bool file_is_ours(const struct shim_file *file); /* owner is this process */
+
+/* ------------------------------------------------------------------ registries */
+
+#define SHIM_MAX_VMS   256
+#define SHIM_MAX_VCPUS 1024
+
+extern _Atomic(struct shim_vm *) shim_vms[SHIM_MAX_VMS];
+extern _Atomic(struct shim_vcpu *) shim_vcpus[SHIM_MAX_VCPUS];
+extern _Atomic unsigned shim_vm_slots, shim_vcpu_slots; /* high-water marks */
+
+void readers_enter(void);
+void readers_leave(void);
+void readers_wait(void); /* until all that were inside have left */
+void readers_after_fork(void);
+
+/* ------------------------------------------------------------------ options.c */
+
+struct shim_config {
+	struct shim_options options;
+	struct profile profile;
+	const struct backend *backend;
+	bool opened;
+};
+extern struct shim_config shim_config;
+static inline bool config_intel(void)
+{
+	return shim_config.options.vendor == EMU_INTEL;
+}
+
+/* ------------------------------------------------------------------ user.c: ioctl arguments */
+
+/* Copy from or to the caller's pointer; -EFAULT instead of a fault. */
+int user_read(void *to, uint64_t from, size_t size);
+int user_write(uint64_t to, const void *from, size_t size);
+/* Is all of it mapped? */
+bool range_mapped(uint64_t address, size_t size);
+
+/* ------------------------------------------------------------------ signals.c */
+
+/* The kernel's signal set. */
+typedef uint64_t kernel_sigset;
+#define SIGNAL_BIT(n) (1ull << ((n) - 1))
+
+/* Block what KVM_RUN and the other ioctls must not be interrupted by; the former mask. */
+/* Such a signal, if its default action ends the process. */
+bool signals_fatal(kernel_sigset mask);
+kernel_sigset signals_block(void);
+void signals_restore(kernel_sigset mask);
+/* Is a signal pending that `mask` lets through and that would do something? */
+bool signals_pending(kernel_sigset mask);
+pid_t thread_id(void);
+
+/* ------------------------------------------------------------------ ticker.c */
+
+/* Bumped every millisecond while a vCPU runs, and whenever the ticker goes to sleep. */
+extern _Atomic unsigned ticker_generation;
+enum { TICKER_NONE, TICKER_AWAKE, TICKER_ASLEEP };
+extern _Atomic uint32_t ticker_state;
+void ticker_wake(void);
+void ticker_after_fork(void);
+static inline void ticker_need(void)
+{
+	if (__builtin_expect(atomic_load(&ticker_state) != TICKER_AWAKE, 0))
+		ticker_wake();
+}
+
+/* ------------------------------------------------------------------ caps.c */
+
+struct shim_vm;
+struct capability {
+	int number;
+	const char *name;
+	int value;
+	int (*compute)(const struct shim_vm *vm); /* instead of value; vm may be NULL */
+	unsigned since;                           /* kernel that has it; 0: all */
+	const char *source;
+};
+const struct capability *capability_find(int number);
+int capability_value(const struct shim_vm *vm, unsigned long number);
+/* KVM_ENABLE_CAP on a VM */
+int capability_enable(struct shim_vm *vm, const struct kvm_enable_cap *cap);
+
+/* ------------------------------------------------------------------ device.c */
+
+long device_ioctl(unsigned long request, unsigned long argument);
+
+/* ------------------------------------------------------------------ vm.c, memory.c */
+
+struct memory_slot {
+	uint32_t id, flags; /* KVM_MEM_ */
+	uint64_t gpa, size, host;
+};
+
+struct msr_filter_range {
+	uint32_t flags, base, count;
+	uint8_t *bitmap;
+};
+struct msr_filter {
+	struct msr_filter *before; /* the one that this replaced */
+	bool default_allow;
+	unsigned count;
+	struct msr_filter_range range[KVM_MSR_FILTER_MAX_RANGES];
+};
+
+struct shim_vm {
+	struct shim_file file; /* first */
+	const struct backend *ops;
+	struct emu_vm *emu;
+
+	struct shim_lock lock;
+	unsigned vcpus, max_vcpu_id, boot_cpu_id;
+	struct shim_vcpu *vcpu[EMU_MAX_VCPUS]; /* in order of creation, until the VM's end */
+
+	/* KVM_ENABLE_CAP */
+	_Atomic bool bus_lock_detection;
+	bool exception_payload, triple_fault_event, exit_on_emulation_error;
+	uint64_t manual_dirty_log;
+	_Atomic uint32_t user_space_msr; /* KVM_MSR_EXIT_REASON_ */
+	_Atomic(struct msr_filter *) msr_filter;
+
+	struct shim_lock slots_lock;
+	struct memory_slot *slot;
+	size_t slots, slots_room;
+	_Atomic uint64_t host_low, host_high; /* hull of all slots' host memory */
+
+	uint64_t tss_addr, identity_map_addr, mmu_pages;
+	int64_t clock_offset; /* KVM_GET_CLOCK: CLOCK_BOOTTIME plus this */
+	unsigned tsc_khz;
+};
+
+int vm_create(unsigned long type);
+long vm_ioctl(struct shim_vm *vm, unsigned long request, unsigned long argument);
+void vm_free(struct shim_vm *vm);
+
+long memory_ioctl(struct shim_vm *vm, unsigned long request, unsigned long argument);
+/* The rules of KVM_SET_USER_MEMORY_REGION (KVM api.rst 4.35), without effect: what is to be done. */
+enum memory_change { MEMORY_NOTHING, MEMORY_CREATE, MEMORY_DELETE, MEMORY_MOVE, MEMORY_FLAGS };
+int memory_check(const struct shim_vm *vm, const struct abi_memory_region2 *region,
+		 enum memory_change *change);
+void memory_free(struct shim_vm *vm);
+
+/* ------------------------------------------------------------------ vcpu.c and its parts */
+
+#define SHIM_MSRS_MAX 512
+
+struct msr_store; /* msr.c */
+
+enum pending_io { PENDING_NONE, PENDING_IN, PENDING_MMIO_READ, PENDING_RDMSR, PENDING_WRMSR };
+
+struct shim_vcpu {
+	struct shim_file file; /* first */
+	struct shim_vm *vm;
+	const struct backend *ops;
+	struct emu_vcpu *emu;
+	struct kvm_run *run;   /* the three pages that the monitor maps */
+	uint8_t *pio;          /* the second of them */
+	unsigned id, index;
+
+	struct shim_lock lock; /* vcpu->mutex of the kernel */
+	_Atomic pid_t runner;  /* thread that is in KVM_RUN, 0: none */
+	_Atomic bool signal_expected; /* a signal for that thread is on its way */
+	bool has_run;
+
+	/* run.c */
+	struct emu_exit exit;
+	enum pending_io pending;
+	uint64_t cr8;          /* as the backend has it */
+	bool window_requested; /* as the backend has it */
+	bool sigset_active;
+	kernel_sigset sigset;
+	kernel_sigset caller_mask;
+
+	uint32_t mp_state;
+	uint32_t guest_debug;
+	uint32_t tsc_khz;
+	bool tpr_access_reporting;
+	bool pv_time_active;   /* never: no kvmclock; KVM_KVMCLOCK_CTRL looks at it */
+
+	struct kvm_cpuid_entry2 *cpuid;
+	unsigned cpuid_count;
+	struct msr_store *msrs;
+	struct emu_stats told; /* what the report already has */
+};
+
+int vcpu_create(struct shim_vm *vm, unsigned long id);
+long vcpu_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned long argument);
+void vcpu_released(struct shim_vcpu *vcpu); /* its last descriptor is closed */
+void vcpu_destroy(struct shim_vcpu *vcpu);
+/* The vCPU that the calling thread runs now, NULL: none. */
+struct shim_vcpu *vcpu_current(void);
+
+/* state.c: registers in the kernel's structures */
+void state_get_regs(struct shim_vcpu *vcpu, struct kvm_regs *regs);
+int state_set_regs(struct shim_vcpu *vcpu, const struct kvm_regs *regs);
+void state_get_sregs(struct shim_vcpu *vcpu, struct kvm_sregs *sregs);
+int state_set_sregs(struct shim_vcpu *vcpu, const struct kvm_sregs *sregs);
+void state_get_sregs2(struct shim_vcpu *vcpu, struct kvm_sregs2 *sregs);
+int state_set_sregs2(struct shim_vcpu *vcpu, const struct kvm_sregs2 *sregs);
+long state_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned long argument);
+
+/* fpu.c */
+long fpu_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned long argument);
+
+/* event.c */
+void event_get(struct shim_vcpu *vcpu, struct kvm_vcpu_events *events);
+int event_set(struct shim_vcpu *vcpu, const struct kvm_vcpu_events *events);
+long event_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned long argument);
+/* kvm_queue_exception(): pending for the next entry */
+void event_queue_exception(struct shim_vcpu *vcpu, uint8_t vector);
+void event_queue_interrupt(struct shim_vcpu *vcpu, uint8_t vector);
+
+/* cpuid.c */
+long cpuid_device_ioctl(unsigned long request, unsigned long argument);
+long cpuid_vcpu_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned long argument);
+const struct kvm_cpuid_entry2 *cpuid_find(const struct shim_vcpu *vcpu, uint32_t function,
+					  uint32_t index);
+bool cpuid_supported_bit(uint32_t function, uint32_t index, unsigned reg, unsigned bit);
+unsigned cpuid_physical_bits(void);
+uint64_t cpuid_guest_xcr0(const struct shim_vcpu *vcpu);
+
+/* msr.c */
+int msr_store_new(struct shim_vcpu *vcpu);
+void msr_store_free(struct shim_vcpu *vcpu);
+long msr_device_ioctl(unsigned long request, unsigned long argument);
+long msr_vcpu_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned long argument);
+long msr_filter_ioctl(struct shim_vm *vm, unsigned long argument);
+void msr_filter_free(struct shim_vm *vm);
+void msr_apply_user_space(struct shim_vm *vm); /* msr_exit.c, as the two above */
+/* 0; -ENOENT unknown; -EINVAL #GP */
+int msr_get(struct shim_vcpu *vcpu, uint32_t index, uint64_t *value, bool host);
+int msr_set(struct shim_vcpu *vcpu, uint32_t index, uint64_t value, bool host);
+/* EMU_EXIT_RDMSR, EMU_EXIT_WRMSR: 1 done, 0 to the monitor */
+int msr_exit(struct shim_vcpu *vcpu, struct emu_exit *exit);
+void msr_complete(struct shim_vcpu *vcpu, struct emu_exit *exit);
+
+/* time.c */
+unsigned time_tsc_khz(void);
+uint64_t time_boot_ns(void);
+long time_vm_ioctl(struct shim_vm *vm, unsigned long request, unsigned long argument);
+long time_set_tsc_khz(struct shim_vcpu *vcpu, uint32_t khz);
+
+/* ------------------------------------------------------------------ run.c, exit.c */
+
+/* The verdict on one VM exit: stay in the guest (again), or return to the monitor. */
+struct run_result {
+	bool again;
+	int ret;         /* of KVM_RUN, if not again */
+	uint32_t reason; /* kvm_run.exit_reason */
+	uint16_t flags;  /* to be or-ed into kvm_run.flags */
+};
+/*
+ * The tail of the kernel's exit handler. `word`: the hardware's exit reason with its modifier bits;
+ * `inner`: what the handler of the basic reason said (1 done, 0 to the monitor, -errno); `reason`:
+ * kvm_run.exit_reason as it stands then.
+ */
+struct run_result run_result(const struct profile *profile, bool intel, uint32_t word, int inner,
+			     uint32_t reason);
+/* Is an exit of this reason in the middle of event delivery an error (KVM_INTERNAL_ERROR_DELIVERY_EV)? */
+bool run_delivery_error(const struct profile *profile, uint32_t word, uint32_t idt_vectoring);
+
+/* Fill kvm_run from the processor's exit: 1 go on, 0 to the monitor, -errno. */
+int exit_handle(struct shim_vcpu *vcpu, struct emu_exit *exit);
+/* Hand back what the monitor filled in for the last exit. */
+void exit_complete(struct shim_vcpu *vcpu);
+
+int run_vcpu(struct shim_vcpu *vcpu, unsigned long argument);
+
+/* ------------------------------------------------------------------ ioctl_names.c, log.c */
+
+/* "KVM_RUN", or NULL. */
+const char *ioctl_name(unsigned long request);
+#define log_debug(...)                                                                             \
+	do {                                                                                       \
+		if (__builtin_expect(shim_config.options.log_level >= 3, 0))                       \
+			shim_log(3, __VA_ARGS__);                                                  \
+	} while (0)
+/* An ioctl that this kernel does not have: said in the log, `error` returned. */
+long ioctl_unknown(const char *descriptor, unsigned long request, int error);
+
+#endif

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "vmm_shim/internal.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* One write per line, by raw system call: lines of several threads stay whole, and nothing that the
+ * program interposes is called. */
+void shim_log(int level, const char *format, ...)
+{
+	static const char *const names[] = { "", "warning: ", "", "debug: " };
+	char line[512];
+	va_list arguments;
+	int n, m, saved = errno;
+
+	if (level < 1 || level > 3 || level > shim_config.options.log_level)
+		return;
+	n = snprintf(line, sizeof(line), "buslock: %s", names[level]);
+	va_start(arguments, format);
+	m = vsnprintf(line + n, sizeof(line) - (size_t)n - 1, format, arguments);
+	va_end(arguments);
+	if (m > 0)
+		n += m;
+	if ((size_t)n > sizeof(line) - 2)
+		n = sizeof(line) - 2;
+	line[n++] = '\n';
+	syscall(SYS_write, 2, line, (size_t)n);
+	errno = saved;
+}
+
+long ioctl_unknown(const char *descriptor, unsigned long request, int error)
+{
+	const char *name = ioctl_name(request);
+
+	if (shim_config.options.log_level >= 3)
+		shim_log(3, "%s (%#lx) on the %s descriptor is not emulated: answered with %s as a kernel "
+			    "without it does",
+			 name ? name : "unknown ioctl", request, descriptor,
+			 error == -ENOTTY ? "ENOTTY" :
+			 error == -EINVAL ? "EINVAL" :
+			 error == -ENXIO  ? "ENXIO" :
+					    "an error");
+	return error;
+}

@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Memory slots: KVM_SET_USER_MEMORY_REGION(2) and the dirty log (KVM api.rst 4.35, 4.8, 4.117). */
+#include "vmm_shim/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define USER_TOP 0x7ffffffff000ull /* TASK_SIZE with 47-bit addresses: access_ok() */
+
+static struct memory_slot *slot_find(const struct shim_vm *vm, uint32_t id)
+{
+	for (size_t i = 0; i < vm->slots; i++) {
+		if (vm->slot[i].id == id)
+			return &vm->slot[i];
+	}
+	return NULL;
+}
+
+static bool overlaps(const struct shim_vm *vm, const struct abi_memory_region2 *region)
+{
+	for (size_t i = 0; i < vm->slots; i++) {
+		const struct memory_slot *slot = &vm->slot[i];
+
+		if (slot->id != region->slot &&
+		    region->guest_phys_addr < slot->gpa + slot->size &&
+		    slot->gpa < region->guest_phys_addr + region->memory_size)
+			return true;
+	}
+	return false;
+}
+
+/* In the order of kvm_vm_ioctl_set_memory_region() and __kvm_set_memory_region(). */
+int memory_check(const struct shim_vm *vm, const struct abi_memory_region2 *region,
+		 enum memory_change *change)
+{
+	const struct memory_slot *old;
+	uint64_t last_gfn;
+
+	if ((region->slot & 0xffff) >= ABI_USER_MEM_SLOTS)
+		return -EINVAL;
+	if (region->flags & ~(uint32_t)(KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY))
+		return -EINVAL;
+	if (region->memory_size & (PAGE_SIZE - 1) || region->guest_phys_addr & (PAGE_SIZE - 1) ||
+	    region->userspace_addr & (PAGE_SIZE - 1))
+		return -EINVAL;
+	if (region->userspace_addr > USER_TOP ||
+	    region->memory_size > USER_TOP - region->userspace_addr)
+		return -EINVAL;
+	if (region->slot >> 16) /* address space 1 would be SMM's */
+		return -EINVAL;
+	if (region->guest_phys_addr + region->memory_size < region->guest_phys_addr)
+		return -EINVAL;
+	if (region->memory_size / PAGE_SIZE > ABI_MEM_MAX_NR_PAGES)
+		return -EINVAL;
+
+	old = slot_find(vm, region->slot);
+	if (!region->memory_size) {
+		*change = MEMORY_DELETE;
+		return old ? 0 : -EINVAL;
+	}
+	if (!old) {
+		*change = MEMORY_CREATE;
+	} else {
+		if (region->userspace_addr != old->host || region->memory_size != old->size ||
+		    (region->flags ^ old->flags) & KVM_MEM_READONLY)
+			return -EINVAL;
+		if (region->guest_phys_addr != old->gpa)
+			*change = MEMORY_MOVE;
+		else
+			*change = region->flags != old->flags ? MEMORY_FLAGS : MEMORY_NOTHING;
+	}
+	if (*change != MEMORY_CREATE && *change != MEMORY_MOVE)
+		return 0;
+	if (overlaps(vm, region))
+		return -EEXIST;
+	/* kvm_arch_prepare_memory_region(): beyond the physical address width */
+	last_gfn = (region->guest_phys_addr + region->memory_size) / PAGE_SIZE - 1;
+	if (last_gfn >> (cpuid_physical_bits() - 12))
+		return -EINVAL;
+	return 0;
+}
+
+static unsigned backend_flags(uint32_t flags)
+{
+	return (flags & KVM_MEM_READONLY ? EMU_MEM_READONLY : 0u) |
+	       (flags & KVM_MEM_LOG_DIRTY_PAGES ? EMU_MEM_LOG_DIRTY : 0u);
+}
+
+/*
+ * Linux accepts an address without memory behind it, and a run that touches it ends in EFAULT. Halving
+ * finds the gaps; nothing is asked about a range that is all there.
+ */
+static void tell_gaps(struct shim_vm *vm, uint64_t host, uint64_t size)
+{
+	uint64_t half = size / 2 & ~(PAGE_SIZE - 1);
+
+	if (range_mapped(host, size))
+		return;
+	if (!half) {
+		vm->ops->host_range_gone(vm->emu, (void *)(uintptr_t)host, size);
+		return;
+	}
+	tell_gaps(vm, host, half);
+	tell_gaps(vm, host + half, size - half);
+}
+
+/* A wholly unmapped range is one gap, whatever its size: do not walk it page by page. */
+static bool wholly_unmapped(uint64_t host, uint64_t size)
+{
+	uint64_t probe = 0;
+
+	for (unsigned i = 0; i < 64; i++) {
+		probe = size / 64 * i & ~(PAGE_SIZE - 1);
+		if (range_mapped(host + probe, PAGE_SIZE))
+			return false;
+	}
+	return true;
+}
+
+static void update_hull(struct shim_vm *vm, const struct memory_slot *slot)
+{
+	if (slot->host < atomic_load(&vm->host_low))
+		atomic_store(&vm->host_low, slot->host);
+	if (slot->host + slot->size > atomic_load(&vm->host_high))
+		atomic_store(&vm->host_high, slot->host + slot->size);
+}
+
+static int slot_add(struct shim_vm *vm, const struct memory_slot *slot)
+{
+	if (vm->slots == vm->slots_room) {
+		size_t room = vm->slots_room ? vm->slots_room * 2 : 16;
+		struct memory_slot *more = realloc(vm->slot, room * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		vm->slot = more;
+		vm->slots_room = room;
+	}
+	vm->slot[vm->slots++] = *slot;
+	return 0;
+}
+
+static int create_or_move(struct shim_vm *vm, const struct memory_slot *new, bool create)
+{
+	struct memory_slot *old;
+	int r = create ? slot_add(vm, new) : 0;
+
+	if (r)
+		return r;
+	r = vm->ops->map(vm->emu, new->id, new->gpa, new->size, (void *)(uintptr_t)new->host,
+			 backend_flags(new->flags));
+	if (r) {
+		if (create)
+			vm->slots--;
+		return r;
+	}
+	old = slot_find(vm, new->id);
+	*old = *new;
+	update_hull(vm, new);
+	if (!range_mapped(new->host, new->size)) {
+		if (wholly_unmapped(new->host, new->size))
+			vm->ops->host_range_gone(vm->emu, (void *)(uintptr_t)new->host, new->size);
+		else
+			tell_gaps(vm, new->host, new->size);
+	}
+	return 0;
+}
+
+static int change_slots(struct shim_vm *vm, const struct abi_memory_region2 *region)
+{
+	const struct memory_slot new = { region->slot, region->flags, region->guest_phys_addr,
+					 region->memory_size, region->userspace_addr };
+	enum memory_change change = MEMORY_NOTHING;
+	int r = memory_check(vm, region, &change);
+
+	if (r)
+		return r;
+	switch (change) {
+	case MEMORY_CREATE:
+	case MEMORY_MOVE:
+		return create_or_move(vm, &new, change == MEMORY_CREATE);
+	case MEMORY_FLAGS:
+		r = vm->ops->set_flags(vm->emu, new.id, backend_flags(new.flags));
+		if (!r)
+			slot_find(vm, new.id)->flags = new.flags;
+		return r;
+	case MEMORY_DELETE:
+		r = vm->ops->unmap(vm->emu, new.id);
+		if (!r)
+			*slot_find(vm, new.id) = vm->slot[--vm->slots];
+		return r;
+	case MEMORY_NOTHING:
+		break;
+	}
+	return 0;
+}
+
+static long set_region(struct shim_vm *vm, unsigned long request, unsigned long argument)
+{
+	struct abi_memory_region2 region = { 0 };
+	bool second = request == ABI_SET_USER_MEMORY_REGION2;
+	long r;
+
+	if (second && capability_value(vm, KVM_CAP_USER_MEMORY2) == 0)
+		return ioctl_unknown("VM", request, -ENOTTY);
+	r = user_read(&region, argument,
+		      second ? sizeof(region) : sizeof(struct kvm_userspace_memory_region));
+	if (r)
+		return r;
+	lock_take(&vm->slots_lock);
+	r = change_slots(vm, &region);
+	lock_drop(&vm->slots_lock);
+	return r;
+}
+
+static int log_check(const struct shim_vm *vm, uint32_t slot, const struct memory_slot **found)
+{
+	if (slot >> 16 || (slot & 0xffff) >= ABI_USER_MEM_SLOTS)
+		return -EINVAL;
+	*found = slot_find(vm, slot);
+	return *found && (*found)->flags & KVM_MEM_LOG_DIRTY_PAGES ? 0 : -ENOENT;
+}
+
+static size_t bitmap_bytes(uint64_t pages)
+{
+	return (size_t)((pages + 63) / 64 * 8);
+}
+
+static long get_dirty_log(struct shim_vm *vm, unsigned long argument)
+{
+	const struct memory_slot *slot;
+	struct kvm_dirty_log log;
+	uint64_t *bitmap;
+	size_t bytes;
+	long r = user_read(&log, argument, sizeof(log));
+
+	if (r)
+		return r;
+	lock_take(&vm->slots_lock);
+	r = log_check(vm, log.slot, &slot);
+	if (r)
+		goto out;
+	bytes = bitmap_bytes(slot->size / PAGE_SIZE);
+	bitmap = calloc(1, bytes);
+	r = -ENOMEM;
+	if (!bitmap)
+		goto out;
+	/* With manual protection the bits stay until KVM_CLEAR_DIRTY_LOG. */
+	r = vm->ops->dirty_log(vm->emu, log.slot, bitmap,
+			       !(vm->manual_dirty_log & KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE));
+	if (!r)
+		r = user_write((uintptr_t)log.dirty_bitmap, bitmap, bytes);
+	free(bitmap);
+out:
+	lock_drop(&vm->slots_lock);
+	return r;
+}
+
+static long clear_dirty_log(struct shim_vm *vm, unsigned long argument)
+{
+	const struct memory_slot *slot;
+	struct kvm_clear_dirty_log log;
+	uint64_t *bitmap, pages;
+	long r = user_read(&log, argument, sizeof(log));
+
+	if (r)
+		return r;
+	lock_take(&vm->slots_lock);
+	if (log.slot >> 16 || (log.slot & 0xffff) >= ABI_USER_MEM_SLOTS || log.first_page & 63) {
+		r = -EINVAL;
+		goto out;
+	}
+	r = log_check(vm, log.slot, &slot);
+	if (r)
+		goto out;
+	pages = slot->size / PAGE_SIZE;
+	r = -EINVAL;
+	if (log.first_page > pages || log.num_pages > pages - log.first_page ||
+	    (log.num_pages < pages - log.first_page && log.num_pages & 63))
+		goto out;
+	bitmap = calloc(1, bitmap_bytes(log.num_pages) + 8);
+	r = -ENOMEM;
+	if (!bitmap)
+		goto out;
+	r = user_read(bitmap, (uintptr_t)log.dirty_bitmap, bitmap_bytes(log.num_pages));
+	if (!r)
+		r = vm->ops->dirty_clear(vm->emu, log.slot, log.first_page, log.num_pages, bitmap);
+	free(bitmap);
+out:
+	lock_drop(&vm->slots_lock);
+	return r;
+}
+
+long memory_ioctl(struct shim_vm *vm, unsigned long request, unsigned long argument)
+{
+	switch (request) {
+	case KVM_GET_DIRTY_LOG:
+		return get_dirty_log(vm, argument);
+	case KVM_CLEAR_DIRTY_LOG:
+		return clear_dirty_log(vm, argument);
+	default:
+		return set_region(vm, request, argument);
+	}
+}
+
+void memory_free(struct shim_vm *vm)
+{
+	free(vm->slot);
+}

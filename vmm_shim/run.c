@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM_RUN: kvm_arch_vcpu_ioctl_run() and vcpu_run() in user space. Two system calls a round trip, the
+ * two changes of the signal mask; everything else that costs one happens only where it is needed.
+ */
+#include "vmm_shim/internal.h"
+#include "traces/report.h"
+
+#include <errno.h>
+#include <sched.h>
+
+#define FL_IF 0x200
+
+static __thread struct shim_vcpu *current __attribute__((tls_model("initial-exec")));
+
+struct shim_vcpu *vcpu_current(void)
+{
+	return current;
+}
+
+bool shim_memory_fault_at(const void *address, const void *ucontext)
+{
+	return current && current->ops->host_fault(address, ucontext);
+}
+
+bool shim_memory_fault(const void *address)
+{
+	return shim_memory_fault_at(address, NULL);
+}
+
+/* ------------------------------------------------------------------ signals inside a run */
+
+/*
+ * A kick says "look". Whoever forwards a signal tells us a moment before or after it is sent, so a kick
+ * that announces one waits for it a little.
+ */
+static bool signal_arrived(struct shim_vcpu *vcpu)
+{
+	bool expected = atomic_exchange(&vcpu->signal_expected, false);
+
+	if (signals_pending(vcpu->caller_mask))
+		return true;
+	for (unsigned i = 0; expected && i < 50; i++) {
+		sched_yield();
+		if (signals_pending(vcpu->caller_mask))
+			return true;
+	}
+	return false;
+}
+
+/* ------------------------------------------------------------------ vcpu_run() */
+
+static void want_window(struct shim_vcpu *vcpu)
+{
+	bool wanted = vcpu->run->request_interrupt_window;
+
+	if (wanted == vcpu->window_requested)
+		return;
+	vcpu->ops->request_interrupt_window(vcpu->emu, wanted);
+	vcpu->window_requested = wanted;
+}
+
+/* dm_request_for_irq_injection(), kvm_vcpu_ready_for_interrupt_injection() */
+static bool window_open(struct shim_vcpu *vcpu)
+{
+	return vcpu->run->request_interrupt_window && vcpu->ops->interruptible(vcpu->emu);
+}
+
+static struct run_result enter(struct shim_vcpu *vcpu, unsigned flags)
+{
+	struct run_result result;
+	int inner;
+
+	vcpu->exit.type = EMU_EXIT_NONE;
+	vcpu->exit.word = 0; /* also what an error comes with, unless the processor says more */
+	inner = vcpu->ops->run(vcpu->emu, flags, &vcpu->exit);
+	if (inner == -EAGAIN) /* EMU_RUN_COMPLETE_ONLY: nothing (more) to complete */
+		return (struct run_result){ .ret = -EAGAIN };
+	if (!inner)
+		inner = exit_handle(vcpu, &vcpu->exit);
+	result = run_result(&shim_config.profile, config_intel(), vcpu->exit.word, inner,
+			    vcpu->run->exit_reason);
+	vcpu->run->exit_reason = result.reason;
+	vcpu->run->flags |= result.flags;
+	return result;
+}
+
+/* After an exit that was handled here: leave all the same? True with the result in `*ret`. */
+static bool leave(struct shim_vcpu *vcpu, bool look_at_signals, int *ret)
+{
+	if (window_open(vcpu)) {
+		vcpu->run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
+		*ret = 0;
+		return true;
+	}
+	if (look_at_signals && signal_arrived(vcpu)) {
+		vcpu->run->exit_reason = KVM_EXIT_INTR;
+		*ret = -EINTR;
+		return true;
+	}
+	return false;
+}
+
+static int run_loop(struct shim_vcpu *vcpu)
+{
+	struct run_result result;
+	int ret;
+
+	if (shim_config.profile.resets_exit_reason)
+		vcpu->run->exit_reason = KVM_EXIT_UNKNOWN;
+	vcpu->has_run = true;
+	for (;;) {
+		want_window(vcpu);
+		result = enter(vcpu, 0);
+		if (!result.again)
+			return result.ret;
+		if (leave(vcpu, vcpu->exit.type == EMU_EXIT_KICKED, &ret))
+			return ret;
+	}
+}
+
+/* ------------------------------------------------------------------ kvm_arch_vcpu_ioctl_run() */
+
+/* Finishes a pending access: 1 if nothing is left to do before the guest runs on. */
+static int complete_only(struct shim_vcpu *vcpu)
+{
+	struct run_result result;
+
+	do {
+		result = enter(vcpu, EMU_RUN_COMPLETE_ONLY);
+	} while (result.again);
+	return result.ret == -EAGAIN ? 1 : result.ret;
+}
+
+static int sync_from_monitor(struct shim_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	const uint64_t invalid = ~(uint64_t)KVM_SYNC_X86_VALID_FIELDS;
+	uint64_t dirty = run->kvm_dirty_regs;
+
+	if (run->kvm_valid_regs & invalid || dirty & invalid)
+		return -EINVAL;
+	if (dirty & KVM_SYNC_X86_REGS) {
+		const struct kvm_regs regs = run->s.regs.regs; /* a copy: the monitor may write on */
+
+		if (state_set_regs(vcpu, &regs))
+			return -EINVAL;
+		run->kvm_dirty_regs &= ~(uint64_t)KVM_SYNC_X86_REGS;
+	}
+	if (dirty & KVM_SYNC_X86_SREGS) {
+		const struct kvm_sregs sregs = run->s.regs.sregs;
+
+		if (state_set_sregs(vcpu, &sregs))
+			return -EINVAL;
+		run->kvm_dirty_regs &= ~(uint64_t)KVM_SYNC_X86_SREGS;
+	}
+	if (dirty & KVM_SYNC_X86_EVENTS) {
+		const struct kvm_vcpu_events events = run->s.regs.events;
+
+		if (event_set(vcpu, &events))
+			return -EINVAL;
+		run->kvm_dirty_regs &= ~(uint64_t)KVM_SYNC_X86_EVENTS;
+	}
+	return 0;
+}
+
+static void sync_to_monitor(struct shim_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	uint64_t valid = run->kvm_valid_regs;
+
+	if (valid & KVM_SYNC_X86_REGS)
+		state_get_regs(vcpu, &run->s.regs.regs);
+	if (valid & KVM_SYNC_X86_SREGS)
+		state_get_sregs(vcpu, &run->s.regs.sregs);
+	if (valid & KVM_SYNC_X86_EVENTS)
+		event_get(vcpu, &run->s.regs.events);
+}
+
+/* "re-sync apic's tpr": without an APIC of the kernel's CR8 is the monitor's */
+static int load_cr8(struct shim_vcpu *vcpu)
+{
+	uint64_t cr8 = vcpu->run->cr8;
+	struct emu_state state;
+
+	if (__builtin_expect(cr8 == vcpu->cr8, 1))
+		return 0;
+	if (cr8 > 15)
+		return -EINVAL;
+	vcpu->ops->get_state(vcpu->emu, &state);
+	state.cr8 = cr8;
+	if (vcpu->ops->set_state(vcpu->emu, &state))
+		return -EINVAL;
+	vcpu->cr8 = cr8;
+	return 0;
+}
+
+/* post_kvm_run_save() */
+static void save(struct shim_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	struct backend_brief brief;
+
+	vcpu->ops->get_brief(vcpu->emu, &brief);
+	run->if_flag = (brief.rflags & FL_IF) != 0;
+	run->cr8 = vcpu->cr8 = brief.cr8;
+	run->apic_base = brief.apic_base;
+	run->ready_for_interrupt_injection = vcpu->ops->interruptible(vcpu->emu);
+}
+
+static int run_with_state(struct shim_vcpu *vcpu, bool wants_to_run)
+{
+	int ret;
+
+	exit_complete(vcpu);
+	if (!wants_to_run) {
+		ret = complete_only(vcpu);
+		return ret > 0 ? -EINTR : ret; /* exit_reason stays that of the last exit */
+	}
+	/*
+	 * Signals that only the run's mask lets through were pending before, perhaps; any other would
+	 * have been delivered on the way here.
+	 */
+	if (vcpu->sigset_active && signals_pending(vcpu->caller_mask)) {
+		ret = complete_only(vcpu);
+		if (ret <= 0)
+			return ret;
+		if (leave(vcpu, true, &ret))
+			return ret;
+	}
+	return run_loop(vcpu);
+}
+
+static int run_locked(struct shim_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	/* Read once: a monitor that sets it during the run must also send a signal. */
+	bool wants_to_run = !*(volatile uint8_t *)&run->immediate_exit;
+	int ret = 0;
+
+	run->flags = 0;
+	if (run->kvm_valid_regs | run->kvm_dirty_regs)
+		ret = sync_from_monitor(vcpu);
+	if (!ret)
+		ret = load_cr8(vcpu);
+	if (!ret)
+		ret = run_with_state(vcpu, wants_to_run);
+	if (run->kvm_valid_regs)
+		sync_to_monitor(vcpu);
+	save(vcpu);
+	return ret;
+}
+
+/* ------------------------------------------------------------------ KVM_RUN */
+
+/* Differences: several VMs of one process share the rows. */
+static void tell_report(struct shim_vcpu *vcpu, struct report *report, uint64_t begun, int ret)
+{
+	struct report_vcpu *row =
+		&report->vcpu[vcpu->index < REPORT_VCPUS ? vcpu->index : REPORT_VCPUS - 1];
+	struct emu_stats *told = &vcpu->told, stats;
+
+	report_note_return(report, vcpu->index, begun, ret, vcpu->run->exit_reason,
+			   vcpu->run->flags & KVM_RUN_X86_BUS_LOCK);
+	vcpu->ops->get_stats(vcpu->emu, &stats);
+#define TELL(name)                                                                                 \
+	if (stats.name != told->name)                                                              \
+	atomic_fetch_add_explicit(&row->name, stats.name - told->name, memory_order_relaxed)
+	TELL(locked);
+	TELL(bus_locks);
+	TELL(split);
+	TELL(non_wb);
+	TELL(stuffed);
+	TELL(instructions);
+#undef TELL
+	*told = stats;
+}
+
+static int run_counted(struct shim_vcpu *vcpu)
+{
+	struct report *report = shim_config.options.report;
+	uint64_t begun;
+	int ret;
+
+	if (!report)
+		return run_locked(vcpu);
+	begun = report_note_run(report, vcpu->index);
+	ret = run_locked(vcpu);
+	tell_report(vcpu, report, begun, ret);
+	return ret;
+}
+
+int run_vcpu(struct shim_vcpu *vcpu, unsigned long argument)
+{
+	kernel_sigset mask = signals_block();
+	int ret = -EINVAL;
+
+	if (!lock_take_unless(&vcpu->lock, signals_fatal, mask)) {
+		signals_restore(mask);
+		return -EINTR;
+	}
+	if (!argument) {
+		vcpu->caller_mask = vcpu->sigset_active ? vcpu->sigset : mask;
+		current = vcpu;
+		atomic_store(&vcpu->runner, thread_id()); /* before looking at the ticker's state */
+		ticker_need();
+		ret = run_counted(vcpu);
+		atomic_store_explicit(&vcpu->runner, 0, memory_order_release);
+		current = NULL;
+	}
+	lock_drop(&vcpu->lock);
+	signals_restore(mask);
+	return ret;
+}

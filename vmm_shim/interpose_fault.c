@@ -99,7 +99,7 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 	int saved = errno;
 
 	/* Positive codes are the kernel's: a fault, not somebody's kill(). */
-	if (info->si_code <= 0 || !shim_memory_fault(info->si_addr))
+	if (info->si_code <= 0 || !shim_memory_fault_at(info->si_addr, context))
 		call_program(signal, info, context);
 	errno = saved;
 }

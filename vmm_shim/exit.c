@@ -319,7 +319,7 @@ void exit_complete(struct shim_vcpu *vcpu)
 		break;
 	case PENDING_RDMSR:
 	case PENDING_WRMSR:
-		msr_complete(vcpu, exit);
+		msr_answered(vcpu, exit);
 		break;
 	case PENDING_NONE:
 		break;

@@ -304,7 +304,7 @@ int msr_get(struct shim_vcpu *vcpu, uint32_t index, uint64_t *value, bool host);
 int msr_set(struct shim_vcpu *vcpu, uint32_t index, uint64_t value, bool host);
 /* EMU_EXIT_RDMSR, EMU_EXIT_WRMSR: 1 done, 0 to the monitor */
 int msr_exit(struct shim_vcpu *vcpu, struct emu_exit *exit);
-void msr_complete(struct shim_vcpu *vcpu, struct emu_exit *exit);
+void msr_answered(struct shim_vcpu *vcpu, struct emu_exit *exit);
 
 /* time.c */
 unsigned time_tsc_khz(void);

@@ -179,7 +179,7 @@ int msr_exit(struct shim_vcpu *vcpu, struct emu_exit *exit)
 }
 
 /* complete_fast_rdmsr(), complete_fast_msr_access() */
-void msr_complete(struct shim_vcpu *vcpu, struct emu_exit *exit)
+void msr_answered(struct shim_vcpu *vcpu, struct emu_exit *exit)
 {
 	*exit->msr.error = vcpu->run->msr.error != 0;
 	if (vcpu->pending == PENDING_RDMSR)

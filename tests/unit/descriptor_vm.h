@@ -390,4 +390,17 @@ static inline void push_items(struct machine *m, const uint64_t *items, unsigned
 	push_items(m, (const uint64_t[]){ __VA_ARGS__ }, \
 		   sizeof((const uint64_t[]){ __VA_ARGS__ }) / 8, size)
 
+/* ------------------------------------------------------------------ far transfers */
+
+#define TARGET 0x12340u
+
+/* JMP or CALL selector:TARGET, 32-bit. */
+static inline enum outcome far_to(struct machine *m, bool call, uint16_t selector)
+{
+	return EXECUTE(m, call ? 0x9a : 0xea, 0x40, 0x23, 0x01, 0x00, selector & 0xff,
+		       selector >> 8);
+}
+#define FAR_FAULT(m, call, selector, vector, error) \
+	ASSERT_FAULT(m, far_to(m, call, selector), vector, error)
+
 #endif

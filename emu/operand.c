@@ -41,11 +41,27 @@ void reg_write(struct cpu *c, unsigned reg, unsigned size, bool rex, uint64_t va
 	}
 }
 
+/* The common case of insn_effective_address(), without a copy of all registers. */
+static uint64_t effective_address(const struct cpu *c, const struct insn *i)
+{
+	if (i->flags & INSN_BITSTRING) {
+		struct insn_regs regs;
+		insn_regs_of(c, &regs);
+		return insn_effective_address(i, &regs);
+	}
+	uint64_t address = (uint64_t)i->disp;
+	if (i->base == INSN_REG_RIP)
+		address += c->rip + i->length;
+	else if (i->base != INSN_NO_REG)
+		address += c->gpr[i->base];
+	if (i->index != INSN_NO_REG)
+		address += c->gpr[i->index] * i->scale;
+	return address & size_mask(i->addrsize);
+}
+
 enum outcome operand_linear(struct emu_vcpu *v, const struct insn *i, bool write, uint64_t *linear)
 {
-	struct insn_regs regs;
-	insn_regs_of(&v->cpu, &regs);
-	return seg_linear(v, i->seg, insn_effective_address(i, &regs), insn_mem_bytes(i), write,
+	return seg_linear(v, i->seg, effective_address(&v->cpu, i), insn_mem_bytes(i), write,
 			  linear);
 }
 

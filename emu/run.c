@@ -178,17 +178,26 @@ static enum outcome deliver_events(struct emu_vcpu *v)
 
 /* ------------------------------------------------------------------ one instruction by hand */
 
-enum outcome decode_at_rip(struct emu_vcpu *v, struct insn *i)
+enum outcome decode_at_rip(struct emu_vcpu *v, const struct insn **out)
 {
 	uint8_t bytes[INSN_MAX_LENGTH];
 	size_t got = 0;
 	enum outcome r = fetch_insn(v, bytes, &got);
 	if (r)
 		return r;
-	int ret = insn_decode(i, bytes, got, code_mode(&v->cpu));
-	if (ret == -ENODATA)
-		return fetch_fault(v, got);
-	return ret ? raise_error(v, EXC_GP, 0) : DONE;
+	uint64_t linear = linear_rip(&v->cpu);
+	unsigned mode = code_mode(&v->cpu), at = (unsigned)(linear ^ linear >> 6) % DECODED_INSNS;
+	struct insn *i = &v->run->decoded[at].insn;
+	*out = i;
+	if (v->run->decoded[at].linear == linear && i->mode == mode && i->length <= got &&
+	    !memcmp(i->bytes, bytes, i->length))
+		return DONE;
+	v->run->decoded[at].linear = linear;
+	int ret = insn_decode(i, bytes, got, mode);
+	if (!ret)
+		return DONE;
+	i->mode = 0; /* nothing to be found */
+	return ret == -ENODATA ? fetch_fault(v, got) : raise_error(v, EXC_GP, 0);
 }
 
 /* #PF of a data access that the engine refused: the fill knew the page only (SDM 4.7). */
@@ -289,15 +298,15 @@ static enum outcome code_refused(struct emu_vcpu *v)
 	const uint8_t *target = (const uint8_t *)((uintptr_t)slot_host(s, gpa) & PAGE_MASK);
 	if (code_host_page(v, rip) != target && code_host_page(v, rip + PAGE_SIZE) != target)
 		return DONE;
-	struct insn i;
+	const struct insn *i;
 	enum outcome r = decode_at_rip(v, &i);
 	if (r)
 		return r;
-	r = hand_execute(v, &i);
+	r = hand_execute(v, i);
 	if (r != UNHANDLED)
 		return r;
 	v->open_code_page = target;
-	r = native_step(v, &i);
+	r = native_step(v, i);
 	v->open_code_page = NULL;
 	memory_drop_code(&v->vm->memory, s->region,
 			 (uint64_t)(target - s->region->host) >> PAGE_SHIFT);
@@ -361,7 +370,7 @@ static enum outcome leave_bus_lock(struct emu_vcpu *v)
 /* The engine stopped in front of the instruction at RIP. */
 static enum outcome at_stub(struct emu_vcpu *v, uint64_t started)
 {
-	struct insn i;
+	const struct insn *i;
 	struct cpu *c = &v->cpu;
 	enum outcome r = decode_at_rip(v, &i);
 	if (r)
@@ -374,11 +383,11 @@ static enum outcome at_stub(struct emu_vcpu *v, uint64_t started)
 		raise(v, EXC_DB);
 		return deliver_fault(v);
 	}
-	if (!insn_is_special(v, &i)) {
+	if (!insn_is_special(v, i)) {
 		if (hit >= 0) { /* RF: past its own breakpoint */
 			c->rflags &= ~(uint64_t)FL_RF;
-			r = hand_execute(v, &i);
-			return settle(v, r == UNHANDLED ? native_step(v, &i) : r, &i);
+			r = hand_execute(v, i);
+			return settle(v, r == UNHANDLED ? native_step(v, i) : r, i);
 		}
 		/* A block that starts here and is nothing but a stub was translated from other bytes or
 		 * under other tables: forget it. */
@@ -387,7 +396,7 @@ static enum outcome at_stub(struct emu_vcpu *v, uint64_t started)
 		return DONE;
 	}
 	c->rflags &= ~(uint64_t)FL_RF;
-	r = settle(v, execute_special(v, &i), &i);
+	r = settle(v, execute_special(v, i), i);
 	if (r == DONE && v->run->lock_taken && v->bus_lock_exiting)
 		return leave_bus_lock(v);
 	return r;
@@ -395,7 +404,7 @@ static enum outcome at_stub(struct emu_vcpu *v, uint64_t started)
 
 static enum outcome handle_stop(struct emu_vcpu *v, struct engine_stop stop, uint64_t started)
 {
-	struct insn i;
+	const struct insn *i;
 	enum outcome r;
 	switch (stop.reason) {
 	case ENGINE_STUB:
@@ -429,8 +438,8 @@ static enum outcome handle_stop(struct emu_vcpu *v, struct engine_stop stop, uin
 		v->fault = f;
 		v->mmio_gpa = gpa;
 		if (r == FAULT)
-			complete_fault(v, &i);
-		return settle(v, r, &i);
+			complete_fault(v, i);
+		return settle(v, r, i);
 	case ENGINE_HOST_FAULT:
 		return HOST_GONE;
 	default:

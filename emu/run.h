@@ -29,6 +29,7 @@ enum refusal { REFUSED_FAULT, REFUSED_MMIO, REFUSED_CODE, REFUSED_GONE };
 
 #define IO_DATA_SIZE  4096
 #define SCRATCH_PAGES 4
+#define DECODED_INSNS 64
 
 struct run_state {
 	enum pending pending;
@@ -62,6 +63,12 @@ struct run_state {
 	} scratch[SCRATCH_PAGES];
 	bool as_supervisor; /* fills of this step are implicit supervisor accesses */
 
+	/* special instructions met before, direct mapped; compared with memory at each use */
+	struct {
+		uint64_t linear;
+		struct insn insn;
+	} decoded[DECODED_INSNS];
+
 	struct emu_lock lock; /* bus lock of the instruction being executed */
 	bool lock_taken;
 };
@@ -94,8 +101,8 @@ const uint64_t *breakpoints(const struct emu_vcpu *v);              /* DR0 to DR
 const uint8_t *code_host_page(struct emu_vcpu *v, uint64_t linear); /* NULL: not executable */
 void uncount(struct emu_vcpu *v);
 
-/* Fetch and decode at RIP. FAULT: #PF, #GP of the fetch; MMIO, HOST_GONE. */
-enum outcome decode_at_rip(struct emu_vcpu *v, struct insn *i);
+/* Fetch and decode at RIP; valid until the next call. FAULT: #PF, #GP of the fetch; MMIO, HOST_GONE. */
+enum outcome decode_at_rip(struct emu_vcpu *v, const struct insn **i);
 
 /* Tell the observer and remember for the exit word. */
 void note_lock(struct emu_vcpu *v, const struct emu_lock *lock);

@@ -187,8 +187,10 @@ static int change_slots(struct shim_vm *vm, const struct abi_memory_region2 *reg
 		return r;
 	case MEMORY_DELETE:
 		r = vm->ops->unmap(vm->emu, new.id);
-		if (!r)
-			*slot_find(vm, new.id) = vm->slot[--vm->slots];
+		if (!r) {
+			*slot_find(vm, new.id) = vm->slot[vm->slots - 1];
+			vm->slots--;
+		}
 		return r;
 	case MEMORY_NOTHING:
 		break;

@@ -253,26 +253,17 @@ static int run_locked(struct shim_vcpu *vcpu)
 
 /* ------------------------------------------------------------------ KVM_RUN */
 
-/* Differences: several VMs of one process share the rows. */
+/* Differences: several VMs of one process share the rows. The bus locks themselves were told by the
+ * observer, with their sites. */
 static void tell_report(struct shim_vcpu *vcpu, struct report *report, uint64_t begun, int ret)
 {
-	struct report_vcpu *row =
-		&report->vcpu[vcpu->index < REPORT_VCPUS ? vcpu->index : REPORT_VCPUS - 1];
 	struct emu_stats *told = &vcpu->told, stats;
 
 	report_note_return(report, vcpu->index, begun, ret, vcpu->run->exit_reason,
 			   vcpu->run->flags & KVM_RUN_X86_BUS_LOCK);
 	vcpu->ops->get_stats(vcpu->emu, &stats);
-#define TELL(name)                                                                                 \
-	if (stats.name != told->name)                                                              \
-	atomic_fetch_add_explicit(&row->name, stats.name - told->name, memory_order_relaxed)
-	TELL(locked);
-	TELL(bus_locks);
-	TELL(split);
-	TELL(non_wb);
-	TELL(stuffed);
-	TELL(instructions);
-#undef TELL
+	report_note_counts(report, vcpu->index, stats.locked - told->locked,
+			   stats.instructions - told->instructions);
 	*told = stats;
 }
 

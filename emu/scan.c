@@ -64,6 +64,8 @@ bool insn_is_special(const struct emu_vcpu *v, const struct insn *i)
 	case OP_STR:
 	case OP_SMSW:
 		return c->cr4 & CR4_UMIP && c->cpl;
+	case OP_CMPXCHG: /* the engine clears the upper half of RAX even when it compares equal */
+		return i->opsize == 4 && i->mode == 64;
 	case OP_VEX:
 		return !vex_runs(i);
 	case OP_PAUSE:

@@ -557,6 +557,8 @@ enum outcome special_execute(struct emu_vcpu *v, const struct insn *i)
 	case OP_PAUSE:
 		v->vm_yield = true;
 		return done(v, i);
+	case OP_CMPXCHG:
+		return hand_execute(v, i);
 	case OP_RDPMC:
 		return raise_error(v, EXC_GP, 0); /* there are no counters */
 	default:

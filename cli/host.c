@@ -68,6 +68,7 @@ static void cpuinfo_value(const char *text, const char *key, char *value, size_t
 	*value = '\0';
 	if (!line)
 		return;
+	line += *line == '\n';
 	line += strcspn(line, ":\n");
 	if (*line == ':')
 		line += 1 + strspn(line + 1, " ");
@@ -193,7 +194,7 @@ static void gather(struct host *h, const char *root, const char *device)
 	gather_modules(h, root);
 	h->emulator = !emu_engine_check(h->emulator_why, sizeof(h->emulator_why));
 	if (*root) {
-		h->device_error = ENOENT;
+		h->device_error = HOST_DEVICE_NOT_ASKED;
 		return;
 	}
 	gather_device(h);
@@ -242,9 +243,9 @@ static void print_text(const struct host *h)
 	if (h->mitigate >= 0)
 		printf(", split_lock_mitigate %d", h->mitigate);
 	putchar('\n');
-	if (h->device_error)
+	if (h->device_error > 0)
 		printf("%-18s cannot be used: %s\n", h->device, strerror(h->device_error));
-	else
+	else if (!h->device_error)
 		printf("%-18s API version %d\n", h->device, h->api_version);
 	for (size_t i = 0; i < h->capabilities; i++)
 		if (h->capability[i].value >= 0)
@@ -281,9 +282,9 @@ static void put_device(struct json_object *json, const struct host *h)
 					       json_object_new_int64(h->capability[i].value));
 	put_string(device, "path", h->device);
 	put_bool(device, "usable", !h->device_error);
-	json_object_object_add(device, "error",
-			       h->device_error ? json_object_new_string(strerror(h->device_error))
-					       : NULL);
+	json_object_object_add(
+		device, "error",
+		h->device_error > 0 ? json_object_new_string(strerror(h->device_error)) : NULL);
 	json_object_object_add(device, "api_version",
 			       h->api_version >= 0 ? json_object_new_int(h->api_version) : NULL);
 	json_object_object_add(device, "capabilities", caps);

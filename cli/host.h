@@ -9,6 +9,8 @@
 #define HOST_CAPABILITIES 12
 #define HOST_MESSAGES     16
 
+#define HOST_DEVICE_NOT_ASKED (-1)
+
 struct host_capability {
 	int number;
 	const char *name;
@@ -25,7 +27,7 @@ struct host {
 	int mitigate;           /* kernel.split_lock_mitigate; -1: no such file */
 	char modules[64];       /* "kvm_intel", … that are loaded */
 	const char *device;
-	int device_error; /* errno of opening it; 0: open */
+	int device_error; /* errno of opening it; 0: open; or HOST_DEVICE_NOT_ASKED */
 	int api_version;  /* -1: not asked */
 	struct host_capability capability[HOST_CAPABILITIES];
 	size_t capabilities;

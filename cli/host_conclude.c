@@ -60,6 +60,8 @@ static void conclude_device(const struct host *h, const struct speaker *to)
 	switch (h->device_error) {
 	case 0:
 		break;
+	case HOST_DEVICE_NOT_ASKED:
+		return;
 	case ENOENT:
 	case ENXIO:
 	case ENODEV:
@@ -98,7 +100,7 @@ static void conclude_missing(const struct host *h, const struct speaker *to)
 {
 	int major = 0, minor = 0;
 
-	if (host_bus_lock_capability(h))
+	if (host_bus_lock_capability(h) || h->device_error == HOST_DEVICE_NOT_ASKED)
 		return;
 	if (h->hypervisor)
 		say(to, "Missing: this machine is a virtual one, and hypervisors do not hand the "

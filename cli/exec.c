@@ -451,7 +451,8 @@ static int judge(const struct request *request, const char *name, const struct r
 	status = output_finish(&request->output, report, NULL);
 	if (succeeded)
 		return status;
-	return exec_end_like(wait_status);
+	/* Another status than the one that --success names is no success, 0 included. */
+	return own ? exec_end_like(wait_status) : STATUS_NOT_HELD;
 }
 
 static int run(const struct request *request, const struct exec_program *program,

@@ -17,7 +17,7 @@ struct interpose_next next;
 _Atomic bool interpose_opened, interpose_vm;
 
 enum { SETUP_NONE, SETUP_RUNNING, SETUP_DONE };
-static _Atomic int setup_state;
+static _Atomic int next_state, configure_state;
 
 /*
  * One page that is wiped in every child that gets a copy of this memory, however it was made
@@ -147,20 +147,29 @@ static void configure(void)
 		shim_log(1, "configuration refused (%d): a descriptor is open already", result);
 }
 
-void interpose_setup(void)
+/* True for the one caller that is to do it. Who comes while it is being done can only be the same
+ * thread again, from below: it passes through. */
+static bool claim(_Atomic int *state)
 {
 	int expected = SETUP_NONE;
 
-	if (atomic_load_explicit(&setup_state, memory_order_acquire) == SETUP_DONE)
-		return;
-	/* A second caller can only be this thread again, from below the first: it passes through. */
-	if (!atomic_compare_exchange_strong(&setup_state, &expected, SETUP_RUNNING))
-		return;
-	find_next();
-	mark_process();
-	pthread_atfork(NULL, NULL, atfork_child);
-	configure();
-	atomic_store_explicit(&setup_state, SETUP_DONE, memory_order_release);
+	return atomic_load_explicit(state, memory_order_acquire) == SETUP_NONE &&
+	       atomic_compare_exchange_strong(state, &expected, SETUP_RUNNING);
+}
+
+void interpose_setup(void)
+{
+	if (claim(&next_state)) {
+		find_next();
+		mark_process();
+		atomic_store_explicit(&next_state, SETUP_DONE, memory_order_release);
+	}
+	/* A sanitizer's runtime installs its handlers before the C library has an environment. */
+	if (environ && claim(&configure_state)) {
+		pthread_atfork(NULL, NULL, atfork_child);
+		configure();
+		atomic_store_explicit(&configure_state, SETUP_DONE, memory_order_release);
+	}
 }
 
 __attribute__((constructor)) static void construct(void)

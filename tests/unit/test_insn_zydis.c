@@ -31,6 +31,7 @@ enum difference {
 	SEGMENT = 1 << 7,
 	SIZE = 1 << 8,
 	ACCESS = 1 << 9,
+	IMMEDIATE = 1 << 10,
 };
 
 static const char *const difference_names[] = {
@@ -44,6 +45,7 @@ static const char *const difference_names[] = {
 	"segment",
 	"operand size",
 	"direction of access",
+	"immediate",
 };
 
 struct comparison {
@@ -238,6 +240,24 @@ static unsigned compare_operand(const struct comparison *c)
 	return result;
 }
 
+/* As far as the operand reaches: what lies beyond, nobody uses. */
+static unsigned compare_immediate(const struct comparison *c)
+{
+	const struct insn *insn = &c->insn;
+	unsigned unused = 64 - 8 * insn->opsize;
+
+	if (!!(insn->flags & INSN_IMM) != !!c->zydis.raw.imm[0].size)
+		return IMMEDIATE;
+	if (!(insn->flags & INSN_IMM))
+		return AGREE;
+	if (c->zydis.raw.imm[0].is_relative)
+		unused = 0;
+	if (insn->imm << unused != c->zydis.raw.imm[0].value.u << unused ||
+	    (c->zydis.raw.imm[1].size && insn->imm2 != c->zydis.raw.imm[1].value.u))
+		return IMMEDIATE;
+	return AGREE;
+}
+
 static unsigned compare(struct comparison *c, const uint8_t *bytes, unsigned mode)
 {
 	int ret = insn_decode(&c->insn, bytes, INSN_MAX_LENGTH, mode);
@@ -256,7 +276,7 @@ static unsigned compare(struct comparison *c, const uint8_t *bytes, unsigned mod
 	c->memory = explicit_memory(c);
 	if (!!(c->insn.flags & INSN_MEM) != !!c->memory)
 		return OPERAND;
-	return c->memory ? compare_operand(c) : AGREE;
+	return (c->memory ? compare_operand(c) : AGREE) | compare_immediate(c);
 }
 
 static void report(const struct comparison *c, const uint8_t *bytes, unsigned mode,

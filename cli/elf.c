@@ -88,8 +88,10 @@ static void note_needed(struct elf_program *program, const char *name)
 static int read_dynamic(const struct image *image, const Elf64_Ehdr *header,
 			const Elf64_Phdr *segment, struct elf_program *program)
 {
-	uint64_t strings = 0, count = segment->p_filesz / sizeof(Elf64_Dyn);
+	static const char tsan[] = "\0__tsan_init";
+	uint64_t strings = 0, size = 0, count = segment->p_filesz / sizeof(Elf64_Dyn);
 	const uint8_t *entries = at(image, segment->p_offset, count * sizeof(Elf64_Dyn));
+	const void *table;
 	bool have_strings = false;
 	Elf64_Dyn entry;
 
@@ -101,7 +103,12 @@ static int read_dynamic(const struct image *image, const Elf64_Ehdr *header,
 			break;
 		if (entry.d_tag == DT_STRTAB)
 			have_strings = file_offset(image, header, entry.d_un.d_ptr, &strings);
+		if (entry.d_tag == DT_STRSZ)
+			size = entry.d_un.d_val;
 	}
+	/* Imported from the runtime, or exported to the program's libraries. */
+	table = have_strings ? at(image, strings, size) : NULL;
+	program->thread_sanitizer = table && memmem(table, size, tsan, sizeof(tsan));
 	for (uint64_t i = 0; have_strings && i < count; i++) {
 		const char *name;
 

@@ -20,6 +20,7 @@ struct elf_program {
 	/* Sanitizer runtimes among its needed libraries, by the names the dynamic linker knows. */
 	unsigned runtimes;
 	char runtime[ELF_RUNTIMES][64];
+	bool thread_sanitizer; /* instrumented for it, whether the runtime is a library or linked in */
 };
 
 /* 0; -errno of opening; -ENOEXEC when the headers point outside the file. */

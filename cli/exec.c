@@ -340,7 +340,7 @@ static void add_runtimes(char *text, size_t size, const struct elf_program *imag
 static int describe(const struct request *request, const struct exec_program *program,
 		    const char *library, struct environment *environment)
 {
-	const char *others = getenv("LD_PRELOAD");
+	const char *others = getenv("LD_PRELOAD"), *tsan = getenv("TSAN_OPTIONS");
 	char options[PATH_MAX + 256], runtimes[ELF_RUNTIMES * 2 * 66] = "";
 	struct elf_program image;
 	int result = shim_options_format(&request->options, options, sizeof(options));
@@ -355,6 +355,10 @@ static int describe(const struct request *request, const struct exec_program *pr
 		result = add(environment, "BUSLOCK_OPTIONS=%s", options);
 	if (result >= 0 && request->log)
 		result = add(environment, "BUSLOCK_LOG=%s", request->log);
+	/* Our library is not instrumented: without this its locks are invisible, its accesses not. */
+	if (result >= 0 && program->image.thread_sanitizer)
+		result = add(environment, "TSAN_OPTIONS=ignore_noninstrumented_modules=1%s%s",
+			     tsan && *tsan ? ":" : "", tsan ? tsan : "");
 	return result < 0 ? result : 0;
 }
 

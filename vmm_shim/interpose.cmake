@@ -57,6 +57,7 @@ add_custom_command(OUTPUT ${archive} COMMAND_EXPAND_LISTS VERBATIM
 	COMMAND ${CMAKE_AR} rcs ${archive} libbuslock-kvm.o
 	COMMENT "Linking libbuslock-kvm.a")
 add_custom_target(buslock-kvm-archive ALL DEPENDS ${archive})
+add_dependencies(buslock-preload buslock-kvm-archive)
 
 install(TARGETS buslock-kvm LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES ${archive} DESTINATION ${CMAKE_INSTALL_LIBDIR})

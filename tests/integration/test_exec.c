@@ -529,6 +529,7 @@ static void test_exec_other_sanitizers_work(void **state)
 	(void)state;
 	sanitized("gcc", "undefined");
 	sanitized("gcc", "thread");
+	sanitized("clang", "thread");
 }
 
 /* ------------------------------------------------------------------ report and expectations */

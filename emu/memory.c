@@ -243,7 +243,6 @@ static void region_adopt_slots(struct memory *m, struct region *r)
 
 		if (!region_overlaps(r, s->host, s->host + s->size) || s->region == r)
 			continue;
-		block_of(s->region)->users--;
 		block_of(r)->users++;
 		s->region = r;
 	}

@@ -123,6 +123,11 @@ static void test_linear_fault_on_second_page_writes_nothing(void **state)
 	assert_int_equal(linear_write(&m->v, LINEAR + 0x1ffc, &value, 8, 0), FAULT);
 	assert_int_equal(m->v.fault.cr2, LINEAR + 0x1ffc);
 	assert_int_equal(get32(m, FRAME + 0x2000), 0);
+
+	/* both: the first is reported */
+	set_leaf(m, LINEAR + 0x2000, 0);
+	assert_int_equal(linear_write(&m->v, LINEAR + 0x1ffc, &value, 8, 0), FAULT);
+	assert_int_equal(m->v.fault.cr2, LINEAR + 0x1ffc);
 }
 
 static void test_linear_privilege_user_supervisor_system(void **state)
@@ -163,6 +168,10 @@ static void test_linear_smap_and_ac_without_flush(void **state)
 		c->rflags = 0;
 		assert_int_equal(linear_read(&m->v, LINEAR, &value, 4, 0), FAULT);
 		assert_fault(m, EXC_PF, PF_P);
+		c->rflags = FL_AC;
+		assert_int_equal(linear_read(&m->v, LINEAR, &value, 4, 0), DONE);
+		c->rflags = 0;
+		assert_int_equal(linear_read(&m->v, LINEAR, &value, 4, 0), FAULT);
 		c->rflags = FL_AC;
 		assert_int_equal(linear_read(&m->v, LINEAR, &value, 4, 0), DONE);
 		assert_int_equal(linear_read(&m->v, LINEAR, &value, 4, ACCESS_SYSTEM), FAULT);
@@ -381,6 +390,26 @@ static void test_cache_keeps_translation_until_flush(void **state)
 		entry_put(m, PAGING_4, 1, linear, 0x300000 | P | RW);
 		assert_int_equal(access_lookup(&m->v, linear, round & 8, 0, &page), DONE);
 		assert_int_equal(page.gpa, frame);
+	}
+}
+
+/* Flushes are numbered, and the numbers come round. */
+static void test_cache_entry_stays_forgotten_after_any_number_of_flushes(void **state)
+{
+	struct machine *m = *state;
+	struct access_page page;
+
+	long_mode(m);
+	for (unsigned flushes = 1; flushes <= 600; flushes++) {
+		entry_put(m, PAGING_4, 1, LINEAR, FRAME | P | RW);
+		access_flush(&m->v);
+		assert_int_equal(access_lookup(&m->v, LINEAR, true, 0, &page), DONE);
+		assert_int_equal(page.gpa, FRAME);
+		entry_put(m, PAGING_4, 1, LINEAR, 0x300000 | P | RW);
+		for (unsigned i = 0; i < flushes; i++)
+			access_flush(&m->v);
+		assert_int_equal(access_lookup(&m->v, LINEAR, true, 0, &page), DONE);
+		assert_int_equal(page.gpa, 0x300000);
 	}
 }
 
@@ -764,6 +793,7 @@ int main(void)
 		TEST(test_linear_write_enters_dirty_log),
 		TEST(test_lookup_gives_host_gpa_and_type),
 		TEST(test_cache_keeps_translation_until_flush),
+		TEST(test_cache_entry_stays_forgotten_after_any_number_of_flushes),
 		TEST(test_cache_write_sets_dirty_after_read),
 		TEST(test_cache_entry_for_reading_does_not_serve_writes),
 		TEST(test_cache_conflicting_pages_are_told_apart),

@@ -719,6 +719,11 @@ static void test_copy_across_slots_all_or_nothing(void **state)
 	memset(back, 0xaa, sizeof(back));
 	assert_int_equal(memory_read(m, 0x1100, back, 0x1f01), -EFAULT);
 	assert_int_equal(back[0], 0xaa);
+	/* the address space has an end */
+	assert_int_equal(memory_map(m, 2, 0, 0x1000, host, 0), 0);
+	assert_int_equal(memory_map(m, 3, ~0xfffull, 0x1000, host + 0x1000, 0), 0);
+	assert_int_equal(memory_write(m, ~0ull, data, 1), 0);
+	assert_int_equal(memory_write(m, ~0ull, data, 2), -EFAULT);
 	free_memory(m);
 	munmap(host, 0x4000);
 }

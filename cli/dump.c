@@ -2,15 +2,15 @@
 /* What a vCPU looked like when it could not go on. */
 #include "cli/machine.h"
 
+#include "cli/cli.h"
 #include "cli/console.h"
 #include "emu/disasm.h"
+#include "emu/insn.h"
 #include "traces/symbols.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-#define INSN_MAX 15
 
 static void dump_segment(const char *name, const struct kvm_segment *s)
 {
@@ -72,10 +72,15 @@ static void dump_instruction(struct vcpu *v, const struct kvm_regs *regs,
 {
 	unsigned mode = sregs->cs.l && sregs->efer & 1u << 10 ? 64 : sregs->cs.db ? 32 : 16;
 	uint64_t linear = mode == 64 ? regs->rip : (uint32_t)(sregs->cs.base + regs->rip);
-	uint8_t bytes[INSN_MAX];
+	uint8_t bytes[INSN_MAX_LENGTH];
 	size_t n = read_linear(v, linear, bytes, sizeof(bytes));
 	char text[96] = "(not in memory)", symbol[96];
 
+	struct insn insn;
+
+	/* Only its own bytes, unless they make no instruction. */
+	if (n && !insn_decode(&insn, bytes, n, mode))
+		n = insn.length;
 	if (n)
 		disasm_text(text, sizeof(text), bytes, n, regs->rip, mode);
 	symbols_format(v->monitor->options.symbols, linear, symbol, sizeof(symbol));
@@ -86,7 +91,7 @@ static void dump_instruction(struct vcpu *v, const struct kvm_regs *regs,
 	fputs("]\n", stderr);
 }
 
-void dump_vcpu(struct vcpu *v)
+void dump_vcpu(struct vcpu *v, const char *why)
 {
 	struct kvm_regs regs;
 	struct kvm_sregs sregs;
@@ -94,11 +99,11 @@ void dump_vcpu(struct vcpu *v)
 	console_end_progress();
 	if (kvm_call(&v->handle, KVM_GET_REGS, (unsigned long)&regs) ||
 	    kvm_call(&v->handle, KVM_GET_SREGS, (unsigned long)&sregs)) {
-		fprintf(stderr, "vCPU %u: registers cannot be read\n", v->index);
+		complain("vCPU %u: %s (its registers cannot be read)", v->index, why);
 		return;
 	}
 	flockfile(stderr);
-	fprintf(stderr, "vCPU %u:\n", v->index);
+	complain("vCPU %u: %s", v->index, why);
 	dump_registers(&regs, &sregs);
 	dump_instruction(v, &regs, &sregs);
 	funlockfile(stderr);

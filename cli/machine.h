@@ -58,8 +58,8 @@ int vcpu_signal(void);
 void machine_end(struct monitor *monitor, enum monitor_end end, int status, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
-/* Registers and the instruction at RIP, to standard error. */
-void dump_vcpu(struct vcpu *vcpu);
+/* What happened, registers and the instruction at RIP, to standard error. */
+void dump_vcpu(struct vcpu *vcpu, const char *why);
 /* Linear address of the next instruction; -errno. */
 int vcpu_linear_rip(struct vcpu *vcpu, uint64_t *rip);
 

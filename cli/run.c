@@ -381,19 +381,34 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
 
 /* ------------------------------------------------------------------ the run */
 
-/* The image's own symbols, unless others are given; without any the report shows addresses. */
-static struct symbols *load_symbols(struct run *run)
+static bool is_elf(const char *path)
 {
-	struct symbols *symbols = NULL;
+	char magic[4] = "";
+	FILE *file = fopen(path, "rb");
+	bool elf = file && fread(magic, 1, 4, file) == 4 && !memcmp(magic, "\177ELF", 4);
+
+	if (file)
+		fclose(file);
+	return elf;
+}
+
+/* The image's own symbols, unless others are given; without any the report shows addresses. */
+static bool load_symbols(struct run *run, struct symbols **symbols)
+{
 	char why[256];
 
+	*symbols = NULL;
 	if (!run->output.symbols) {
-		symbols_load(&symbols, run->guest, NULL, 0);
-	} else if (symbols_load(&symbols, run->output.symbols, why, sizeof(why))) {
-		complain("--symbols: %s", why);
+		if (is_elf(run->guest))
+			symbols_load(symbols, run->guest, NULL, 0);
+		return true;
 	}
-	run->output.symbols = NULL;
-	return symbols;
+	if (symbols_load(symbols, run->output.symbols, why, sizeof(why))) {
+		complain("--symbols: %s", why);
+		return false;
+	}
+	run->output.symbols = NULL; /* they are loaded: output_finish() need not */
+	return true;
 }
 
 static void block_signals(void)
@@ -414,7 +429,8 @@ static int finish(struct run *run, struct monitor *monitor, int status)
 	char remarks[256];
 
 	monitor_remarks(monitor, remarks, sizeof(remarks));
-	if (run->output.wanted || end != END_GUEST)
+	/* A death was told at once, with the registers. */
+	if (end != END_DIED && (run->output.wanted || end != END_GUEST))
 		complain("%s", monitor_end_text(monitor));
 	if (run->output.wanted && *remarks)
 		complain("%s", remarks);
@@ -481,10 +497,12 @@ int command_run(int argc, char **argv)
 		return STATUS_USAGE;
 	}
 	close(fd);
-	symbols = load_symbols(&run);
-	run.monitor.symbols = symbols;
-	status = run_guest(&run);
-	symbols_free(symbols);
+	status = STATUS_USAGE;
+	if (load_symbols(&run, &symbols)) {
+		run.monitor.symbols = symbols;
+		status = run_guest(&run);
+		symbols_free(symbols);
+	}
 	report_detach(run.monitor.report);
 	return status;
 }

@@ -138,7 +138,7 @@ static bool died(struct vcpu *v, const char *format, ...)
 	vsnprintf(why, sizeof(why), format, arguments);
 	va_end(arguments);
 	machine_end(v->monitor, END_DIED, STATUS_GUEST_DIED, "vCPU %u: %s", v->index, why);
-	dump_vcpu(v);
+	dump_vcpu(v, why);
 	return false;
 }
 
@@ -229,14 +229,10 @@ void *vcpu_thread(void *argument)
 		exits = ++m->exits;
 		throttle(v);
 		note_position(v);
-		if (r < 0 && r != -EINTR && r != -EAGAIN) {
-			machine_end(m, END_DIED, STATUS_GUEST_DIED, "vCPU %u: KVM_RUN: %s",
-				    v->index, strerror((int)-r));
-			dump_vcpu(v);
-			break;
-		}
 		if (r >= 0)
 			more = serve(v);
+		else if (r != -EINTR && r != -EAGAIN)
+			more = died(v, "KVM_RUN: %s", strerror((int)-r));
 		if (m->options.max_exits && exits >= m->options.max_exits)
 			machine_end(m, END_LIMIT, STATUS_TIMEOUT,
 				    "ended by --max-exits after %" PRIu64 " exits", exits);

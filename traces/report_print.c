@@ -52,6 +52,15 @@ const char *report_exit_text(unsigned reason, char *buffer, size_t size)
 	return buffer;
 }
 
+/* "1.234 s" or, below a second, "1.234 ms" */
+static const char *duration(uint64_t ns, char out[32])
+{
+	bool seconds = ns >= 1000000000;
+
+	snprintf(out, 32, "%.3f %s", (double)ns / (seconds ? 1e9 : 1e6), seconds ? "s" : "ms");
+	return out;
+}
+
 /* 1234567 → "1,234,567" */
 static const char *grouped(uint64_t value, char out[32])
 {
@@ -115,19 +124,18 @@ static void print_exits(FILE *out, const struct report_row *all)
 
 static void print_vcpus(FILE *out, const struct report_totals *t)
 {
-	char a[32], b[32], c[32];
+	char a[32], b[32], c[32], d[32], e[32];
 
-	fputs("\n  vCPU           runs         locked      bus locks   run s  throttled s    "
-	      "rate\n",
+	fputs("\n  vCPU           runs         locked      bus locks   in KVM_RUN    throttled  "
+	      "rate/s\n",
 	      out);
 	for (unsigned i = 0; i < t->rows; i++) {
 		const struct report_row *row = &t->vcpu[i];
 
-		fprintf(out, "  %3u%c %14s %14s %14s %7.3f %12.3f %7.1f\n", i,
+		fprintf(out, "  %3u%c %14s %14s %14s %12s %12s %7.1f\n", i,
 			i == REPORT_VCPUS - 1 ? '+' : ' ', grouped(row->runs, a),
 			grouped(row->locked, b), grouped(row->bus_locks, c),
-			(double)row->run_ns / NSEC_PER_SEC,
-			(double)row->throttled_ns / NSEC_PER_SEC, report_rate(row));
+			duration(row->run_ns, d), duration(row->throttled_ns, e), report_rate(row));
 	}
 }
 
@@ -184,6 +192,7 @@ static void print_text(FILE *out, const struct report *report, const struct repo
 		       const struct symbols *symbols, unsigned top)
 {
 	const struct report_row *all = &t->all;
+	char a[32], b[32], c[32];
 
 	fputs("buslock: summary\n", out);
 	if (!all->runs)
@@ -191,9 +200,8 @@ static void print_text(FILE *out, const struct report *report, const struct repo
 	else if (!atomic_load(&report->detection_enabled))
 		fputs("  the monitor did not enable bus-lock exits (KVM_CAP_X86_BUS_LOCK_EXIT)\n",
 		      out);
-	line(out, "time", "%13.3f s   in KVM_RUN %.3f s, throttled %.3f s",
-	     (double)t->wall_ns / NSEC_PER_SEC, (double)all->run_ns / NSEC_PER_SEC,
-	     (double)all->throttled_ns / NSEC_PER_SEC);
+	line(out, "time", "%15s   in KVM_RUN %s, throttled %s", duration(t->wall_ns, a),
+	     duration(all->run_ns, b), duration(all->throttled_ns, c));
 	print_locks(out, t);
 	print_exits(out, all);
 	if (t->rows > 1)

@@ -187,15 +187,20 @@ static int load_text(struct symbols *s, FILE *file)
 {
 	char *line = NULL;
 	size_t room = 0;
+	ssize_t length;
 	bool first = true, nasm = false, symbols = false, places = false;
 	int error = 0;
 
-	while (!error && getline(&line, &room, file) > 0) {
+	while (!error && (length = getline(&line, &room, file)) > 0) {
 		if (line[0] == '\n')
 			continue;
+		if (strlen(line) != (size_t)length)
+			error = -EINVAL; /* a zero byte: no text */
 		if (first && strstr(line, "NASM Map file"))
 			nasm = true;
 		first = false;
+		if (error)
+			break;
 		if (!nasm)
 			error = add_map_line(s, line);
 		else if (!strncmp(line, "----", 4))
@@ -274,6 +279,8 @@ static int load(struct symbols *s, int fd, const char *path, char *why, size_t s
 	}
 	if (error == -ENOMEM)
 		return fail(error, why, size, "%s: out of memory", path);
+	if (error == -EINVAL)
+		return fail(error, why, size, "%s: neither ELF nor a text with symbols", path);
 	return error ? error : check(s, path, why, size);
 }
 

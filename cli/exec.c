@@ -18,10 +18,14 @@
 #include <unistd.h>
 
 #define PRELOAD_NAME "libbuslock-kvm-preload.so"
-/* Where `make install` puts it, seen from the command's own directory. */
-#ifndef BUSLOCK_INSTALL_LIBDIR
-#define BUSLOCK_INSTALL_LIBDIR "lib"
-#endif
+/* Seen from the command's own directory: the build tree, and where an installation has it. */
+static const char *const library_places[] = {
+	PRELOAD_NAME,
+	"../lib/x86_64-linux-gnu/buslock/" PRELOAD_NAME,
+	"../lib64/buslock/" PRELOAD_NAME,
+	"../lib/buslock/" PRELOAD_NAME,
+};
+#define PLACES (sizeof(library_places) / sizeof(*library_places))
 
 struct request {
 	bool dry_run;
@@ -269,6 +273,7 @@ static int find_library(char path[PATH_MAX])
 {
 	const char *named = getenv("BUSLOCK_LIBRARY");
 	char self[PATH_MAX];
+	size_t place = 0;
 	ssize_t n;
 
 	if (named && *named) {
@@ -280,12 +285,13 @@ static int find_library(char path[PATH_MAX])
 		n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 		self[n < 0 ? 0 : n] = 0;
 		dirname(self);
-		if (!library_at(path, self, PRELOAD_NAME) &&
-		    !library_at(path, self,
-				"../" BUSLOCK_INSTALL_LIBDIR "/buslock/" PRELOAD_NAME)) {
-			complain("exec: %s: neither in %s nor in %s/../" BUSLOCK_INSTALL_LIBDIR
-				 "/buslock; say where it is with BUSLOCK_LIBRARY=FILE",
-				 PRELOAD_NAME, self, self);
+		while (place < PLACES && !library_at(path, self, library_places[place]))
+			place++;
+		if (place == PLACES) {
+			complain("exec: %s: neither in %s nor in ../lib*/buslock of it; say where "
+				 "it is with "
+				 "BUSLOCK_LIBRARY=FILE",
+				 PRELOAD_NAME, self);
 			return STATUS_EXEC_FAILED;
 		}
 	}

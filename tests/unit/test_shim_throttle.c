@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The reference throttle, options and kernel profiles: pure functions. */
+#include "tests/unit/shim_script.h"
+#include "vmm_shim/throttle.h"
+
+#define SECOND 1000000000ull
+
+/* ------------------------------------------------------------------ QEMU's limiter */
+
+static void test_throttle_qemu_delays_the_last_lock_of_the_quota(void **state)
+{
+	struct throttle_qemu t;
+
+	(void)state;
+	throttle_qemu_init(&t, 10);
+	/* nine are free, the tenth waits for the end of the slice */
+	for (unsigned i = 0; i < 9; i++)
+		assert_int_equal(throttle_qemu_delay(&t, 5 * SECOND), 0);
+	assert_int_equal(throttle_qemu_delay(&t, 5 * SECOND), SECOND);
+}
+
+static void test_throttle_qemu_extends_the_slice_for_surplus_of_other_vcpus(void **state)
+{
+	struct throttle_qemu t;
+
+	(void)state;
+	throttle_qemu_init(&t, 10);
+	for (unsigned i = 0; i < 10; i++)
+		throttle_qemu_delay(&t, SECOND);
+	/* an eleventh while the tenth sleeps: 11/10 of a slice from its start */
+	assert_int_equal(throttle_qemu_delay(&t, SECOND + SECOND / 2),
+			 SECOND / 10 * 11 - SECOND / 2);
+	assert_int_equal(t.slice_end, SECOND + SECOND / 10 * 11);
+	/* a new slice only after the extended one */
+	assert_int_not_equal(throttle_qemu_delay(&t, 2 * SECOND + SECOND / 10), 0);
+	assert_int_equal(throttle_qemu_delay(&t, 4 * SECOND), 0);
+	assert_int_equal(t.dispatched, 1);
+}
+
+static void test_throttle_qemu_at_rate_1_sleeps_a_whole_slice_each_time(void **state)
+{
+	struct throttle_qemu t;
+	uint64_t now = 100;
+
+	(void)state;
+	throttle_qemu_init(&t, 1);
+	for (unsigned i = 0; i < 5; i++) {
+		uint64_t delay = throttle_qemu_delay(&t, now);
+
+		assert_int_equal(delay, SECOND);
+		now += delay + 1; /* "slice_end < now": the end itself still belongs to the slice */
+	}
+}
+
+static void test_throttle_qemu_waking_exactly_at_the_end_stays_in_the_slice(void **state)
+{
+	struct throttle_qemu t;
+
+	(void)state;
+	throttle_qemu_init(&t, 1);
+	assert_int_equal(throttle_qemu_delay(&t, 7), SECOND);
+	assert_int_equal(throttle_qemu_delay(&t, 7 + SECOND), SECOND);
+	assert_int_equal(t.dispatched, 2);
+}
+
+static void test_throttle_qemu_without_rate_never_delays(void **state)
+{
+	struct throttle_qemu t;
+
+	(void)state;
+	throttle_qemu_init(&t, 0);
+	for (unsigned i = 0; i < 1000; i++)
+		assert_int_equal(throttle_qemu_delay(&t, i), 0);
+}
+
+static void test_throttle_qemu_twenty_locks_at_ten_a_second_take_two_seconds(void **state)
+{
+	struct throttle_qemu t;
+	uint64_t now = SECOND, start = now;
+
+	(void)state;
+	throttle_qemu_init(&t, 10);
+	for (unsigned i = 0; i < 20; i++)
+		now += 1000 + throttle_qemu_sleep_us(throttle_qemu_delay(&t, now)) * 1000;
+	assert_in_range(now - start, 2 * SECOND, 2 * SECOND + SECOND / 10);
+	/* and a thousand a second hardly any */
+	throttle_qemu_init(&t, 1000);
+	for (start = now = SECOND; now < start + 20 * 1000; now += 1000)
+		assert_int_equal(throttle_qemu_delay(&t, now), 0);
+}
+
+static void test_throttle_qemu_sleep_is_truncated_to_microseconds(void **state)
+{
+	(void)state;
+	assert_int_equal(throttle_qemu_sleep_us(999), 0);
+	assert_int_equal(throttle_qemu_sleep_us(1999), 1);
+}
+
+/* ------------------------------------------------------------------ kernel versions */
+
+static void test_kernel_parse_accepts_versions_and_refuses_the_rest(void **state)
+{
+	static const struct { const char *text; int result; unsigned kernel; } rows[] = {
+		{ "6.12", 0, KERNEL(6, 12, 0) },      { "6.12.117", 0, KERNEL(6, 12, 117) },
+		{ "5.12.0", 0, KERNEL(5, 12, 0) },    { "7.3.4", 0, KERNEL(7, 3, 4) },
+		{ "5.11.255", -EINVAL, 0 },           { "6", -EINVAL, 0 },
+		{ "", -EINVAL, 0 },                   { "6.", -EINVAL, 0 },
+		{ "6.12.1.1", -EINVAL, 0 },           { "6.300", -EINVAL, 0 },
+		{ "v6.12", -EINVAL, 0 },              { "6.-1", -EINVAL, 0 },
+		{ "6.12-rc1", -EINVAL, 0 },
+	};
+	unsigned kernel;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		kernel = 0;
+		assert_int_equal(kernel_parse(rows[i].text, &kernel), rows[i].result);
+		if (!rows[i].result)
+			assert_int_equal(kernel, rows[i].kernel);
+	}
+}
+
+static void test_profile_resets_exit_reason_since_6_8(void **state)
+{
+	struct profile p;
+
+	(void)state;
+	profile_for(KERNEL(6, 7, 255), &p);
+	assert_false(p.resets_exit_reason);
+	profile_for(KERNEL(6, 8, 0), &p);
+	assert_true(p.resets_exit_reason);
+}
+
+static void test_config_before_shim_configure_is_that_of_the_default_kernel(void **state)
+{
+	struct profile p;
+
+	(void)state;
+	profile_for(KERNEL_DEFAULT, &p);
+	assert_memory_equal(&p, &shim_config.profile, sizeof(p));
+}
+
+/* ------------------------------------------------------------------ options */
+
+static void test_options_format_and_parse_are_inverse(void **state)
+{
+	struct shim_options a, b;
+	char text[256], why[128];
+
+	(void)state;
+	shim_options_default(&a);
+	a.vendor = EMU_AMD;
+	a.kernel = KERNEL(6, 12, 117);
+	a.mmio_all = true;
+	a.count = true;
+	a.capability = false;
+	a.backend = SHIM_BACKEND_SCRIPT;
+	a.script = "/a file, with a comma";
+	a.log_level = 3;
+	assert_true(shim_options_format(&a, text, sizeof(text)) > 0);
+	shim_options_default(&b);
+	assert_int_equal(shim_options_parse(&b, text, why, sizeof(why)), 0);
+	assert_int_equal(b.vendor, EMU_AMD);
+	assert_int_equal(b.kernel, a.kernel);
+	assert_true(b.mmio_all && b.count && !b.capability);
+	assert_int_equal(b.backend, SHIM_BACKEND_SCRIPT);
+	assert_string_equal(b.script, a.script);
+	assert_int_equal(b.log_level, 3);
+	free((char *)b.script);
+}
+
+static void test_options_parse_keeps_what_is_not_named(void **state)
+{
+	struct shim_options o;
+
+	(void)state;
+	shim_options_default(&o);
+	assert_int_equal(shim_options_parse(&o, "kernel=7.3.2", NULL, 0), 0);
+	assert_int_equal(o.kernel, KERNEL(7, 3, 2));
+	assert_int_equal(o.vendor, EMU_INTEL);
+	assert_true(o.capability);
+	assert_int_equal(shim_options_parse(&o, "", NULL, 0), 0);
+}
+
+static void test_options_parse_names_what_is_wrong(void **state)
+{
+	static const struct { const char *text, *word; } rows[] = {
+		{ "vendor=via", "vendor" }, { "kernel=2.6", "kernel" }, { "count=yes", "count" },
+		{ "colour=red", "colour" }, { "log=7", "log" }, { "backend", "backend" },
+		{ "vendor=intel,capability=2", "capability" },
+	};
+	struct shim_options o;
+	char why[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		shim_options_default(&o);
+		assert_int_equal(shim_options_parse(&o, rows[i].text, why, sizeof(why)), -EINVAL);
+		assert_non_null(strstr(why, rows[i].word));
+	}
+}
+
+static void test_options_format_into_too_little_room_is_refused(void **state)
+{
+	struct shim_options o;
+	char text[16];
+
+	(void)state;
+	shim_options_default(&o);
+	assert_int_equal(shim_options_format(&o, text, sizeof(text)), -ENOSPC);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_throttle_qemu_delays_the_last_lock_of_the_quota),
+		cmocka_unit_test(test_throttle_qemu_extends_the_slice_for_surplus_of_other_vcpus),
+		cmocka_unit_test(test_throttle_qemu_at_rate_1_sleeps_a_whole_slice_each_time),
+		cmocka_unit_test(test_throttle_qemu_waking_exactly_at_the_end_stays_in_the_slice),
+		cmocka_unit_test(test_throttle_qemu_without_rate_never_delays),
+		cmocka_unit_test(test_throttle_qemu_twenty_locks_at_ten_a_second_take_two_seconds),
+		cmocka_unit_test(test_throttle_qemu_sleep_is_truncated_to_microseconds),
+		cmocka_unit_test(test_kernel_parse_accepts_versions_and_refuses_the_rest),
+		cmocka_unit_test(test_profile_resets_exit_reason_since_6_8),
+		cmocka_unit_test(test_config_before_shim_configure_is_that_of_the_default_kernel),
+		cmocka_unit_test(test_options_format_and_parse_are_inverse),
+		cmocka_unit_test(test_options_parse_keeps_what_is_not_named),
+		cmocka_unit_test(test_options_parse_names_what_is_wrong),
+		cmocka_unit_test(test_options_format_into_too_little_room_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

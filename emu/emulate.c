@@ -282,32 +282,112 @@ static enum outcome pop_insn(struct emu_vcpu *v, const struct insn *i)
 	return done(v, i);
 }
 
-/* Near CALL (E8, FF /2) and indirect JMP (FF /4): the branches that touch data. */
+/* ------------------------------------------------------------------ near branches */
+
+/* Jcc and the like, by the low four bits of the opcode (SDM vol. 1, table B-1). */
+static bool condition(uint64_t flags, unsigned code)
+{
+	bool cf = flags & FL_CF, zf = flags & FL_ZF, sf = flags & FL_SF, of = flags & FL_OF;
+	static const uint64_t single[] = { FL_OF, FL_CF, FL_ZF, 0, FL_SF, FL_PF };
+	bool met;
+	switch (code >> 1) {
+	case 3:
+		met = cf || zf;
+		break;
+	case 6:
+		met = sf != of;
+		break;
+	case 7:
+		met = zf || sf != of;
+		break;
+	default:
+		met = flags & single[code >> 1];
+	}
+	return met != (code & 1);
+}
+
+/* LOOPNE, LOOPE, LOOP, JCXZ: E0 to E3. */
+static bool count_condition(struct cpu *c, const struct insn *i, uint64_t *count)
+{
+	uint64_t mask = size_mask(i->addrsize);
+	*count = c->gpr[EMU_RCX];
+	if (i->opcode == 0xe3)
+		return !(*count & mask);
+	*count = i->addrsize == 2 ? (*count & ~mask) | ((*count - 1) & mask) : (*count - 1) & mask;
+	if (!(*count & mask))
+		return false;
+	return i->opcode == 0xe2 || !!(c->rflags & FL_ZF) == (i->opcode == 0xe1);
+}
+
+enum branch { JUMP, CALL, RETURN, NOT_TAKEN };
+
+/* Which way does it go, and where (not for RET, whose target is on the stack)? */
+static enum outcome branch_target(struct emu_vcpu *v, const struct insn *i, unsigned size,
+				  uint64_t next, enum branch *kind, uint64_t *target,
+				  uint64_t *count)
+{
+	struct cpu *c = &v->cpu;
+	*kind = JUMP;
+	*target = (next + i->imm) & size_mask(size);
+	*count = c->gpr[EMU_RCX];
+	if (i->map == MAP_0F) { /* 0F 80 to 8F */
+		*kind = condition(c->rflags, i->opcode & 15) ? JUMP : NOT_TAKEN;
+		return DONE;
+	}
+	switch (i->opcode) {
+	case 0xe8:
+		*kind = CALL;
+		return DONE;
+	case 0xe9:
+	case 0xeb:
+		return DONE;
+	case 0xc2:
+	case 0xc3:
+		*kind = RETURN;
+		return DONE;
+	case 0xe0:
+	case 0xe1:
+	case 0xe2:
+	case 0xe3:
+		*kind = count_condition(c, i, count) ? JUMP : NOT_TAKEN;
+		return DONE;
+	case 0xff:
+		*kind = (i->modrm >> 3 & 7) == 2 ? CALL : JUMP;
+		return operand_read(v, i, size, target);
+	default: /* 70 to 7F */
+		*kind = condition(c->rflags, i->opcode & 15) ? JUMP : NOT_TAKEN;
+		return DONE;
+	}
+}
+
 static enum outcome branch_insn(struct emu_vcpu *v, const struct insn *i)
 {
 	struct cpu *c = &v->cpu;
-	bool relative = i->map == MAP_ONE && i->opcode == 0xe8;
-	bool indirect = i->map == MAP_ONE && i->opcode == 0xff &&
-			((i->modrm >> 3 & 7) == 2 || (i->modrm >> 3 & 7) == 4);
-	if (!relative && !indirect)
-		return UNHANDLED;
-	bool call = relative || (i->modrm >> 3 & 7) == 2;
-	unsigned size = i->mode == 64 ? 8 : i->opsize;
-	uint64_t next = (c->rip + i->length) & size_mask(size), target, rsp = c->gpr[EMU_RSP];
-	enum outcome r = DONE;
-	if (relative)
-		target = (next + i->imm) & size_mask(size);
-	else
-		r = operand_read(v, i, size, &target);
+	unsigned size = i->mode == 64 ? 8
+				      : i->opsize; /* Intel ignores 66 there (SDM vol. 2, JMP) */
+	uint64_t next = c->rip + i->length, target, count, rsp = c->gpr[EMU_RSP];
+	enum branch kind;
+	enum outcome r = branch_target(v, i, size, next, &kind, &target, &count);
+	if (!r && kind == RETURN)
+		r = stack_pop(v, &rsp, size, &target);
 	if (r)
 		return r;
-	if (size == 8 ? !canonical(c, target) : target > c->segment[EMU_CS].limit)
+	if (kind == NOT_TAKEN) {
+		c->gpr[EMU_RCX] = count;
+		return done(v, i);
+	}
+	if (i->mode == 64 ? !canonical(c, target) : target > c->segment[EMU_CS].limit)
 		return raise_error(v, EXC_GP, 0);
-	if (call) {
-		r = stack_push(v, &rsp, size, next);
+	if (kind == CALL) {
+		r = stack_push(v, &rsp, size, next & size_mask(size));
 		if (r)
 			return r;
 	}
+	if (kind == RETURN && i->opcode == 0xc2) {
+		uint64_t mask = size_mask(stack_size(c));
+		rsp = (rsp & ~mask) | ((rsp + (uint16_t)i->imm) & mask);
+	}
+	c->gpr[EMU_RCX] = count;
 	c->gpr[EMU_RSP] = rsp;
 	c->rip = target;
 	return DONE;

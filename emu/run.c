@@ -500,6 +500,26 @@ static enum outcome complete_pending(struct emu_vcpu *v)
 	return settle(v, r, &v->run->insn);
 }
 
+/* Something waits for the end of an interrupt shadow. */
+static bool waits_for_shadow(const struct emu_vcpu *v)
+{
+	return v->cpu.shadow && (v->interrupt_window || v->events.nmi.pending || v->pending_db);
+}
+
+/* One instruction, whatever it is: the shadow ends behind it, and the engine would run on. */
+static enum outcome step_out_of_shadow(struct emu_vcpu *v, uint64_t started)
+{
+	const struct insn *i;
+	enum outcome r = decode_at_rip(v, &i);
+	if (r)
+		return settle(v, r, NULL);
+	if (insn_is_special(v, i))
+		return at_stub(v, started);
+	v->cpu.shadow = 0;
+	r = hand_execute(v, i);
+	return settle(v, r == UNHANDLED ? native_step(v, i) : r, i);
+}
+
 /* With the monitor single-stepping, TF is set behind the guest's back, as Linux does. */
 static struct engine_stop run_engine(struct emu_vcpu *v)
 {
@@ -540,7 +560,10 @@ static enum outcome run_once(struct emu_vcpu *v)
 	v->run->lock_taken = false;
 	bool single = v->debug.single_step;
 	uint64_t rip = v->cpu.rip;
-	r = handle_stop(v, run_engine(v), started);
+	if (waits_for_shadow(v))
+		r = step_out_of_shadow(v, started);
+	else
+		r = handle_stop(v, run_engine(v), started);
 	/* an instruction done by hand counts as a step, too */
 	if (r == DONE && single && v->cpu.rip != rip && !v->pending_db)
 		return leave_debug(v, DR6_BS);

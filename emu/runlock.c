@@ -19,6 +19,10 @@ struct run_waiter {
 
 enum { FREE, HELD, WANTED };
 
+/* ThreadSanitizer in a monitor's process sees our calls of malloc and memcpy, but not our atomics. */
+void __tsan_acquire(void *address) __attribute__((weak));
+void __tsan_release(void *address) __attribute__((weak));
+
 void run_lock_init(struct run_lock *lock, void (*nudge)(void *), void *opaque)
 {
 	*lock = (struct run_lock){ .nudge = nudge, .opaque = opaque };
@@ -93,7 +97,7 @@ static void nudge_holder(struct run_lock *lock, const struct run_waiter *me)
 		lock->nudge(lock->opaque);
 }
 
-bool run_lock_acquire(struct run_lock *lock, bool urgent, _Atomic unsigned *called)
+static bool acquire(struct run_lock *lock, bool urgent, _Atomic unsigned *called)
 {
 	uint32_t expected = FREE;
 	if (atomic_compare_exchange_strong(&lock->state, &expected, HELD))
@@ -116,9 +120,19 @@ bool run_lock_acquire(struct run_lock *lock, bool urgent, _Atomic unsigned *call
 	}
 }
 
+bool run_lock_acquire(struct run_lock *lock, bool urgent, _Atomic unsigned *called)
+{
+	bool taken = acquire(lock, urgent, called);
+	if (taken && __tsan_acquire)
+		__tsan_acquire(lock);
+	return taken;
+}
+
 void run_lock_release(struct run_lock *lock)
 {
 	uint32_t expected = HELD;
+	if (__tsan_release)
+		__tsan_release(lock);
 	if (atomic_compare_exchange_strong(&lock->state, &expected, FREE))
 		return;
 	pthread_mutex_lock(&lock->queue_mutex);

@@ -66,8 +66,10 @@ bool insn_is_special(const struct emu_vcpu *v, const struct insn *i)
 		return c->cr4 & CR4_UMIP && c->cpl;
 	case OP_CMPXCHG: /* the engine clears the upper half of RAX even when it compares equal */
 		return i->opsize == 4 && i->mode == 64;
-	case OP_VEX:
-		return !vex_runs(i);
+	case OP_VEX: /* in real and virtual-8086 mode these bytes are LES, LDS, BOUND with a register */
+		return !vex_runs(i) || !in_protected(c);
+	case OP_BRANCH: /* 66 is ignored there by Intel; the engine truncates RIP */
+		return i->mode == 64 && i->flags & INSN_OPSIZE;
 	case OP_PAUSE:
 		return v->vm->vcpus > 1;
 	default:

@@ -558,6 +558,7 @@ enum outcome special_execute(struct emu_vcpu *v, const struct insn *i)
 		v->vm_yield = true;
 		return done(v, i);
 	case OP_CMPXCHG:
+	case OP_BRANCH:
 		return hand_execute(v, i);
 	case OP_RDPMC:
 		return raise_error(v, EXC_GP, 0); /* there are no counters */

@@ -39,6 +39,7 @@ PROCESS_CASE(truncates_guest_memory, "truncate")
 PROCESS_CASE(faults_beside_a_run, "fault-beside")
 PROCESS_CASE(closes_all_and_executes, "close-and-execute")
 PROCESS_CASE(gives_everything_back, "leak")
+PROCESS_CASE(does_everything_at_once, "storm")
 
 static void test_process_faults_of_its_own_kill_it(void **state)
 {
@@ -197,6 +198,7 @@ int main(void)
 		cmocka_unit_test(test_process_loses_and_regains_guest_memory),
 		cmocka_unit_test(test_process_truncates_guest_memory),
 		cmocka_unit_test(test_process_gives_everything_back),
+		cmocka_unit_test(test_process_does_everything_at_once),
 		cmocka_unit_test(test_process_that_links_the_shared_library_needs_no_launcher),
 		cmocka_unit_test(test_process_that_links_the_archive_needs_no_launcher),
 	};

@@ -22,7 +22,8 @@ static void test_process_cases_hold_on_the_real_device(void **state)
 					     "dispositions",
 					     "kick",
 					     "fault-beside",
-					     "close-and-execute" };
+					     "close-and-execute",
+					     "storm" };
 	struct run run;
 
 	(void)state;

@@ -623,6 +623,106 @@ static void case_fault_beside(void)
 	/* Ends with the process, as a monitor's threads do. */
 }
 
+/*
+ * Everything at once: a vCPU that is kicked, VMs that come and go, descriptors that are duplicated and
+ * closed, children. No call may find an object of its own gone.
+ */
+static atomic_int storm_over;
+static struct vm storm_vm;
+
+static void *storm_opens(void *opaque)
+{
+	(void)opaque;
+	while (!atomic_load(&storm_over)) {
+		int fd = open("/dev/kvm", O_RDWR), second = dup(fd);
+
+		close(fd);
+		CHECK(is_device(second), "%s", strerror(errno));
+		close(second);
+	}
+	return NULL;
+}
+
+static void *storm_vms(void *opaque)
+{
+	struct vm vm;
+	struct vcpu vcpu;
+
+	(void)opaque;
+	for (unsigned n = 0; !atomic_load(&storm_over); n++) {
+		guest(&vm, &vcpu, spin, sizeof(spin));
+		vcpu.run->immediate_exit = 1;
+		CHECK(_vcpu_run(&vcpu) == -EINTR, "%s", strerror(errno));
+		/* In either order. */
+		if (n & 1)
+			vcpu_destroy(&vcpu);
+		vm_destroy(&vm);
+		if (!(n & 1))
+			vcpu_destroy(&vcpu);
+	}
+	return NULL;
+}
+
+static void *storm_children(void *opaque)
+{
+	(void)opaque;
+	while (!atomic_load(&storm_over)) {
+		pid_t child = fork();
+
+		if (child == 0) {
+			struct vm vm;
+			struct vcpu vcpu;
+
+			CHECK(ioctl(storm_vm.fd, KVM_CHECK_EXTENSION, 0) < 0 && errno == EIO, "%s",
+			      strerror(errno));
+			guest(&vm, &vcpu, load, sizeof(load));
+			expect_value(&vcpu, 0, "child");
+			_exit(0);
+		}
+		wait_for(child);
+		CHECK(system("true") == 0, "system()");
+	}
+	return NULL;
+}
+
+static void *storm_run(void *opaque)
+{
+	struct vcpu *vcpu = opaque;
+
+	while (!atomic_load(&storm_over))
+		CHECK(_vcpu_run(vcpu) == -EINTR, "%s", strerror(errno));
+	return NULL;
+}
+
+static void case_storm(void)
+{
+	void *(*const works[])(void *) = { storm_opens, storm_vms, storm_children };
+	struct sigaction action = { .sa_handler = on_signal };
+	pthread_t threads[3];
+	struct vcpu vcpu;
+
+	sigaction(SIGUSR1, &action, NULL);
+	guest(&storm_vm, &vcpu, spin, sizeof(spin));
+	CHECK(pthread_create(&runner, NULL, storm_run, &vcpu) == 0, "thread");
+	for (int i = 0; i < 3; i++)
+		CHECK(pthread_create(&threads[i], NULL, works[i], NULL) == 0, "thread");
+	for (int i = 0; i < 5000; i++) {
+		void *page = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		pthread_kill(runner, SIGUSR1);
+		munmap(page, 4096);
+		usleep(200);
+	}
+	atomic_store(&storm_over, 1);
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+	/* A kick between its look at the end and its run would be lost. */
+	while (pthread_tryjoin_np(runner, NULL)) {
+		pthread_kill(runner, SIGUSR1);
+		usleep(1000);
+	}
+}
+
 /* Runs a guest and gives everything back: for leak checkers. */
 static void case_leak(void)
 {
@@ -658,6 +758,7 @@ static const struct {
 	{ "kick", case_kick },         { "memory", case_memory },
 	{ "truncate", case_truncate }, { "fault-beside", case_fault_beside },
 	{ "leak", case_leak },         { "close-and-execute", case_close_and_execute },
+	{ "storm", case_storm },
 };
 
 int main(int argc, char **argv)

@@ -99,6 +99,7 @@ struct engine {
 	void *cpu;       /* the engine's CPUState */
 	struct env *env; /* within it */
 	bool window_open;
+	bool unmapping;
 	bool refused;
 	bool caught;
 	uint8_t vector;
@@ -192,6 +193,11 @@ static bool on_fill(uc_engine *uc, uint64_t page, uc_mem_type type, uc_tlb_entry
 	(void)uc;
 	if (e->window_open && page - WINDOW < WINDOW) {
 		entry->paddr = page - WINDOW;
+		entry->perms = UC_PROT_READ | UC_PROT_EXEC;
+		return true;
+	}
+	if (e->unmapping) { /* blocks of the region are named by its physical address, taken as linear */
+		entry->paddr = page;
 		entry->perms = UC_PROT_READ | UC_PROT_EXEC;
 		return true;
 	}
@@ -412,7 +418,10 @@ int engine_map(struct engine *e, void *host, uint64_t size)
 
 void engine_unmap(struct engine *e, void *host, uint64_t size)
 {
+	e->unmapping = true;
 	uc_mem_unmap(e->uc, (uintptr_t)host, size);
+	e->unmapping = false;
+	uc_ctl_flush_tlb(e->uc);
 }
 
 /* ------------------------------------------------------------------ state in and out */

@@ -213,16 +213,6 @@ static bool valid_cr0(uint64_t cr0)
 	return !(cr0 & CR0_PG) || (cr0 & CR0_PE);
 }
 
-/* kvm_valid_efer() */
-static bool valid_efer(const struct shim_vcpu *vcpu, uint64_t efer)
-{
-	if (efer & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NX))
-		return false;
-	if (efer & (EFER_LME | EFER_LMA) && !guest_has(vcpu, 0x80000001, 3, 29))
-		return false;
-	return !(efer & EFER_NX) || guest_has(vcpu, 0x80000001, 3, 20);
-}
-
 /* kvm_is_valid_sregs() */
 static bool valid_sregs(const struct shim_vcpu *vcpu, const struct kvm_sregs *k)
 {
@@ -234,7 +224,8 @@ static bool valid_sregs(const struct shim_vcpu *vcpu, const struct kvm_sregs *k)
 	} else if (k->efer & EFER_LMA || k->cs.l) {
 		return false;
 	}
-	return valid_cr4(vcpu, k->cr4) && valid_cr0(k->cr0) && valid_efer(vcpu, k->efer);
+	/* reserved bits of EFER are not looked at; VM entry would refuse them */
+	return valid_cr4(vcpu, k->cr4) && valid_cr0(k->cr0);
 }
 
 /* kvm_apic_set_base(), by the host */
@@ -270,7 +261,7 @@ static int set_common(struct shim_vcpu *vcpu, const struct kvm_sregs *k)
 	s.cr4 = k->cr4;
 	if (k->cr8 < 16) /* kvm_set_cr8()'s refusal is ignored here */
 		s.cr8 = k->cr8;
-	s.efer = k->efer;
+	s.efer = k->efer & (EFER_SCE | EFER_LME | EFER_LMA | EFER_NX);
 	s.apic_base = k->apic_base;
 	r = vcpu->ops->set_state(vcpu->emu, &s);
 	if (!r)

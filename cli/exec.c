@@ -508,12 +508,40 @@ static char **arguments_for(const struct request *request, struct exec_program *
 	return argv;
 }
 
+/* The program is known and can be emulated for: run or print it. */
+static int start(const struct request *request, struct exec_program *program)
+{
+	struct environment environment = { .count = 0 };
+	char library[PATH_MAX], **command;
+	int status = find_library(library);
+
+	if (status)
+		return status;
+	command = arguments_for(request, program);
+	if (!command || describe(request, program, library, &environment) < 0) {
+		complain("exec: %s", strerror(ENOMEM));
+		status = STATUS_EXEC_FAILED;
+	} else if (request->dry_run) {
+		print_command(&environment, program->shell ? "/bin/sh" : program->path, command);
+	} else {
+		status = run(request, program, &environment, command);
+	}
+	free(command);
+	for (unsigned i = 0; i < environment.count; i++) {
+		char *variable = environment.variable[i], name[32];
+
+		/* It may be in our own environment now. */
+		snprintf(name, sizeof(name), "%.*s", (int)strcspn(variable, "="), variable);
+		unsetenv(name);
+		free(variable);
+	}
+	return status;
+}
+
 int command_exec(int argc, char **argv)
 {
 	struct request request = { 0 };
-	struct environment environment = { 0 };
-	static struct exec_program program;
-	char library[PATH_MAX], **command;
+	struct exec_program *program;
 	int status;
 
 	shim_options_default(&request.options);
@@ -527,18 +555,15 @@ int command_exec(int argc, char **argv)
 	}
 	if (!output_check(&request.output))
 		return STATUS_USAGE;
-	status = exec_find_program(request.command[0], &program);
-	if (!status)
-		status = find_library(library);
-	if (status)
-		return status;
-	command = arguments_for(&request, &program);
-	if (!command || describe(&request, &program, library, &environment) < 0) {
+	program = malloc(sizeof(*program));
+	if (!program) {
 		complain("exec: %s", strerror(ENOMEM));
 		return STATUS_EXEC_FAILED;
 	}
-	if (!request.dry_run)
-		return run(&request, &program, &environment, command);
-	print_command(&environment, program.shell ? "/bin/sh" : program.path, command);
-	return STATUS_OK;
+	status = exec_find_program(request.command[0], program);
+	if (!status)
+		status = start(&request, program);
+	free(program);
+	free((char *)(uintptr_t)request.options.script);
+	return status;
 }

@@ -240,6 +240,7 @@ int monitor_create(struct monitor **monitor, const struct monitor_options *optio
 		return refuse("the monitor", -ENOMEM);
 	m->options = *options;
 	m->kvm.fd = m->vm.fd = -1;
+	m->vcpu[0].look = true; /* for the first line of progress */
 	for (unsigned i = 0; i < MONITOR_MAX_VCPUS; i++)
 		m->vcpu[i].handle.fd = -1;
 	pthread_mutex_init(&m->end_lock, NULL);

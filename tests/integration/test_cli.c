@@ -381,28 +381,19 @@ static void test_run_multiboot_guest_prints_and_names_its_sites(void **state)
 /* "mov esi, [ebx+16]; print to 0xe9; exit with EAX's low byte", behind a header with addresses */
 static void test_run_multiboot_addresses_and_command_line_arrive(void **state)
 {
+	/* clang-format off */
 	static const uint8_t code[] = {
-		0x3d,
-		0x02,
-		0xb0,
-		0xad,
-		0x2b, /* cmp eax, 0x2badb002 */
-		0x75,
-		0x0b, /* jne halt */
-		0x8b,
-		0x73,
-		0x10, /* mov esi, [ebx + 16] */
-		0xac, /* next: lodsb */
-		0x84,
-		0xc0, /* test al, al */
-		0x74,
-		0x03, /* jz halt */
-		0xe6,
-		0xe9, /* out 0xe9, al */
-		/* jmp next */ 0xeb,
-		0xf7,
-		0xf4, /* halt: hlt */
+		0x3d, 0x02, 0xb0, 0xad, 0x2b, /* cmp eax, 0x2badb002 */
+		0x75, 0x0c,                   /* jne halt */
+		0x8b, 0x73, 0x10,             /* mov esi, [ebx + 16] */
+		0xac,                         /* next: lodsb */
+		0x84, 0xc0,                   /* test al, al */
+		0x74, 0x04,                   /* jz halt */
+		0xe6, 0xe9,                   /* out 0xe9, al */
+		0xeb, 0xf7,                   /* jmp next */
+		0xf4,                         /* halt: hlt */
 	};
+	/* clang-format on */
 	struct {
 		uint32_t pad, magic, flags, checksum, header, load, load_end, bss_end, entry;
 		uint8_t code[32];

@@ -23,7 +23,7 @@
 #define BENCH_CR4    0x620u
 #define BENCH_EFER   0x500u
 
-static inline void bench_fail(const char *what, const char *why)
+static inline void __attribute__((noreturn)) bench_fail(const char *what, const char *why)
 {
 	fprintf(stderr, "%s: %s\n", what, why);
 	exit(1);

@@ -83,15 +83,13 @@ static void immediate_exit(void)
 
 static long set_mask(const sigset_t *set, unsigned size)
 {
-	struct {
-		struct kvm_signal_mask head;
-	} *mask = calloc(1, sizeof(struct kvm_signal_mask) + sizeof(uint64_t));
+	struct kvm_signal_mask *mask = calloc(1, sizeof(*mask) + sizeof(uint64_t));
 	long result;
 
 	if (!mask)
 		die("no memory");
-	mask->head.len = size;
-	memcpy((uint8_t *)mask + sizeof(struct kvm_signal_mask), set, sizeof(uint64_t));
+	mask->len = size;
+	memcpy(mask->sigset, set, sizeof(uint64_t));
 	result = _kvm_ioctl(vcpu.fd, KVM_SET_SIGNAL_MASK, (unsigned long)mask);
 	free(mask);
 	return result;

@@ -591,6 +591,18 @@ static void case_truncate(void)
 	expect_efault(&vcpu, "unmapped by a raw system call");
 }
 
+/* A vCPU thread that blocks every signal, as those of many monitors do. */
+static void case_blocked(void)
+{
+	sigset_t set, now;
+
+	sigfillset(&set);
+	pthread_sigmask(SIG_SETMASK, &set, NULL);
+	case_truncate();
+	pthread_sigmask(SIG_SETMASK, NULL, &now);
+	CHECK(sigismember(&now, SIGBUS) && sigismember(&now, SIGSEGV), "unblocked for ever");
+}
+
 /* The program's own fault while one of its threads runs a guest stays the program's. */
 static void *run_guest(void *opaque)
 {
@@ -758,7 +770,7 @@ static const struct {
 	{ "kick", case_kick },         { "memory", case_memory },
 	{ "truncate", case_truncate }, { "fault-beside", case_fault_beside },
 	{ "leak", case_leak },         { "close-and-execute", case_close_and_execute },
-	{ "storm", case_storm },
+	{ "storm", case_storm },       { "blocked", case_blocked },
 };
 
 int main(int argc, char **argv)

@@ -18,9 +18,10 @@ struct vcpu {
 	struct kvm_run *run;
 	pthread_t thread;
 	bool started;
-	_Atomic int tid;      /* 0: not running yet */
-	_Atomic uint64_t rip; /* linear, as of the last look; for progress */
-	_Atomic bool look;    /* somebody wants to know where it is */
+	_Atomic int tid;                   /* 0: not running yet */
+	_Atomic uint64_t rip;              /* linear, as of the last look; for progress */
+	_Atomic uint64_t exits, bus_locks; /* KVM_RUN returns; of these with the flag */
+	_Atomic bool look;                 /* somebody wants to know where it is */
 };
 
 struct monitor {
@@ -35,7 +36,7 @@ struct monitor {
 	pthread_mutex_t throttle_lock; /* QEMU has one limit for the whole VM, too */
 	struct throttle_qemu throttle;
 
-	_Atomic uint64_t exits, bus_locks; /* KVM_RUN returns; of these with the flag */
+	_Atomic uint64_t exits; /* KVM_RUN returns of all; counted with --max-exits only */
 	_Atomic unsigned halted;
 
 	/* The end: the first reason wins. */

@@ -313,13 +313,17 @@ struct progress {
 
 static void show_progress(struct monitor *m, struct progress *last, uint64_t begun)
 {
-	uint64_t now = report_now(), exits = m->exits, locks = m->bus_locks;
+	uint64_t now = report_now(), exits = 0, locks = 0;
 	double seconds = (double)(now - last->when) / NSEC_PER_SEC;
 	struct vcpu *v = &m->vcpu[0];
 	char symbol[64];
 
 	if (seconds < 1)
 		return;
+	for (unsigned i = 0; i < m->options.vcpus; i++) {
+		exits += m->vcpu[i].exits;
+		locks += m->vcpu[i].bus_locks;
+	}
 	symbols_format(m->options.symbols, v->rip, symbol, sizeof(symbol));
 	console_progress("%.0f s: %.0f exits/s, %.0f bus locks/s, vCPU 0 at 0x%" PRIx64 " %s",
 			 (double)(now - begun) / NSEC_PER_SEC,

@@ -59,6 +59,13 @@ int vcpu_linear_rip(struct vcpu *v, uint64_t *rip)
 
 /* ------------------------------------------------------------------ throttling */
 
+/* Only this thread writes it; others read. */
+static void count(_Atomic uint64_t *counter)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+}
+
 static void sleep_until(struct monitor *m, uint64_t when)
 {
 	struct timespec t = { .tv_sec = (time_t)(when / 1000000000),
@@ -77,7 +84,7 @@ static void throttle(struct vcpu *v)
 
 	if (!(v->run->flags & KVM_RUN_X86_BUS_LOCK))
 		return;
-	m->bus_locks++;
+	count(&v->bus_locks);
 	if (!m->options.rate)
 		return;
 	pthread_mutex_lock(&m->throttle_lock);
@@ -217,7 +224,6 @@ void *vcpu_thread(void *argument)
 	struct vcpu *v = argument;
 	struct monitor *m = v->monitor;
 	bool more = true;
-	uint64_t exits;
 	long r;
 
 	v->tid = (int)syscall(SYS_gettid);
@@ -226,16 +232,17 @@ void *vcpu_thread(void *argument)
 		if (m->ending)
 			break;
 		r = run_once(v);
-		exits = ++m->exits;
+		count(&v->exits);
 		throttle(v);
 		note_position(v);
 		if (r >= 0)
 			more = serve(v);
 		else if (r != -EINTR && r != -EAGAIN)
 			more = died(v, "KVM_RUN: %s", strerror((int)-r));
-		if (m->options.max_exits && exits >= m->options.max_exits)
+		if (m->options.max_exits && ++m->exits >= m->options.max_exits)
 			machine_end(m, END_LIMIT, STATUS_TIMEOUT,
-				    "ended by --max-exits after %" PRIu64 " exits", exits);
+				    "ended by --max-exits after %" PRIu64 " exits",
+				    m->options.max_exits);
 	}
 	return NULL;
 }

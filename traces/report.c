@@ -265,5 +265,6 @@ void report_note_return(struct report *report, unsigned vcpu, uint64_t begun, in
 		raise_to(&v->last_lock_ns, now);
 		atomic_store(&v->waiting_ns, now);
 	}
-	raise_to(&report->last_return_ns, now);
+	/* in the vCPU's own row: all vCPUs' returns would fight for one line */
+	raise_to(&v->last_return_ns, now);
 }

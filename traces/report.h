@@ -48,13 +48,14 @@ struct report_vcpu {
 	_Atomic uint64_t throttled_ns;/* from a return with the bus-lock flag to the next KVM_RUN */
 	_Atomic uint64_t first_lock_ns, last_lock_ns; /* time of the first and last bus-lock return */
 	_Atomic uint64_t waiting_ns;  /* time of the last return if it had the flag, else 0 */
+	_Atomic uint64_t last_return_ns; /* KVM_RUN returned last */
 	_Atomic uint64_t resumed_ns;  /* KVM_RUN called again after the last bus-lock return */
 };
 
 struct report {
 	uint64_t magic;
 	uint64_t start_ns;            /* creation */
-	_Atomic uint64_t first_run_ns, last_return_ns;
+	_Atomic uint64_t first_run_ns;
 	_Atomic uint32_t vms, vcpus;
 	_Atomic uint32_t detection_enabled; /* KVM_ENABLE_CAP(193, EXIT) seen */
 	_Atomic uint32_t counting;    /* instructions are counted */

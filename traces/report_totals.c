@@ -102,6 +102,7 @@ static void read_row(struct report_row *row, const struct report_vcpu *v)
 		.first_lock_ns = get(&v->first_lock_ns),
 		.last_lock_ns = get(&v->last_lock_ns),
 		.resumed_ns = get(&v->resumed_ns),
+		.last_return_ns = get(&v->last_return_ns),
 	};
 	for (unsigned i = 0; i < REPORT_REASONS; i++)
 		row->exits[i] = get(&v->exits[i]);
@@ -132,6 +133,7 @@ static void add_row(struct report_row *sum, const struct report_row *row)
 		sum->first_lock_ns = row->first_lock_ns;
 	sum->last_lock_ns = later(sum->last_lock_ns, row->last_lock_ns);
 	sum->resumed_ns = later(sum->resumed_ns, row->resumed_ns);
+	sum->last_return_ns = later(sum->last_return_ns, row->last_return_ns);
 }
 
 static int by_key(const void *a, const void *b)
@@ -211,7 +213,7 @@ static int read_places(struct report_totals *totals, const struct report *report
 
 int report_totals(struct report_totals *totals, const struct report *report)
 {
-	uint64_t first = get(&report->first_run_ns), last = get(&report->last_return_ns);
+	uint64_t first = get(&report->first_run_ns), last;
 
 	memset(totals, 0, sizeof(*totals));
 	for (unsigned i = 0; i < REPORT_VCPUS; i++) {
@@ -220,6 +222,7 @@ int report_totals(struct report_totals *totals, const struct report *report)
 		if (totals->vcpu[i].runs || totals->vcpu[i].bus_locks)
 			totals->rows = i + 1;
 	}
+	last = totals->all.last_return_ns;
 	totals->wall_ns = last > first ? last - first : 0;
 	totals->counting = atomic_load(&report->counting);
 	return read_places(totals, report);

@@ -13,6 +13,7 @@ struct report_row {
 	uint64_t first_lock_ns; /* 0: none */
 	uint64_t last_lock_ns;
 	uint64_t resumed_ns;
+	uint64_t last_return_ns;
 };
 
 struct report_place {

@@ -584,7 +584,8 @@ bool engine_host_fault(const void *context)
 	if (uc)
 		pc = uc->uc_mcontext.pc;
 #endif
-	cpu_loop_exit_restore_x86_64(e->cpu, pc);
+	/* the engine expects a return address, and looks two bytes before it */
+	cpu_loop_exit_restore_x86_64(e->cpu, pc ? pc + 2 : 0);
 	return true; /* not reached */
 }
 

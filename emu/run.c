@@ -341,6 +341,7 @@ static enum outcome execute_special(struct emu_vcpu *v, const struct insn *i)
 	struct cpu *c = &v->cpu;
 	uint8_t shadow = c->shadow;
 	bool trap = c->rflags & FL_TF;
+	unsigned watched = watch_hits(v, i);
 	c->shadow = 0;
 	v->next_shadow = 0;
 	enum outcome r = i->flags & INSN_LOCKED ? locked_execute(v, i) : special_execute(v, i);
@@ -357,7 +358,33 @@ static enum outcome execute_special(struct emu_vcpu *v, const struct insn *i)
 		v->pending_db = true;
 		v->pending_db_dr6 |= DR6_BS;
 	}
+	if (watched && r == DONE) {
+		v->pending_db = true;
+		v->pending_db_dr6 |= watched;
+	}
 	return r;
+}
+
+/* A page with a data breakpoint: one instruction at a time (SDM 20.3.1.2: a trap behind it). */
+static enum outcome at_watch(struct emu_vcpu *v)
+{
+	const struct insn *i;
+	bool trap = v->cpu.rflags & FL_TF;
+	enum outcome r = decode_at_rip(v, &i);
+	if (r)
+		return settle(v, r, NULL);
+	unsigned hits = watch_hits(v, i);
+	v->run->watch_open = true;
+	v->cpu.shadow = 0;
+	r = hand_execute(v, i);
+	if (r == UNHANDLED)
+		r = native_step(v, i), trap = false;
+	v->run->watch_open = false;
+	if (r == DONE && (hits || trap)) {
+		v->pending_db = true;
+		v->pending_db_dr6 |= hits | (trap ? DR6_BS : 0);
+	}
+	return settle(v, r, i);
 }
 
 static enum outcome leave_bus_lock(struct emu_vcpu *v)
@@ -424,6 +451,8 @@ static enum outcome handle_stop(struct emu_vcpu *v, struct engine_stop stop, uin
 			r = code_refused(v);
 			return settle(v, r, NULL);
 		}
+		if (v->run->refusal == REFUSED_WATCH)
+			return at_watch(v);
 		if (v->run->refused_access == ENGINE_FETCH)
 			return settle(v, after_refusal(v, NULL), NULL);
 		r = after_refusal(v, NULL);
@@ -616,11 +645,31 @@ static bool memory_holds(const struct memory *m, const void *address)
 	return false;
 }
 
+static __thread bool probing __attribute__((tls_model("initial-exec")));
+static __thread sigjmp_buf probe_jump __attribute__((tls_model("initial-exec")));
+
+bool host_page_accessible(uint8_t *host, bool write)
+{
+	if (sigsetjmp(probe_jump, 0)) {
+		probing = false;
+		return false;
+	}
+	probing = true;
+	if (write)
+		__atomic_fetch_or(host, 0, __ATOMIC_RELAXED);
+	else
+		(void)*(volatile uint8_t *)host;
+	probing = false;
+	return true;
+}
+
 bool emu_host_fault(const void *address, const void *ucontext)
 {
 	struct emu_vcpu *v = current;
 	if (!v || !memory_holds(&v->vm->memory, address))
 		return false;
+	if (probing)
+		siglongjmp(probe_jump, 1);
 	engine_host_fault(ucontext); /* does not return if the engine was at it */
 	siglongjmp(host_fault_jump, 1);
 }

@@ -25,7 +25,7 @@ struct mmio_part {
 #define MMIO_PARTS 80 /* FXSAVE, and a bit */
 
 /* Why fill() refused. */
-enum refusal { REFUSED_FAULT, REFUSED_MMIO, REFUSED_CODE, REFUSED_GONE };
+enum refusal { REFUSED_FAULT, REFUSED_MMIO, REFUSED_CODE, REFUSED_GONE, REFUSED_WATCH };
 
 #define IO_DATA_SIZE  4096
 #define SCRATCH_PAGES 4
@@ -61,6 +61,7 @@ struct run_state {
 		uint64_t linear, gpa;
 		uint8_t *host;
 	} scratch[SCRATCH_PAGES];
+	bool watch_open;    /* one instruction may touch pages with data breakpoints */
 	bool as_supervisor; /* fills of this step are implicit supervisor accesses */
 
 	/* special instructions met before, direct mapped; compared with memory at each use */
@@ -94,10 +95,16 @@ enum outcome insn_io(struct emu_vcpu *v, const struct insn *i);
  * HOST_GONE, UNHANDLED. */
 enum outcome native_step(struct emu_vcpu *v, const struct insn *i);
 
+/* Can the byte be touched? Asked before the engine gets the page: its own first access to one lies in
+ * code of its own, where a fault would not tell which guest instruction it was. */
+bool host_page_accessible(uint8_t *host, bool write);
+
 /* scan.c */
 bool insn_is_special(const struct emu_vcpu *v, const struct insn *i);
-int breakpoint_at(const uint64_t dr[8], uint64_t linear);           /* its number, or -1 */
-const uint64_t *breakpoints(const struct emu_vcpu *v);              /* DR0 to DR7 in force */
+int breakpoint_at(const uint64_t dr[8], uint64_t linear); /* its number, or -1 */
+const uint64_t *breakpoints(const struct emu_vcpu *v);    /* DR0 to DR7 in force */
+/* DR6 bits of the data breakpoints that the instruction at RIP is going to hit. */
+unsigned watch_hits(const struct emu_vcpu *v, const struct insn *i);
 const uint8_t *code_host_page(struct emu_vcpu *v, uint64_t linear); /* NULL: not executable */
 void uncount(struct emu_vcpu *v);
 

@@ -93,6 +93,46 @@ const uint64_t *breakpoints(const struct emu_vcpu *v)
 	return v->debug.hardware_breakpoints ? v->debug.dr : v->cpu.dr;
 }
 
+/* Bytes of data breakpoint `n` (SDM 20.2.4: LEN 0, 1, 3, 2 are 1, 2, 4, 8), 0: it is not one. */
+static unsigned watch_length(const uint64_t dr[8], int n)
+{
+	static const uint8_t length[] = { 1, 2, 8, 4 };
+	unsigned control = dr[7] >> (16 + 4 * n) & 15;
+	/* R/W 1: writes, 3: reads and writes; 2 is I/O */
+	return dr[7] >> 2 * n & 3 && control & 1 ? length[control >> 2] : 0;
+}
+
+static bool watched_page(const uint64_t dr[8], uint64_t page)
+{
+	for (int n = 0; n < 4; n++)
+		if (watch_length(dr, n) && (dr[n] & PAGE_MASK) == page)
+			return true;
+	return false;
+}
+
+unsigned watch_hits(const struct emu_vcpu *v, const struct insn *i)
+{
+	const uint64_t *dr = breakpoints(v);
+	struct insn_access accesses[INSN_MAX_ACCESSES];
+	struct insn_regs regs;
+	unsigned hits = 0;
+	if (!(dr[7] & 0xff))
+		return 0;
+	insn_regs_of(&v->cpu, &regs);
+	int count = insn_accesses(i, &regs, accesses);
+	for (int n = 0; n < 4; n++) {
+		unsigned length = watch_length(dr, n);
+		uint64_t low = dr[n] & ~(uint64_t)(length - 1);
+		bool reads = dr[7] >> (16 + 4 * n) & 2;
+		for (int a = 0; length && a < count; a++)
+			if ((accesses[a].access & INSN_WRITE || reads) &&
+			    accesses[a].linear < low + length &&
+			    low < accesses[a].linear + accesses[a].size)
+				hits |= 1u << n;
+	}
+	return hits;
+}
+
 void vcpu_breakpoints_changed(struct emu_vcpu *v)
 {
 	/* blocks were translated with other ends; rare enough to forget them all */
@@ -133,6 +173,9 @@ static bool fill(void *opaque, uint64_t page, enum engine_access access, unsigne
 	run->refused_access = access;
 	if (run->scratch_pages && access != ENGINE_FETCH && on_scratch(run, page, host, perms))
 		return true;
+	if (breakpoints(v)[7] & 0xff && access != ENGINE_FETCH && !run->watch_open &&
+	    watched_page(breakpoints(v), page))
+		return refuse(v, REFUSED_WATCH, NULL, 0);
 	/* within a block flags change natively; the walker looks at AC */
 	v->cpu.rflags = (v->cpu.rflags & ~(uint64_t)FL_AC) | (ac ? FL_AC : 0);
 	unsigned want = access == ENGINE_FETCH   ? WALK_FETCH
@@ -151,7 +194,8 @@ static bool fill(void *opaque, uint64_t page, enum engine_access access, unsigne
 	const struct slot *s = slot_find(vm, w.gpa);
 	if (!s || (access == ENGINE_WRITE && s->flags & EMU_MEM_READONLY))
 		return refuse(v, REFUSED_MMIO, s, w.gpa);
-	if (page_flags_get(slot_page_flags(s, w.gpa)) & PAGE_GONE)
+	if (page_flags_get(slot_page_flags(s, w.gpa)) & PAGE_GONE ||
+	    !host_page_accessible(slot_host(s, w.gpa), access == ENGINE_WRITE))
 		return refuse(v, REFUSED_GONE, s, w.gpa);
 	bool may_write = access == ENGINE_WRITE;
 	if (access == ENGINE_READ) /* a page in the dirty log must ask again when it is written */

@@ -27,6 +27,7 @@ PROCESS_CASE(opens_the_device_in_every_way, "open")
 PROCESS_CASE(sees_a_character_device, "looks")
 PROCESS_CASE(duplicates_descriptors, "dup")
 PROCESS_CASE(closes_ranges, "close-range")
+PROCESS_CASE(opens_and_closes_more_than_any_table_holds, "many")
 PROCESS_CASE(polls_and_selects, "poll")
 PROCESS_CASE(maps_a_vcpu_by_its_own_system_call, "raw-mmap")
 PROCESS_CASE(forks, "fork")
@@ -208,6 +209,7 @@ int main(void)
 		cmocka_unit_test(test_process_without_a_real_device_sees_one),
 		cmocka_unit_test(test_process_duplicates_descriptors),
 		cmocka_unit_test(test_process_closes_ranges),
+		cmocka_unit_test(test_process_opens_and_closes_more_than_any_table_holds),
 		cmocka_unit_test(test_process_polls_and_selects),
 		cmocka_unit_test(test_process_maps_a_vcpu_by_its_own_system_call),
 		cmocka_unit_test(test_process_forks),

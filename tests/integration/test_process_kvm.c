@@ -23,7 +23,8 @@ static void test_process_cases_hold_on_the_real_device(void **state)
 					     "kick",
 					     "fault-beside",
 					     "close-and-execute",
-					     "storm" };
+					     "storm",
+					     "many" };
 	struct run run;
 
 	(void)state;

@@ -171,6 +171,38 @@ static void case_dup(void)
 	CHECK(ioctl(again, KVM_GET_API_VERSION, 0) < 0 && errno == EBADF, "%s", strerror(errno));
 }
 
+/* More than any table holds at once. */
+static void case_many(void)
+{
+	struct vm vm;
+
+	vm_create(&vm, GUEST_MEMORY);
+	for (int i = 0; i < 5000; i++) {
+		int fd = open("/dev/kvm", O_RDWR), second = dup(fd);
+
+		CHECK(fd >= 0 && second >= 0, "open %d: %s", i, strerror(errno));
+		/* Closed in every way there is. */
+		close(fd);
+		if (i % 4 == 0)
+			close(second);
+		else if (i % 4 == 1)
+			dup2(vm.kvm, second);
+		else if (i % 4 == 2)
+			dup3(vm.kvm, second, 0);
+		else
+			syscall(SYS_close, second);
+		if (i % 4 == 1 || i % 4 == 2)
+			close_range((unsigned)second, (unsigned)second, 0);
+	}
+	for (int i = 0; i < 100; i++) {
+		int fd = ioctl(vm.kvm, KVM_CREATE_VM, 0), vcpu = ioctl(fd, KVM_CREATE_VCPU, 0);
+
+		CHECK(fd >= 0 && vcpu >= 0, "VM %d: %s", i, strerror(errno));
+		close(fd);
+		close(vcpu);
+	}
+}
+
 static void case_close_range(void)
 {
 	struct vm vm;
@@ -770,7 +802,8 @@ static const struct {
 	{ "kick", case_kick },         { "memory", case_memory },
 	{ "truncate", case_truncate }, { "fault-beside", case_fault_beside },
 	{ "leak", case_leak },         { "close-and-execute", case_close_and_execute },
-	{ "storm", case_storm },       { "blocked", case_blocked },
+	{ "storm", case_storm },       { "many", case_many },
+	{ "blocked", case_blocked },
 };
 
 int main(int argc, char **argv)

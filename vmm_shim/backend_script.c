@@ -22,6 +22,7 @@
  * on a processor.
  */
 #include "vmm_shim/backend.h"
+#include "vmm_shim/raw.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -29,7 +30,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define PAGE      4096ull
@@ -618,7 +618,7 @@ static void kick(struct emu_vcpu *emu)
 	struct script_vcpu *vcpu = vcpu_of(emu);
 
 	atomic_store(&vcpu->kicked, 1);
-	syscall(SYS_futex, &vcpu->kicked, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	raw_syscall(SYS_futex, &vcpu->kicked, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 static bool host_fault(const void *address, const void *ucontext)
@@ -817,7 +817,7 @@ static int execute(struct script_vcpu *vcpu, struct emu_exit *exit)
 		break;
 	case S_WAIT:
 		while (!atomic_load(&vcpu->kicked))
-			syscall(SYS_futex, &vcpu->kicked, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+			raw_syscall(SYS_futex, &vcpu->kicked, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
 		vcpu->next--; /* waits again when the run goes on */
 		atomic_store(&vcpu->kicked, 0);
 		return kicked(exit);

@@ -9,6 +9,7 @@
  * asked every time.
  */
 #include "vmm_shim/internal.h"
+#include "vmm_shim/raw.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +17,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define FILES_MAX  2048
@@ -50,7 +50,7 @@ bool file_is_ours(const struct shim_file *file)
 
 static pid_t raw_getpid(void)
 {
-	return (pid_t)syscall(SYS_getpid);
+	return (pid_t)raw_syscall(SYS_getpid);
 }
 
 static int identity_create(void)
@@ -106,21 +106,20 @@ void shim_after_fork(void)
 static int seal(int fd, size_t size)
 {
 	int seals = F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
+	long r = size ? raw_syscall(SYS_ftruncate, fd, size) : 0;
 
 	if (!size)
 		seals |= F_SEAL_WRITE;
-	else if (syscall(SYS_ftruncate, fd, size))
-		return -errno;
-	return syscall(SYS_fcntl, fd, F_ADD_SEALS, seals) ? -errno : 0;
+	return (int)(r ? r : raw_syscall(SYS_fcntl, fd, F_ADD_SEALS, seals));
 }
 
 static int fd_identify(int fd, dev_t *dev, ino_t *ino)
 {
 	struct stat st;
 
-	/* The C library's fstat() may be interposed, or be a function of an older name. */
-	if (syscall(SYS_newfstatat, fd, "", &st, AT_EMPTY_PATH))
-		return -errno;
+
+	if (raw_syscall(SYS_fstat, fd, &st))
+		return -EBADF;
 	*dev = st.st_dev;
 	*ino = st.st_ino;
 	return 0;
@@ -148,10 +147,10 @@ int file_open(struct shim_file *file, enum shim_kind kind, const char *name, int
 	      size_t size, void **map)
 {
 	unsigned flags = MFD_ALLOW_SEALING | (open_flags & O_CLOEXEC ? MFD_CLOEXEC : 0u);
-	int fd = (int)syscall(SYS_memfd_create, name, flags), r;
+	int fd = (int)raw_syscall(SYS_memfd_create, name, flags), r;
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	r = seal(fd, size);
 	if (!r)
 		r = fd_identify(fd, &file->dev, &file->ino);
@@ -170,7 +169,7 @@ int file_open(struct shim_file *file, enum shim_kind kind, const char *name, int
 			munmap(*map, size);
 	}
 	if (r) {
-		syscall(SYS_close, fd);
+		raw_syscall(SYS_close, fd);
 		return r;
 	}
 	return fd;
@@ -300,7 +299,7 @@ static int parse_fd(const char *name)
 static void mark_all(void)
 {
 	_Alignas(struct linux_dirent64) char buffer[2048];
-	int directory = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/fd",
+	int directory = (int)raw_syscall(SYS_openat, AT_FDCWD, "/proc/self/fd",
 				     O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	long n;
 
@@ -309,7 +308,7 @@ static void mark_all(void)
 			mark_fd(fd);
 		return;
 	}
-	while ((n = syscall(SYS_getdents64, directory, buffer, sizeof(buffer))) > 0) {
+	while ((n = raw_syscall(SYS_getdents64, directory, buffer, sizeof(buffer))) > 0) {
 		for (long at = 0; at < n;) {
 			const struct linux_dirent64 *entry = (const void *)(buffer + at);
 			int fd = parse_fd(entry->d_name);
@@ -319,7 +318,7 @@ static void mark_all(void)
 			at += entry->d_reclen;
 		}
 	}
-	syscall(SYS_close, directory);
+	raw_syscall(SYS_close, directory);
 }
 
 /* Async-signal-safe, any thread. Nothing is freed here. */

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "vmm_shim/internal.h"
+#include "vmm_shim/raw.h"
 
 #include <linux/futex.h>
 #include <sched.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,7 +17,7 @@ static _Atomic unsigned readers;
 void shim_lock_wait(struct shim_lock *lock)
 {
 	while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0)
-		syscall(SYS_futex, &lock->state, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0);
+		raw_syscall(SYS_futex, &lock->state, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0);
 }
 
 bool lock_take_unless(struct shim_lock *lock, bool (*give_up)(uint64_t), uint64_t opaque)
@@ -31,14 +31,14 @@ bool lock_take_unless(struct shim_lock *lock, bool (*give_up)(uint64_t), uint64_
 	while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0) {
 		if (give_up(opaque))
 			return false;
-		syscall(SYS_futex, &lock->state, FUTEX_WAIT_PRIVATE, 2, &look_again, NULL, 0);
+		raw_syscall(SYS_futex, &lock->state, FUTEX_WAIT_PRIVATE, 2, &look_again, NULL, 0);
 	}
 	return true;
 }
 
 void shim_lock_wake(struct shim_lock *lock)
 {
-	syscall(SYS_futex, &lock->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	raw_syscall(SYS_futex, &lock->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 void readers_enter(void)

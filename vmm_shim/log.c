@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "vmm_shim/internal.h"
+#include "vmm_shim/raw.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 /* One write per line, by raw system call: lines of several threads stay whole, and nothing that the
@@ -15,7 +15,7 @@ void shim_log(int level, const char *format, ...)
 	static const char *const names[] = { "", "warning: ", "", "debug: " };
 	char line[512];
 	va_list arguments;
-	int n, m, saved = errno;
+	int n, m;
 
 	if (level < 1 || level > 3 || level > shim_config.options.log_level)
 		return;
@@ -28,8 +28,7 @@ void shim_log(int level, const char *format, ...)
 	if ((size_t)n > sizeof(line) - 2)
 		n = sizeof(line) - 2;
 	line[n++] = '\n';
-	syscall(SYS_write, 2, line, (size_t)n);
-	errno = saved;
+	raw_syscall(SYS_write, 2, line, (size_t)n);
 }
 
 long ioctl_unknown(const char *descriptor, unsigned long request, int error)

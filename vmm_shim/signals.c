@@ -4,11 +4,11 @@
  * blocked while an ioctl of ours runs; KVM_RUN looks at the pending ones (run.c).
  */
 #include "vmm_shim/internal.h"
+#include "vmm_shim/raw.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Raised by the program's own doing, or used by the C library between its threads (cancellation,
@@ -26,13 +26,13 @@ kernel_sigset signals_block(void)
 	kernel_sigset all = ~(kernel_sigset)SYNCHRONOUS, old = 0;
 
 	/* SIG_BLOCK: what the thread blocks already stays blocked. */
-	syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &old, sizeof(all));
+	raw_syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &old, sizeof(all));
 	return old;
 }
 
 void signals_restore(kernel_sigset mask)
 {
-	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
+	raw_syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
 }
 
 struct kernel_sigaction {
@@ -47,7 +47,7 @@ static bool ignored(int signal)
 {
 	struct kernel_sigaction action;
 
-	if (syscall(SYS_rt_sigaction, signal, NULL, &action, sizeof(kernel_sigset)))
+	if (raw_syscall(SYS_rt_sigaction, signal, NULL, &action, sizeof(kernel_sigset)))
 		return false;
 	if (action.handler == SIG_IGN)
 		return true;
@@ -58,7 +58,7 @@ static kernel_sigset pending_through(kernel_sigset mask)
 {
 	kernel_sigset pending = 0;
 
-	syscall(SYS_rt_sigpending, &pending, sizeof(pending));
+	raw_syscall(SYS_rt_sigpending, &pending, sizeof(pending));
 	return pending & ~mask;
 }
 
@@ -81,7 +81,7 @@ bool signals_fatal(kernel_sigset mask)
 	for (; pending; pending &= pending - 1) {
 		int signal = __builtin_ctzll(pending) + 1;
 
-		if (!syscall(SYS_rt_sigaction, signal, NULL, &action, sizeof(kernel_sigset)) &&
+		if (!raw_syscall(SYS_rt_sigaction, signal, NULL, &action, sizeof(kernel_sigset)) &&
 		    action.handler == SIG_DFL && !(IGNORED_BY_DEFAULT & SIGNAL_BIT(signal)))
 			return true;
 	}
@@ -95,7 +95,7 @@ pid_t thread_id(void)
 	pid_t process = process_id();
 
 	if (!tid || owner != process) {
-		tid = (pid_t)syscall(SYS_gettid);
+		tid = (pid_t)raw_syscall(SYS_gettid);
 		owner = process;
 	}
 	return tid;

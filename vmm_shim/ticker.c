@@ -5,12 +5,12 @@
  * runs a vCPU then wakes it.
  */
 #include "vmm_shim/internal.h"
+#include "vmm_shim/raw.h"
 
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -65,7 +65,7 @@ static void sleep_until_needed(void)
 	if (anything_runs())
 		atomic_store(&ticker_state, TICKER_AWAKE);
 	while (atomic_load(&ticker_state) == TICKER_ASLEEP)
-		syscall(SYS_futex, &ticker_state, FUTEX_WAIT_PRIVATE, TICKER_ASLEEP, NULL, NULL, 0);
+		raw_syscall(SYS_futex, &ticker_state, FUTEX_WAIT_PRIVATE, TICKER_ASLEEP, NULL, NULL, 0);
 }
 
 static void *ticker(void *unused)
@@ -78,7 +78,7 @@ static void *ticker(void *unused)
 	prctl(PR_SET_TIMERSLACK, 1);
 	for (;;) {
 		/* raw: in virtual time the program's own sleeps are interposed, this one is not */
-		syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &tick, NULL);
+		raw_syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &tick, NULL);
 		atomic_fetch_add(&ticker_generation, 1);
 		idle = kick_all() ? 0 : idle + 1;
 		files_reap();
@@ -116,7 +116,7 @@ void ticker_wake(void)
 	uint32_t asleep = TICKER_ASLEEP;
 
 	if (atomic_compare_exchange_strong(&ticker_state, &asleep, TICKER_AWAKE))
-		syscall(SYS_futex, &ticker_state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+		raw_syscall(SYS_futex, &ticker_state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 	else if (asleep == TICKER_NONE)
 		ticker_start();
 }

@@ -4,11 +4,11 @@
  * kernel itself is asked to copy: it knows what is mapped, and nothing else has to be hooked.
  */
 #include "vmm_shim/internal.h"
+#include "vmm_shim/raw.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -20,10 +20,10 @@ static int copy(long call, uint64_t remote, void *local, size_t size)
 
 	if (!size)
 		return 0;
-	n = syscall(call, syscall(SYS_getpid), &here, 1ul, &there, 1ul, 0ul);
+	n = raw_syscall(call, raw_syscall(SYS_getpid), &here, 1ul, &there, 1ul, 0ul);
 	if (n == (long)size)
 		return 0;
-	if (n >= 0 || errno == EFAULT)
+	if (n >= 0 || n == -EFAULT)
 		return -EFAULT;
 	/* A sandbox (seccomp) that forbids the call, or a kernel without it: trust the pointer as any
 	 * function of the C library would, if it is mapped. */
@@ -55,5 +55,5 @@ bool range_mapped(uint64_t address, size_t size)
 	if (address + size < address)
 		return false;
 	size += address - first;
-	return syscall(SYS_msync, first, size, MS_ASYNC) == 0;
+	return raw_syscall(SYS_msync, first, size, MS_ASYNC) == 0;
 }

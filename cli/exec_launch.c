@@ -71,9 +71,7 @@ static void stop_like(int signal)
 /* True when the child has ended. */
 static bool look_after(pid_t child, bool *stopped, int *status)
 {
-	pid_t pid;
-
-	while ((pid = waitpid(child, status, WNOHANG | WUNTRACED | WCONTINUED)) == child) {
+	while (waitpid(child, status, WNOHANG | WUNTRACED | WCONTINUED) == child) {
 		if (WIFEXITED(*status) || WIFSIGNALED(*status))
 			return true;
 		*stopped = WIFSTOPPED(*status);

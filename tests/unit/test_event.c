@@ -573,6 +573,9 @@ static void test_event_long_checks_raise_what_the_manual_says(void **state)
 		ASSERT_FAULT(m, deliver_software(m->v, 32), cases[n].vector, cases[n].error);
 	}
 	idt_put(m, 32, SYS_INT, CODE0_64, HANDLER, 3, 0);
+	idt_put(m, 32, SYS_INT, CODE0_64, HANDLER, 2, 0);
+	ASSERT_FAULT(m, deliver_software(m->v, 32), EXC_GP, 32 * 8 + 2); /* its DPL */
+	idt_put(m, 32, SYS_INT, CODE0_64, HANDLER, 3, 0);
 	m->c->idt.limit = 32 * 16 + 14;
 	ASSERT_FAULT(m, deliver_software(m->v, 32), EXC_GP, 32 * 8 + 2);
 	m->c->idt.limit++;

@@ -141,6 +141,14 @@ static void test_far_call_gate_takes_31_parameters(void **state)
 	FAR_FAULT(m, true, GATE_SEL | 3, EXC_PF, PF_W);
 	for (unsigned n = 0; n < 0x80; n++)
 		assert_int_equal(m->ram[0x8000 + n], 0xee);
+	/* whichever end is missing */
+	enter_protected(m, 3);
+	put(m, TSS + 4, 0x9020, 4);
+	unmap_page(m, 0x9000);
+	memset(m->ram + 0x8f00, 0xee, 0x100);
+	FAR_FAULT(m, true, GATE_SEL | 3, EXC_PF, PF_W);
+	for (unsigned n = 0; n < 0x100; n++)
+		assert_int_equal(m->ram[0x8f00 + n], 0xee);
 }
 
 static void test_far_call_gate_of_16_bits_pushes_words(void **state)
@@ -544,6 +552,10 @@ static void test_iret_long_mode_checks(void **state)
 		assert_int_equal(m->c->gpr[EMU_RSP], STACK3 + 4);
 		assert_int_equal(m->c->rflags, FL_FIXED);
 	}
+	enter_long(m, 0);
+	PUSH(m, 4, TARGET, CODE0_64, FL_FIXED | FL_VM, STACK1, DATA0);
+	assert_int_equal(EXECUTE(m, 0xcf), DONE); /* with 4-byte operands neither */
+	assert_false(m->c->rflags & FL_VM);
 	enter_long(m, 0);
 	m->c->rflags |= FL_NT;
 	PUSH(m, 8, TARGET, CODE0_64, FL_FIXED, STACK0, DATA0);

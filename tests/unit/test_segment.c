@@ -193,6 +193,9 @@ static void test_segment_ldt_descriptor_is_found(void **state)
 	assert_int_equal(mov_ds(m, 8 | 4), DONE);
 	assert_int_equal(m->c->segment[EMU_DS].base, 0x5000);
 	MOV_FAULT(m, mov_ds, 0x100 | 4, EXC_GP, 0x104); /* beyond its limit */
+	/* an unusable LDTR may have any limit */
+	m->c->segment[EMU_LDTR].flags &= ~(uint32_t)DESC_P;
+	MOV_FAULT(m, mov_ds, 8 | 4, EXC_GP, 0xc);
 }
 
 static void test_segment_pop_pops_and_shadows_ss_only(void **state)
@@ -354,6 +357,12 @@ static void test_segment_lldt_checks(void **state)
 	assert_int_equal(lldt(m, 0), DONE);
 	assert_false(m->c->segment[EMU_LDTR].flags & DESC_P);
 	MOV_FAULT(m, lldt, LDT_SEL | 4, EXC_GP, LDT_SEL | 4);
+	/* in the GDT they must be, even if the LDT has such a descriptor */
+	assert_int_equal(lldt(m, LDT_SEL), DONE);
+	descriptor_put(m, LDT + 8, LDT, 0xff, SYSTEM(SYS_LDT));
+	descriptor_put(m, LDT + 16, TSS2, 0x67, SYSTEM(SYS_TSS));
+	MOV_FAULT(m, lldt, 8 | 4, EXC_GP, 0xc);
+	MOV_FAULT(m, ltr, 16 | 4, EXC_GP, 0x14);
 	MOV_FAULT(m, lldt, TSS_SEL, EXC_GP, TSS_SEL);
 	gdt_put(m, LDT_SEL, LDT, 0xff, SYS_LDT << 8);
 	MOV_FAULT(m, lldt, LDT_SEL, EXC_NP, LDT_SEL);

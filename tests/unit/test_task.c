@@ -206,6 +206,42 @@ static void test_task_with_bad_segment_faults_in_new_task(void **state)
 	}
 }
 
+static void test_task_with_eip_beyond_limit_faults_in_it(void **state)
+{
+	struct machine *m = *state;
+
+	enter_protected(m, 0);
+	task_put(m, CODE0_16, 0);
+	put(m, TSS2 + 32, 0x10000, 4);
+	idt_put(m, EXC_GP, SYS_INT, CODE0, TARGET, 0, 0);
+	assert_int_equal(far_to(m, false, TSS2_SEL), DONE);
+	assert_int_equal(m->c->rip, TARGET);
+	ASSERT_STACK(m, 4, 0, 0x10000, CODE0_16);
+}
+
+static void test_task_with_own_cr3_sees_its_own_memory(void **state)
+{
+	struct machine *m = *state;
+	uint32_t value;
+
+	enter_protected(m, 0);
+	task_put(m, CODE0, 0);
+	/* in the new task the page below STACK1 is another one */
+	memcpy(m->ram + 0x26000, m->ram + PT32, 4096);
+	put(m, 0x27000, 0x26000 | 7, 4);
+	put(m, 0x26000 + ((STACK1 - 4) >> 12) * 4, 0x28000 | 7, 4);
+	put(m, TSS2 + 28, 0x27000, 4);
+	put(m, TSS2 + 56, STACK1 - 4, 4);
+	put(m, STACK1 - 4, DATA0, 4);
+	put(m, 0x28ffc, DATA3, 4);
+	assert_int_equal(linear_read(m->v, STACK1 - 4, &value, 4, 0), DONE);
+	assert_int_equal(value, DATA0);
+	assert_int_equal(far_to(m, false, TSS2_SEL), DONE);
+	assert_int_equal(m->c->cr3, 0x27000);
+	assert_int_equal(EXECUTE(m, 0x07), DONE); /* POP ES */
+	assert_int_equal(m->c->segment[EMU_ES].selector, DATA3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -216,6 +252,8 @@ int main(void)
 		TEST(test_task_of_16_bits),
 		TEST(test_task_iret_to_idle_tss_is_ts),
 		TEST(test_task_with_bad_segment_faults_in_new_task),
+		TEST(test_task_with_eip_beyond_limit_faults_in_it),
+		TEST(test_task_with_own_cr3_sees_its_own_memory),
 	};
 
 	return cmocka_run_group_tests_name("task", tests, NULL, NULL);

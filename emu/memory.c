@@ -349,6 +349,8 @@ int memory_read(struct memory *m, uint64_t gpa, void *data, size_t size)
 	for (; size; gpa += n, to += n, size -= n) {
 		const uint8_t *host = copy_range(m, gpa, size, false, &n, &s);
 
+		if (!host) /* it went meanwhile */
+			return -EFAULT;
 		memcpy(to, host, n);
 	}
 	return 0;
@@ -365,6 +367,8 @@ int memory_write(struct memory *m, uint64_t gpa, const void *data, size_t size)
 	for (; size; gpa += n, from += n, size -= n) {
 		uint8_t *host = copy_range(m, gpa, size, true, &n, &s);
 
+		if (!host) /* it went meanwhile */
+			return -EFAULT;
 		if (page_flags_get(slot_page_flags(s, gpa)) & PAGE_CODE) {
 			memory_drop_code(m, s->region, PAGES((uint64_t)(host - s->region->host)));
 			memory_changed(m);

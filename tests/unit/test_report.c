@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -249,14 +250,37 @@ static void test_report_more_sites_than_slots_are_counted_as_lost(void **state)
 	report_totals_free(&t);
 }
 
+static void test_report_site_of_a_place_that_changes_its_bytes_has_all_of_them(void **state)
+{
+	struct fixture *f = *state;
+	struct report_totals t;
+
+	/* So many that every probe passes other sites of the same address. */
+	for (unsigned i = 0; i < REPORT_SITES; i++) {
+		struct report_lock lock = lock_at(0x1000, 0x203e);
+
+		lock.insn[1] = (uint8_t)i;
+		lock.insn[2] = (uint8_t)(i >> 8);
+		report_note_lock(f->report, 0, &lock);
+	}
+	t = totals_of(f->report);
+	assert_int_equal(t.places, REPORT_SITES);
+	report_totals_free(&t);
+}
+
 #define THREADS  4
-#define PER_SITE 2000
+#define PER_SITE 20000
 #define SITES    50
+#define ROUNDS   20
+#define GROUPS   100
+
+static pthread_barrier_t barrier;
 
 static void *note_many(void *argument)
 {
 	struct report *report = argument;
 
+	pthread_barrier_wait(&barrier);
 	for (unsigned n = 0; n < PER_SITE; n++)
 		for (unsigned i = 0; i < SITES; i++) {
 			struct report_lock lock = lock_at(0x1000 + i, 0x203e + n);
@@ -266,16 +290,80 @@ static void *note_many(void *argument)
 	return NULL;
 }
 
+/* THREADS keys that want the same slot, for each of GROUPS slots. */
+static uint64_t group[GROUPS][THREADS];
+static _Atomic unsigned arrived;
+
+static void *note_new(void *argument)
+{
+	struct report *report = argument;
+	static _Atomic unsigned next;
+	unsigned self = next++ % THREADS;
+
+	pthread_barrier_wait(&barrier);
+	for (unsigned i = 0; i < GROUPS; i++) {
+		struct report_lock lock = lock_at(group[i][self], 0x203e);
+
+		/* all at once */
+		arrived++;
+		while (arrived < (i + 1) * THREADS)
+			sched_yield();
+		report_note_lock(report, 0, &lock);
+	}
+	return NULL;
+}
+
+static unsigned home_of(struct report *report, uint64_t rip)
+{
+	struct report_lock lock = lock_at(rip, 0x203e);
+
+	report_note_lock(report, 0, &lock);
+	for (unsigned i = 0; i < REPORT_SITES; i++) {
+		if (!report->site[i].state)
+			continue;
+		memset(&report->site[i], 0, sizeof(report->site[i]));
+		return i;
+	}
+	fail_msg("nothing was noted");
+	return 0;
+}
+
+static void find_groups(struct report *report)
+{
+	static uint64_t waiting[REPORT_SITES][THREADS];
+	static unsigned count[REPORT_SITES];
+	unsigned groups = 0;
+
+	for (uint64_t rip = 0x1000; groups < GROUPS; rip += 3) {
+		unsigned home = home_of(report, rip);
+
+		/* slots well apart, so that no group runs into another one */
+		if (home % (2 * THREADS) || count[home] == THREADS)
+			continue;
+		waiting[home][count[home]++] = rip;
+		if (count[home] == THREADS)
+			memcpy(group[groups++], waiting[home], sizeof(waiting[home]));
+	}
+}
+
+static void run_threads(void *(*function)(void *), struct report *report)
+{
+	pthread_t thread[THREADS];
+
+	pthread_barrier_init(&barrier, NULL, THREADS);
+	for (int i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, function, report), 0);
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(thread[i], NULL);
+	pthread_barrier_destroy(&barrier);
+}
+
 static void test_report_threads_at_the_same_sites_lose_nothing(void **state)
 {
 	struct fixture *f = *state;
 	struct report_totals t;
-	pthread_t thread[THREADS];
 
-	for (int i = 0; i < THREADS; i++)
-		assert_int_equal(pthread_create(&thread[i], NULL, note_many, f->report), 0);
-	for (int i = 0; i < THREADS; i++)
-		pthread_join(thread[i], NULL);
+	run_threads(note_many, f->report);
 	t = totals_of(f->report);
 	assert_int_equal(t.all.bus_locks, THREADS * PER_SITE * SITES);
 	assert_int_equal(t.places, SITES);
@@ -285,6 +373,25 @@ static void test_report_threads_at_the_same_sites_lose_nothing(void **state)
 		assert_int_equal(t.place[i].linear_max, 0x203e + PER_SITE - 1);
 	}
 	report_totals_free(&t);
+}
+
+static void test_report_threads_that_meet_at_a_free_slot_get_one_each(void **state)
+{
+	struct fixture *f = *state;
+
+	find_groups(f->report);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		struct report_totals t;
+
+		memset(f->report->site, 0, sizeof(f->report->site));
+		arrived = 0;
+		run_threads(note_new, f->report);
+		t = totals_of(f->report);
+		assert_int_equal(t.places, GROUPS * THREADS);
+		for (size_t i = 0; i < t.places; i++)
+			assert_int_equal(t.place[i].count, 1);
+		report_totals_free(&t);
+	}
 }
 
 static void test_report_slot_of_a_dead_writer_is_passed_by(void **state)
@@ -387,8 +494,10 @@ int main(void)
 		TEST(test_report_causes_of_one_lock_each_count),
 		TEST(test_report_vcpus_beyond_the_last_row_share_it),
 		TEST(test_report_site_is_rip_and_bytes),
+		TEST(test_report_site_of_a_place_that_changes_its_bytes_has_all_of_them),
 		TEST(test_report_more_sites_than_slots_are_counted_as_lost),
 		TEST(test_report_threads_at_the_same_sites_lose_nothing),
+		TEST(test_report_threads_that_meet_at_a_free_slot_get_one_each),
 		TEST(test_report_slot_of_a_dead_writer_is_passed_by),
 		TEST(test_report_throttled_is_the_time_behind_a_bus_lock_only),
 		TEST(test_report_rate_counts_the_sleep_behind_the_last_lock),

@@ -109,6 +109,19 @@ static void test_image_elf_segments_land_at_their_physical_addresses(void **stat
 	assert_int_equal(memory.host[0x150020], 0xff);
 }
 
+static void test_image_elf_segment_beyond_the_file_is_enoexec(void **state)
+{
+	struct image_options options = { 0 };
+	struct elf e = good_elf;
+	struct image image;
+	char why[256];
+
+	(void)state;
+	e.segment[1].p_filesz = e.segment[1].p_memsz = 33; /* one byte too many */
+	assert_int_equal(load_bytes(&image, &e, sizeof(e), &options, why, sizeof(why)), -ENOEXEC);
+	assert_non_null(strstr(why, "beyond the end of the file"));
+}
+
 static void test_image_flat_fills_memory_to_the_last_byte_and_no_further(void **state)
 {
 	static uint8_t bytes[0x1000];
@@ -294,6 +307,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_image_elf_segments_land_at_their_physical_addresses),
+		cmocka_unit_test(test_image_elf_segment_beyond_the_file_is_enoexec),
 		cmocka_unit_test(test_image_flat_fills_memory_to_the_last_byte_and_no_further),
 		cmocka_unit_test(test_image_multiboot_addresses_rule_what_is_loaded),
 		cmocka_unit_test(test_multiboot_find_wants_alignment_magic_and_checksum_in_8_kib),

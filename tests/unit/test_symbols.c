@@ -2,6 +2,7 @@
 /* Guest symbols from each kind of file. */
 #include "traces/symbols.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -81,6 +82,57 @@ static void test_symbols_nasm_map_uses_virtual_addresses(void **state)
 	expect(s, 0x7c00, "start");
 	expect(s, 0x7c03, "start.loop+0x2");
 	expect(s, 0x601, "");
+	symbols_free(s);
+}
+
+struct elf {
+	Elf64_Ehdr header;
+	Elf64_Shdr section[4];
+	Elf64_Sym symbol[5];
+	char names[32];
+};
+
+static void test_symbols_elf_extents_end_where_the_file_says(void **state)
+{
+	/* names: 1 sized, 7 open, 12 last, 17 constant */
+	struct elf e = {
+		.header = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT },
+			    .e_type = ET_EXEC,
+			    .e_machine = EM_X86_64,
+			    .e_version = EV_CURRENT,
+			    .e_shoff = offsetof(struct elf, section),
+			    .e_ehsize = sizeof(Elf64_Ehdr),
+			    .e_shentsize = sizeof(Elf64_Shdr),
+			    .e_shnum = 4,
+			    .e_shstrndx = 3 },
+		.section = { [1] = { .sh_type = SHT_NOBITS, .sh_addr = 0x1000, .sh_size = 0x400 },
+			     [2] = { .sh_type = SHT_SYMTAB,
+				     .sh_offset = offsetof(struct elf, symbol),
+				     .sh_size = sizeof(e.symbol),
+				     .sh_link = 3,
+				     .sh_entsize = sizeof(Elf64_Sym) },
+			     [3] = { .sh_type = SHT_STRTAB,
+				     .sh_offset = offsetof(struct elf, names),
+				     .sh_size = sizeof(e.names) } },
+		.symbol = { [1] = { 1, ELF64_ST_INFO(STB_GLOBAL, STT_FUNC), 0, 1, 0x1000, 0x10 },
+			    [2] = { 7, ELF64_ST_INFO(STB_LOCAL, STT_NOTYPE), 0, 1, 0x1100, 0 },
+			    [3] = { 12, ELF64_ST_INFO(STB_LOCAL, STT_NOTYPE), 0, 1, 0x1300, 0 },
+			    [4] = { 17, ELF64_ST_INFO(STB_LOCAL, STT_NOTYPE), 0, SHN_ABS, 0x1200,
+				    0 } },
+		.names = "\0sized\0open\0last\0constant",
+	};
+	struct symbols *s;
+	char why[200] = "";
+
+	(void)state;
+	if (load_bytes(&s, &e, sizeof(e), why, sizeof(why)))
+		fail_msg("%s", why);
+	assert_int_equal(symbols_count(s), 3);
+	expect(s, 0x100f, "sized+0xf");
+	expect(s, 0x1010, ""); /* behind it nobody */
+	expect(s, 0x12ff, "open+0x1ff");
+	expect(s, 0x13ff, "last+0xff");
+	expect(s, 0x1400, ""); /* the section ends */
 	symbols_free(s);
 }
 
@@ -168,6 +220,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_symbols_system_map_names_the_nearest_below),
 		cmocka_unit_test(test_symbols_nasm_map_uses_virtual_addresses),
+		cmocka_unit_test(test_symbols_elf_extents_end_where_the_file_says),
 		cmocka_unit_test(test_symbols_elf_finds_functions_inside_their_extent),
 		cmocka_unit_test(test_symbols_guest_elf_names_its_labels),
 		cmocka_unit_test(test_symbols_bad_files_are_refused_with_a_reason),

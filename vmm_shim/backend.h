@@ -75,4 +75,7 @@ struct backend {
 
 extern const struct backend backend_emu, backend_script;
 
+/* Ranges of host memory that a script's VM was told are gone: number, up to `max` (16) stored. */
+size_t backend_script_gaps(struct emu_vm *vm, uint64_t *host, uint64_t *size, size_t max);
+
 #endif

@@ -35,6 +35,7 @@
 #define PAGE      4096ull
 #define DATA_MAX  4096
 #define SLOTS_MAX 64
+#define GAPS_KEPT 16
 #define FL_IF     0x200
 
 enum statement { S_EXIT, S_FAIL, S_SET, S_LOCK, S_DIRTY, S_WAIT, S_REPEAT };
@@ -87,10 +88,16 @@ struct slot {
 	uint64_t pages, *dirty;
 };
 
+struct gap {
+	uint64_t host, size;
+};
+
 struct script_vm {
 	struct line *line;
 	size_t lines;
 	struct slot slot[SLOTS_MAX];
+	struct gap gone[GAPS_KEPT]; /* emu_vm_host_range_gone() */
+	size_t gaps;
 	void (*observe)(void *, struct emu_vcpu *, const struct emu_lock *);
 	void *observe_opaque;
 };
@@ -410,11 +417,30 @@ static int dirty_clear(struct emu_vm *emu, unsigned number, uint64_t first, uint
 	return 0;
 }
 
-static void host_range(struct emu_vm *emu, const void *host, size_t size)
+static void host_range_gone(struct emu_vm *emu, const void *host, size_t size)
+{
+	struct script_vm *vm = vm_of(emu);
+
+	vm->gone[vm->gaps % GAPS_KEPT] = (struct gap){ (uintptr_t)host, size };
+	vm->gaps++;
+}
+
+static void host_range_back(struct emu_vm *emu, const void *host, size_t size)
 {
 	(void)emu;
 	(void)host;
 	(void)size;
+}
+
+size_t backend_script_gaps(struct emu_vm *emu, uint64_t *host, uint64_t *size, size_t max)
+{
+	const struct script_vm *vm = vm_of(emu);
+
+	for (size_t i = 0; i < vm->gaps && i < max && i < GAPS_KEPT; i++) {
+		host[i] = vm->gone[i].host;
+		size[i] = vm->gone[i].size;
+	}
+	return vm->gaps;
 }
 
 static void set_lock_observer(struct emu_vm *emu,
@@ -869,8 +895,8 @@ const struct backend backend_script = {
 	.set_flags = set_flags,
 	.dirty_log = dirty_log,
 	.dirty_clear = dirty_clear,
-	.host_range_gone = host_range,
-	.host_range_back = host_range,
+	.host_range_gone = host_range_gone,
+	.host_range_back = host_range_back,
 	.set_lock_observer = set_lock_observer,
 	.set_msr_filter = set_msr_filter,
 	.set_msr_exits = set_msr_exits,

@@ -3,6 +3,7 @@
 #include "vmm_shim/internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,35 +88,34 @@ static unsigned backend_flags(uint32_t flags)
 	       (flags & KVM_MEM_LOG_DIRTY_PAGES ? EMU_MEM_LOG_DIRTY : 0u);
 }
 
+/* Between `from` and `to` nothing is mapped. */
+static void tell_gap(struct shim_vm *vm, uint64_t from, uint64_t to)
+{
+	if (from < to)
+		vm->ops->host_range_gone(vm->emu, (void *)(uintptr_t)from, to - from);
+}
+
 /*
- * Linux accepts an address without memory behind it, and a run that touches it ends in EFAULT. Halving
- * finds the gaps; nothing is asked about a range that is all there.
+ * Linux accepts an address without memory behind it, and a run that touches it ends in EFAULT. Where
+ * the gaps are is looked up only if there are any. Without /proc a guest finds them by faulting.
  */
 static void tell_gaps(struct shim_vm *vm, uint64_t host, uint64_t size)
 {
-	uint64_t half = size / 2 & ~(PAGE_SIZE - 1);
+	FILE *maps = range_mapped(host, size) ? NULL : fopen("/proc/self/maps", "re");
+	unsigned long from, to;
+	uint64_t at = host, end = host + size;
+	char line[512];
 
-	if (range_mapped(host, size))
+	if (!maps)
 		return;
-	if (!half) {
-		vm->ops->host_range_gone(vm->emu, (void *)(uintptr_t)host, size);
-		return;
+	while (at < end && fgets(line, sizeof(line), maps)) {
+		if (sscanf(line, "%lx-%lx ", &from, &to) != 2 || to <= at)
+			continue; /* the rest of a long path, or below */
+		tell_gap(vm, at, from < end ? from : end);
+		at = to;
 	}
-	tell_gaps(vm, host, half);
-	tell_gaps(vm, host + half, size - half);
-}
-
-/* A wholly unmapped range is one gap, whatever its size: do not walk it page by page. */
-static bool wholly_unmapped(uint64_t host, uint64_t size)
-{
-	uint64_t probe = 0;
-
-	for (unsigned i = 0; i < 64; i++) {
-		probe = size / 64 * i & ~(PAGE_SIZE - 1);
-		if (range_mapped(host + probe, PAGE_SIZE))
-			return false;
-	}
-	return true;
+	tell_gap(vm, at, end);
+	fclose(maps);
 }
 
 static void update_hull(struct shim_vm *vm, const struct memory_slot *slot)
@@ -158,12 +158,7 @@ static int create_or_move(struct shim_vm *vm, const struct memory_slot *new, boo
 	old = slot_find(vm, new->id);
 	*old = *new;
 	update_hull(vm, new);
-	if (!range_mapped(new->host, new->size)) {
-		if (wholly_unmapped(new->host, new->size))
-			vm->ops->host_range_gone(vm->emu, (void *)(uintptr_t)new->host, new->size);
-		else
-			tell_gaps(vm, new->host, new->size);
-	}
+	tell_gaps(vm, new->host, new->size);
 	return 0;
 }
 

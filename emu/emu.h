@@ -160,7 +160,8 @@ struct emu_cpuid {
 	bool has_index;
 	uint32_t eax, ebx, ecx, edx;
 };
-/* What the guest's CPUID shows; copied. -E2BIG above 256. */
+/* What the guest's CPUID shows; copied. Leaf 80000008 sets the physical address width of the VM
+ * (36 bits without it). -E2BIG above 256. */
 int emu_vcpu_set_cpuid(struct emu_vcpu *vcpu, const struct emu_cpuid *leaves, size_t count);
 /* What the emulator can do, the largest sensible set: number of leaves, up to `max` stored. */
 size_t emu_cpuid_supported(enum emu_vendor vendor, struct emu_cpuid *leaves, size_t max);

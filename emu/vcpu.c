@@ -244,6 +244,17 @@ int emu_vcpu_set_fx(struct emu_vcpu *v, const void *image)
 
 /* ------------------------------------------------------------------ CPUID, translation */
 
+/* MAXPHYADDR (SDM 4.1.4): what the guest is told is also what its tables and MTRRs are checked by. */
+static unsigned physical_bits(const struct emu_vcpu *v)
+{
+	for (size_t n = 0; n < v->cpuid_count; n++) {
+		unsigned bits = v->cpuid[n].eax & 0xff;
+		if (v->cpuid[n].function == 0x80000008)
+			return bits < 32 ? 32 : bits > 52 ? 52 : bits;
+	}
+	return 36;
+}
+
 int emu_vcpu_set_cpuid(struct emu_vcpu *v, const struct emu_cpuid *leaves, size_t count)
 {
 	if (count > 256)
@@ -256,6 +267,7 @@ int emu_vcpu_set_cpuid(struct emu_vcpu *v, const struct emu_cpuid *leaves, size_
 	free(v->cpuid);
 	v->cpuid = copy;
 	v->cpuid_count = count;
+	v->vm->config.physical_address_bits = physical_bits(v);
 	return 0;
 }
 

@@ -21,6 +21,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#if defined(__SANITIZE_THREAD__)
+/* Forked children start threads of their own, which the sanitizer refuses by default. */
+const char *__tsan_default_options(void);
+__attribute__((visibility("default"))) const char *__tsan_default_options(void)
+{
+	return "die_after_fork=0";
+}
+#endif
+
 static char script_path[] = "/tmp/buslock-script-XXXXXX";
 
 static inline void script_remove(void)

@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-static volatile sig_atomic_t handled, handled_inside;
+static _Atomic int handled, handled_inside;
 static struct machine m;
 
 static void handler(int signal)
@@ -415,7 +415,7 @@ static void test_signals_sent_fast_and_often_are_all_seen(void **state)
 	/* Without a signal a run would wait for ever; they come until we have seen enough. */
 	sender_start(&s, SIGUSR1, true, 1, ~0u);
 	for (unsigned i = 0; i < 300; i++) {
-		sig_atomic_t before = handled;
+		int before = handled;
 
 		m.run->immediate_exit = i % 8 == 7;
 		assert_int_equal(run_once(&m), -EINTR);

@@ -286,6 +286,10 @@ static void far_scenario(struct machine *m, struct scenario *s)
 						: random_selector();
 	uint64_t offset;
 
+	/* parameters for a call gate */
+	for (unsigned n = 0; n < 8; n++)
+		put(m, m->c->segment[EMU_SS].base + m->c->gpr[EMU_RSP] + 4 * n, choose(1u << 30),
+		    4);
 	prefixes(m, s, true);
 	offset = random_offset(m, s->size);
 	if (code_mode(m->c) != 64 && percent(60)) {

@@ -84,8 +84,10 @@ static uint64_t get(const _Atomic uint64_t *counter)
 	return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
-static void read_row(struct report_row *row, const struct report_vcpu *v)
+static void read_row(struct report_row *row, const struct report_vcpu *v, uint64_t now)
 {
+	uint64_t waiting = get(&v->waiting_ns);
+
 	*row = (struct report_row){
 		.runs = get(&v->runs),
 		.interrupted = get(&v->interrupted),
@@ -106,6 +108,11 @@ static void read_row(struct report_row *row, const struct report_vcpu *v)
 	};
 	for (unsigned i = 0; i < REPORT_REASONS; i++)
 		row->exits[i] = get(&v->exits[i]);
+	/* Throttled when it ended, or still: the guest has not run again. */
+	if (waiting && waiting < now) {
+		row->throttled_ns += now - waiting;
+		row->resumed_ns = now;
+	}
 }
 
 static uint64_t later(uint64_t a, uint64_t b)
@@ -213,16 +220,16 @@ static int read_places(struct report_totals *totals, const struct report *report
 
 int report_totals(struct report_totals *totals, const struct report *report)
 {
-	uint64_t first = get(&report->first_run_ns), last;
+	uint64_t first = get(&report->first_run_ns), last, now = report_now();
 
 	memset(totals, 0, sizeof(*totals));
 	for (unsigned i = 0; i < REPORT_VCPUS; i++) {
-		read_row(&totals->vcpu[i], &report->vcpu[i]);
+		read_row(&totals->vcpu[i], &report->vcpu[i], now);
 		add_row(&totals->all, &totals->vcpu[i]);
 		if (totals->vcpu[i].runs || totals->vcpu[i].bus_locks)
 			totals->rows = i + 1;
 	}
-	last = totals->all.last_return_ns;
+	last = later(totals->all.last_return_ns, totals->all.resumed_ns);
 	totals->wall_ns = last > first ? last - first : 0;
 	totals->counting = atomic_load(&report->counting);
 	return read_places(totals, report);

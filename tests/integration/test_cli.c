@@ -700,9 +700,10 @@ static void test_run_limits_end_it_with_124_and_the_summary(void **state)
 	assert_says(run.err, "--timeout");
 	assert_says(run.err, "summary");
 	assert_true(run.seconds >= 0.3);
-	/* a throttled guest sleeps most of the time: the limit wakes it */
-	run_program(&run, BUSLOCK, "run", GUEST("multiboot.elf"), "--rate", "1", "--timeout", "0.3",
-		    "--expect", "locks==1");
+	/* Eight vCPUs that share one lock a second sleep for up to eight: the limit wakes them. */
+	run_program(&run, BUSLOCK, "run", GUEST("smp.bin"), "--mode", "long", "--load", "0x1000",
+		    "--vcpus", "8", "--set", "rcx=100", "--set", "rdi=62", "--rate", "1",
+		    "--timeout", "0.3", "--expect", "locks<=16,throttled_ms>1000");
 	assert_exit(&run, 0);
 	assert_true(run.seconds < 5);
 	/* in al, 0x40; jmp $-2 */

@@ -18,7 +18,8 @@ set(CMAKE_C_VISIBILITY_PRESET hidden)
 add_compile_options($<$<C_COMPILER_ID:Clang>:-Wno-gnu> $<$<C_COMPILER_ID:Clang>:-Wno-flexible-array-extensions>)
 
 add_library(buslock_flags INTERFACE)
-target_compile_options(buslock_flags INTERFACE -Wall -Wextra -Wpedantic -fno-strict-aliasing)
+target_compile_options(buslock_flags INTERFACE -Wall -Wextra -Wpedantic -fno-strict-aliasing
+	$<$<C_COMPILER_ID:Clang>:-Wno-gnu-statement-expression>)
 target_compile_definitions(buslock_flags INTERFACE _GNU_SOURCE BUSLOCK_VERSION="${PROJECT_VERSION}")
 target_include_directories(buslock_flags INTERFACE ${PROJECT_SOURCE_DIR})
 if(BUSLOCK_WERROR)

@@ -89,8 +89,7 @@ static enum outcome deliver_fault(struct emu_vcpu *v)
 		v->pending_db_dr6 = 0;
 		if (v->debug.single_step || v->debug.hardware_breakpoints)
 			return leave_debug(v, dr6);
-		/* other causes' bits accumulate, B0 to B3 do not (SDM 20.2.3) */
-		v->cpu.dr[6] = (v->cpu.dr[6] & ~15ull) | DR6_FIXED | dr6;
+		exception_payload(v, EXC_DB, dr6);
 	}
 	v->stats.exceptions++;
 	return after_delivery(v, deliver_exception(v, &f), f.vector);
@@ -116,10 +115,10 @@ static enum outcome deliver_injected(struct emu_vcpu *v)
 					   .has_error = e->exception.has_error_code,
 					   .error = e->exception.error_code,
 					   .cr2 = v->cpu.cr2 };
-		if (e->exception.has_payload && e->exception.vector == EXC_PF)
-			v->fault.cr2 = e->exception.payload;
-		if (e->exception.has_payload && e->exception.vector == EXC_DB)
-			v->cpu.dr[6] = (v->cpu.dr[6] & ~15ull) | e->exception.payload | DR6_FIXED;
+		if (e->exception.has_payload) {
+			exception_payload(v, e->exception.vector, e->exception.payload);
+			v->fault.cr2 = v->cpu.cr2;
+		}
 		struct fault f = v->fault;
 		memset(&e->exception, 0, sizeof(e->exception));
 		v->stats.exceptions++;
@@ -139,7 +138,9 @@ static enum outcome deliver_injected(struct emu_vcpu *v)
 		}
 		e->interrupt.injected = false;
 		v->stats.interrupts++;
-		return after_delivery(v, deliver_interrupt(v, e->interrupt.vector),
+		return after_delivery(v,
+				      e->interrupt.soft ? deliver_software(v, e->interrupt.vector)
+							: deliver_interrupt(v, e->interrupt.vector),
 				      e->interrupt.vector);
 	}
 	return DONE;
@@ -347,6 +348,8 @@ static enum outcome execute_special(struct emu_vcpu *v, const struct insn *i)
 	enum outcome r = i->flags & INSN_LOCKED ? locked_execute(v, i) : special_execute(v, i);
 	if (r == NATIVE)
 		r = native_step(v, i), trap = false;
+	if (i->op == OP_SYSCALL) /* TF is masked by FMASK before the trap (SDM vol. 2, SYSCALL) */
+		trap = c->rflags & FL_TF;
 	v->stats.instructions += v->vm->counted && (r == DONE || r == EXIT);
 	if (v->next_shadow)
 		c->shadow = v->next_shadow;

@@ -370,35 +370,20 @@ static enum outcome popf(struct emu_vcpu *v, const struct insn *i)
 
 /* ------------------------------------------------------------------ software interrupts */
 
-static enum outcome software_interrupt(struct emu_vcpu *v, const struct insn *i, unsigned vector)
+static enum outcome software_interrupt(struct emu_vcpu *v, const struct insn *i)
 {
-	struct cpu *c = &v->cpu;
-	uint64_t rip = c->rip;
-	if (i->op == OP_INT && in_vm86(c) && (c->rflags & FL_IOPL) != FL_IOPL)
-		return raise_error(v, EXC_GP, 0);
-	if (i->op == OP_INTO && !(c->rflags & FL_OF))
-		return done(v, i);
 	if (i->op == OP_INT3 && v->debug.software_breakpoints) {
 		leave(v, EMU_EXIT_DEBUG, VMX_EXCEPTION_NMI);
 		v->exit->interruption = 0x80000600 | EXC_BP; /* valid, software exception */
 		v->exit->debug.vector = EXC_BP;
-		v->exit->debug.rip = linear_rip(c);
+		v->exit->debug.rip = linear_rip(&v->cpu);
 		v->exit->debug.dr6 = DR6_FIXED;
 		v->exit->debug.dr7 = DR7_FIXED;
 		return EXIT;
 	}
-	advance_rip(c, i);
-	enum outcome r;
-	if (i->op == OP_INT1) {
-		struct fault f = { .vector = EXC_DB };
-		r = deliver_exception(v, &f);
-	} else {
-		r = deliver_software(v, vector);
-	}
-	if (r)
-		c->rip = rip;
-	else
-		v->stats.exceptions++;
+	bool taken = i->op != OP_INTO || v->cpu.rflags & FL_OF;
+	enum outcome r = insn_int(v, i);
+	v->stats.exceptions += taken && r == DONE;
 	return r;
 }
 
@@ -498,13 +483,10 @@ enum outcome special_execute(struct emu_vcpu *v, const struct insn *i)
 	case OP_SYSEXIT:
 		return insn_syscall(v, i);
 	case OP_INT:
-		return software_interrupt(v, i, (uint8_t)i->imm);
 	case OP_INT1:
-		return software_interrupt(v, i, EXC_DB);
 	case OP_INT3:
-		return software_interrupt(v, i, EXC_BP);
 	case OP_INTO:
-		return software_interrupt(v, i, EXC_OF);
+		return software_interrupt(v, i);
 	case OP_IRET:
 		return insn_iret(v, i);
 	case OP_STI:

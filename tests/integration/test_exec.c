@@ -254,7 +254,7 @@ static void test_exec_killed_launcher_takes_the_program_along(void **state)
 static void test_exec_stops_and_continues_with_the_program(void **state)
 {
 	struct run run;
-	int status;
+	int status = 0;
 
 	(void)state;
 	run_start_how(&run,
@@ -263,8 +263,12 @@ static void test_exec_stops_and_continues_with_the_program(void **state)
 		      (struct run_how){ .own_group = true });
 	run_wait_for(&run, "ready");
 	kill(run.pid, SIGTSTP);
-	assert_int_equal(waitpid(run.pid, &status, WUNTRACED), run.pid);
-	assert_true(WIFSTOPPED(status));
+	for (int i = 0; i < 1000 && waitpid(run.pid, &status, WNOHANG | WUNTRACED) == 0; i++)
+		run_sleep(10);
+	if (!WIFSTOPPED(status)) {
+		kill(-run.pid, SIGKILL);
+		fail_msg("it did not stop: %#x", (unsigned)status);
+	}
 	assert_int_equal(WSTOPSIG(status), SIGTSTP);
 	run_sleep(600);
 	run_look(&run);
@@ -301,12 +305,12 @@ static void test_exec_first_free_descriptor_is_three(void **state)
 	struct run run;
 
 	(void)state;
-	run_program(&run, BUSLOCK, "exec", "sh", "-c", "exec 3</dev/null 4<&3; ls /proc/self/fd");
+	run_program(&run, BUSLOCK, "exec", "ls", "/proc/self/fd");
 	assert_exit(&run, 0);
-	/* ls itself opens the directory as 5. */
+	/* ls itself opens the directory. What the launcher leaves open is far away. */
 	assert_int_equal(strncmp(run.out, "0\n1\n", 4), 0);
-	assert_says(run.out, "\n3\n4\n5\n");
-	assert_silent(run.out, "\n6\n");
+	assert_says(run.out, "\n3\n");
+	assert_silent(run.out, "\n4\n");
 }
 
 /* ------------------------------------------------------------------ what is refused */

@@ -139,14 +139,14 @@ static enum device_result write_byte(struct devices *d, uint16_t port, uint8_t v
 
 /* One IN or OUT; a wide one on byte ports is several, as on ISA. */
 static enum device_result access(struct devices *d, uint16_t port, bool write, unsigned size,
-				 uint8_t *data)
+				 uint8_t *data, uint32_t *value)
 {
 	enum device_result result = DEVICE_DONE;
 
 	/* One register of four bytes, at any of its ports: the value counts as a whole. */
 	if (write && port >= EXIT && port < EXIT + EXIT_PORTS) {
-		d->exit_value = 0;
-		memcpy(&d->exit_value, data, size);
+		*value = 0;
+		memcpy(value, data, size);
 		return DEVICE_EXIT;
 	}
 	for (unsigned i = 0; i < size && result == DEVICE_DONE; i++) {
@@ -159,13 +159,13 @@ static enum device_result access(struct devices *d, uint16_t port, bool write, u
 }
 
 enum device_result devices_io(struct devices *d, uint16_t port, bool write, unsigned size,
-			      unsigned count, uint8_t *data)
+			      unsigned count, uint8_t *data, uint32_t *value)
 {
 	enum device_result result = DEVICE_DONE;
 
 	pthread_mutex_lock(&d->lock);
 	for (unsigned i = 0; i < count && result == DEVICE_DONE; i++)
-		result = access(d, port, write, size, data + i * size);
+		result = access(d, port, write, size, data + i * size, value);
 	pthread_mutex_unlock(&d->lock);
 	return result;
 }

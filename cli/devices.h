@@ -25,16 +25,16 @@ struct devices {
 	struct serial serial;
 	void (*put_serial)(uint8_t byte), (*put_debug)(uint8_t byte);  /* NULL: not printed */
 	uint64_t port_reads, port_writes, memory_reads, memory_writes; /* that hit nothing */
-	uint32_t exit_value;
 };
 
 enum device_result { DEVICE_DONE, DEVICE_EXIT, DEVICE_RESET };
 
 void devices_init(struct devices *devices, void (*put_serial)(uint8_t byte),
 		  void (*put_debug)(uint8_t byte));
-/* `count` accesses of `size` bytes (string instructions have several), stops at the last one needed. */
+/* `count` accesses of `size` bytes (string instructions have several), up to one that ends the run:
+ * for DEVICE_EXIT `*value` is what was written. */
 enum device_result devices_io(struct devices *devices, uint16_t port, bool write, unsigned size,
-			      unsigned count, uint8_t *data);
+			      unsigned count, uint8_t *data, uint32_t *value);
 void devices_mmio(struct devices *devices, bool write, unsigned size, uint8_t *data);
 
 #endif

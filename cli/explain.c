@@ -95,8 +95,7 @@ static bool set_segment(struct question *q, int segment, const char *suffix, uin
 	if (q->mode == 16)
 		return set(q, EXPLAIN_SEGMENT + segment, value << 4);
 	complain("%s=%04llx: outside of real mode a selector does not tell where the segment "
-		 "begins; give "
-		 "%s.base=ADDRESS",
+		 "begins; give %s.base=ADDRESS",
 		 segments[segment], (unsigned long long)value, segments[segment]);
 	return false;
 }
@@ -266,15 +265,13 @@ static void judge_illegal(struct answer *a)
 		    bare.length, 0, bare.mode);
 	if (!op_is_lockable((enum insn_op)bare.op))
 		a->lock_rule = "LOCK before an instruction that it may not stand before: it raises "
-			       "#UD (SDM "
-			       "vol. 2, LOCK)";
+			       "#UD (SDM vol. 2, LOCK)";
 	else if (!(bare.flags & INSN_MEM))
 		a->lock_rule =
 			"LOCK, but no operand is in memory: it raises #UD (SDM vol. 2, LOCK)";
 	else
 		a->lock_rule = "LOCK, but the destination is a register, memory is only read: it "
-			       "raises #UD "
-			       "(SDM vol. 2, LOCK)";
+			       "raises #UD (SDM vol. 2, LOCK)";
 }
 
 /* Locked accesses to descriptors (SDM vol. 3, 11.1.2.1): only if the bit is still clear. */
@@ -293,8 +290,7 @@ static const char *stuffed_accesses(const struct insn *insn)
 	case OP_INT3:
 	case OP_INTO:
 		return "in protected mode it sets a descriptor's accessed bit, if that is clear, "
-		       "by a locked "
-		       "access (SDM vol. 3, 11.1.2.1)";
+		       "by a locked access (SDM vol. 3, 11.1.2.1)";
 	case OP_LTR:
 		return "it sets the TSS descriptor's busy bit by a locked access (SDM vol. 3, "
 		       "11.1.2.1)";
@@ -311,8 +307,7 @@ static void judge_lock(struct answer *a)
 	} else if (a->insn.flags & INSN_LOCK) {
 		a->lock = LOCK_EXPLICIT;
 		a->lock_rule = "LOCK prefix before a lockable instruction with a destination in "
-			       "memory (SDM "
-			       "vol. 2, LOCK)";
+			       "memory (SDM vol. 2, LOCK)";
 	} else if (a->insn.flags & INSN_LOCKED) {
 		a->lock = LOCK_IMPLICIT;
 		a->lock_rule = "XCHG with memory locks without a prefix (SDM vol. 2, XCHG)";
@@ -335,15 +330,13 @@ static void judge_bus_lock(const struct question *q, struct answer *a)
 	a->misaligned_16b = a->insn.op == OP_CMPXCHG16B && operand->linear & 15;
 	if (a->misaligned_16b) {
 		a->rule = "CMPXCHG16B raises #GP(0) unless its operand is aligned to 16 bytes (SDM "
-			  "vol. 2): no "
-			  "access is made";
+			  "vol. 2): no access is made";
 		return;
 	}
 	a->cause = emu_bus_lock_cause(operand->linear, operand->size, q->memory_type);
 	if (a->cause & EMU_LOCK_SPLIT && a->cause & EMU_LOCK_NON_WB)
 		a->rule = "a locked access that crosses a cache line, to memory that is not "
-			  "write-back (SDM "
-			  "vol. 3, 11.1.2)";
+			  "write-back (SDM vol. 3, 11.1.2)";
 	else if (a->cause & EMU_LOCK_SPLIT)
 		a->rule = "a locked access that crosses a cache line: a split lock (SDM vol. 3, "
 			  "11.1.2)";
@@ -352,8 +345,7 @@ static void judge_bus_lock(const struct question *q, struct answer *a)
 			  "3, 11.1.2)";
 	else
 		a->rule = "a locked access to write-back memory within one cache line locks the "
-			  "line in the "
-			  "cache, not the bus (SDM vol. 3, 11.1.4)";
+			  "line in the cache, not the bus (SDM vol. 3, 11.1.4)";
 }
 
 int explain(const struct question *q, struct answer *a)
@@ -389,20 +381,16 @@ static const struct argp_option options[] = {
 	{ 0 },
 };
 
-static const char doc[] = "Decodes one instruction and says whether it locks, what it touches, "
-			  "whether that is a bus lock and "
-			  "by which rule."
-			  "\v"
-			  "BYTES are hexadecimal, in any spacing. Registers are given as "
-			  "name=value, in hexadecimal: general "
-			  "ones, ip and flags under any of their names (di, edi, rdi); in real "
-			  "mode segment registers by "
-			  "selector (es=0070), otherwise by base (fs.base=7000). A register that "
-			  "matters and is not given is "
-			  "taken as 0, and said so.\n"
-			  "\n"
-			  "  buslock explain --mode 16 \"26 87 55 02\" es=0070 di=007D\n"
-			  "  buslock explain f0480fab3e rsi=1000 rdi=1fd\n";
+static const char doc[] =
+	"Decodes one instruction and says whether it locks, what it touches, whether that is a bus "
+	"lock and by which rule.\v"
+	"BYTES are hexadecimal, in any spacing. Registers are given as name=value, in hexadecimal: "
+	"general ones, ip and flags under any of their names (di, edi, rdi); in real mode segment "
+	"registers by selector (es=0070), otherwise by base (fs.base=7000). A register that "
+	"matters and is not given is taken as 0, and said so.\n"
+	"\n"
+	"  buslock explain --mode 16 \"26 87 55 02\" es=0070 di=007D\n"
+	"  buslock explain f0480fab3e rsi=1000 rdi=1fd\n";
 
 struct request {
 	struct question question;

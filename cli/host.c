@@ -341,12 +341,10 @@ static const struct argp_option options[] = {
 	{ 0 },
 };
 
-static const char doc[] =
-	"Says what this host can do about bus locks by itself, and what is missing: the KVM "
-	"device, "
-	"capability 193 (KVM_CAP_X86_BUS_LOCK_EXIT), the kernel's own split-lock detection."
-	"\v"
-	"Exit status 0, whatever the host can do.\n";
+static const char doc[] = "Says what this host can do about bus locks by itself, and what is "
+			  "missing: the KVM device, capability 193 (KVM_CAP_X86_BUS_LOCK_EXIT), "
+			  "the kernel's own split-lock detection.\v"
+			  "Exit status 0, whatever the host can do.\n";
 
 struct request {
 	const char *root, *device;

@@ -66,10 +66,9 @@ static void conclude_device(const struct host *h, const struct speaker *to)
 	case ENXIO:
 	case ENODEV:
 		say(to, "There is no %s: %s.", h->device,
-		    h->vmx || h->svm
-			    ? "load the module kvm_intel or kvm_amd"
-			    : "the processor shows no virtualization (vmx, svm); in a virtual "
-			      "machine nested virtualization may be off");
+		    h->vmx || h->svm ? "load the module kvm_intel or kvm_amd"
+				     : "the processor shows no virtualization (vmx, svm); in a "
+				       "virtual machine nested virtualization may be off");
 		return;
 	case EACCES:
 	case EPERM:
@@ -85,14 +84,12 @@ static void conclude_device(const struct host *h, const struct speaker *to)
 	if (host_bus_lock_capability(h) & KVM_BUS_LOCK_DETECTION_EXIT) {
 		say(to,
 		    "KVM here reports bus locks by itself (KVM_CAP_X86_BUS_LOCK_EXIT is %ld): a "
-		    "monitor gets "
-		    "KVM_EXIT_X86_BUS_LOCK without buslock.",
+		    "monitor gets KVM_EXIT_X86_BUS_LOCK without buslock.",
 		    host_bus_lock_capability(h));
 		return;
 	}
 	say(to, "KVM here cannot report bus locks (KVM_CAP_X86_BUS_LOCK_EXIT is 0): a monitor that "
-		"asks for "
-		"it is told so, and KVM_ENABLE_CAP succeeds without effect.");
+		"asks for it is told so, and KVM_ENABLE_CAP succeeds without effect.");
 }
 
 /* Linux 5.12 for Intel's VMM bus-lock detection, 6.16 for AMD's Bus Lock Threshold. */
@@ -104,19 +101,16 @@ static void conclude_missing(const struct host *h, const struct speaker *to)
 		return;
 	if (h->hypervisor)
 		say(to, "Missing: this machine is a virtual one, and hypervisors do not hand the "
-			"feature on to "
-			"nested KVM (Linux never offers it to a nested hypervisor).");
+			"feature on to nested KVM (Linux never offers it to a nested hypervisor).");
 	if (strstr(h->modules, "kvm_pvm"))
 		say(to, "Missing: kvm_pvm virtualizes in software; it has no VM exits of the "
 			"processor's.");
 	if (!strcmp(h->vendor, "GenuineIntel") && !h->hypervisor)
 		say(to, "Missing: the processor control \"VMM bus-lock detection\" (secondary "
-			"control 30), which "
-			"has no flag in /proc/cpuinfo, or a kernel since 5.12.");
+			"control 30), which has no flag in /proc/cpuinfo, or a kernel since 5.12.");
 	if (!strcmp(h->vendor, "AuthenticAMD") && !h->hypervisor)
 		say(to, "Missing: the processor feature Bus Lock Threshold (CPUID 8000000Ah EDX "
-			"bit 29), or a "
-			"kernel since 6.16.");
+			"bit 29), or a kernel since 6.16.");
 	if (sscanf(h->kernel, "%d.%d", &major, &minor) == 2 &&
 	    (major < 5 || (major == 5 && minor < 12)))
 		say(to, "Missing: Linux %s has no bus-lock exits at all; they came with 5.12.",
@@ -128,11 +122,9 @@ static void conclude_detection(const struct host *h, const struct speaker *to)
 	const char *mode = host_detect_mode(h);
 
 	if (!h->split_lock_detect && !h->bus_lock_detect) {
-		say(to,
-		    "The kernel has no split-lock detection of its own here (no split_lock_detect "
-		    "or "
-		    "bus_lock_detect in /proc/cpuinfo): split locks run at full cost to all cores, "
-		    "unnoticed.");
+		say(to, "The kernel has no split-lock detection of its own here (no "
+			"split_lock_detect or bus_lock_detect in /proc/cpuinfo): split locks run "
+			"at full cost to all cores, unnoticed.");
 		return;
 	}
 	if (!strcmp(mode, "off")) {
@@ -144,8 +136,8 @@ static void conclude_detection(const struct host *h, const struct speaker *to)
 		say(to,
 		    h->bus_lock_detect
 			    ? "The kernel limits bus locks of user programs to %s per second for "
-			      "the whole "
-			      "system (split_lock_detect=ratelimit); guests are not limited by it."
+			      "the whole system (split_lock_detect=ratelimit); guests are not "
+			      "limited by it."
 			    : "split_lock_detect=%s has no effect: the processor has no bus-lock "
 			      "debug trap.",
 		    h->bus_lock_detect ? mode + 10 : mode);
@@ -160,15 +152,13 @@ static void conclude_detection(const struct host *h, const struct speaker *to)
 		say(to, "A guest's split lock kills its monitor's thread by SIGBUS here (#AC, "
 			"split_lock_detect=fatal), before any bus lock happens.");
 	else if (h->mitigate == 0)
-		say(to,
-		    "A guest's split lock is logged once per thread and then runs (#AC, warn, with "
-		    "split_lock_mitigate 0).");
+		say(to, "A guest's split lock is logged once per thread and then runs (#AC, warn, "
+			"with split_lock_mitigate 0).");
 	else
-		say(to, "A guest's split lock stops its vCPU for 10 ms or more before it runs "
-			"(#AC, warn); a "
-			"monitor that kicks the vCPU more often than that may keep it from ever "
-			"getting on. "
-			"split_lock_mitigate=0 or split_lock_detect=off end that.");
+		say(to,
+		    "A guest's split lock stops its vCPU for 10 ms or more before it runs (#AC, "
+		    "warn); a monitor that kicks the vCPU more often than that may keep it from "
+		    "ever getting on. split_lock_mitigate=0 or split_lock_detect=off end that.");
 }
 
 void host_conclude(const struct host *h, void (*callback)(void *opaque, const char *sentence),
@@ -181,8 +171,7 @@ void host_conclude(const struct host *h, void (*callback)(void *opaque, const ch
 	conclude_detection(h, &to);
 	if (h->emulator)
 		say(&to, "buslock exec and buslock run emulate the feature here; they need neither "
-			 "the device "
-			 "nor privileges.");
+			 "the device nor privileges.");
 	else
 		say(&to, "The emulator does not work here: %s", h->emulator_why);
 }

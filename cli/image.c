@@ -214,11 +214,10 @@ static int load(struct image *image, const struct image_options *options, uint8_
 				: is_elf(file, n) ? IMAGE_ELF
 						  : IMAGE_FLAT;
 	if (image->format != IMAGE_FLAT && (options->has_load || options->mode != MODE_AUTO))
-		return image_fail(
-			-EINVAL, why, size,
-			"--load and --mode are for flat binaries; this is %s image (--format flat "
-			"takes it as bytes)",
-			image->format == IMAGE_ELF ? "an ELF" : "a multiboot");
+		return image_fail(-EINVAL, why, size,
+				  "--load and --mode are for flat binaries; this is %s image "
+				  "(--format flat takes it as bytes)",
+				  image->format == IMAGE_ELF ? "an ELF" : "a multiboot");
 	switch (image->format) {
 	case IMAGE_ELF:
 		if (!is_elf(file, n))

@@ -90,10 +90,11 @@ static int enable_detection(struct monitor *m)
 	long r = kvm_call(&m->vm, KVM_CHECK_EXTENSION, KVM_CAP_X86_BUS_LOCK_EXIT);
 
 	if (r <= 0 || !(r & KVM_BUS_LOCK_DETECTION_EXIT)) {
-		complain("warning: this KVM cannot report bus locks (capability 193 is %ld): none "
-			 "will be "
-			 "seen, and --rate has nothing to limit",
-			 r < 0 ? 0 : r);
+		complain(
+			"warning: this KVM cannot report bus locks (capability 193 is %ld): none "
+			"will be seen, and --rate has nothing to limit. Split locks that the guest "
+			"takes all the same stall every core of this machine.",
+			r < 0 ? 0 : r);
 		return 0;
 	}
 	r = kvm_call(&m->vm, KVM_ENABLE_CAP, (unsigned long)&cap);

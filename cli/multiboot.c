@@ -78,10 +78,9 @@ int multiboot_check(const struct multiboot_header *header, char *why, size_t siz
 	uint32_t unknown = header->flags & DEMANDS & ~(FLAG_ALIGN | FLAG_MEMORY | FLAG_VIDEO);
 
 	if (header->flags & FLAG_VIDEO)
-		return image_fail(
-			-ENOTSUP, why, size,
-			"the kernel demands a video mode (multiboot header flag 2); the built-in "
-			"monitor has no screen");
+		return image_fail(-ENOTSUP, why, size,
+				  "the kernel demands a video mode (multiboot header flag 2); the "
+				  "built-in monitor has no screen");
 	if (unknown)
 		return image_fail(-ENOTSUP, why, size,
 				  "the kernel demands what multiboot header flags 0x%" PRIx32
@@ -120,8 +119,8 @@ int multiboot_load_addresses(struct image *image, const struct multiboot_header 
 	if (!memory_holds(memory, h->load_addr, end - h->load_addr))
 		return image_fail(-ENOSPC, why, size,
 				  "0x%" PRIx64 " bytes at 0x%" PRIx32
-				  " do not fit into guest memory, which "
-				  "has 0x%" PRIx64 " bytes for guests (more with -m)",
+				  " do not fit into guest memory, which has 0x%" PRIx64
+				  " bytes for guests (more with -m)",
 				  end - h->load_addr, h->load_addr, memory->top);
 	memcpy(memory->host + h->load_addr, file + offset, length);
 	memset(memory->host + h->load_addr + length, 0, end - h->load_addr - length);

@@ -101,11 +101,12 @@ static bool serve_io(struct vcpu *v)
 {
 	struct kvm_run *run = v->run;
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
-	enum device_result result = devices_io(&v->monitor->devices, run->io.port,
-					       run->io.direction == KVM_EXIT_IO_OUT, run->io.size,
-					       run->io.count, data);
-	uint32_t value = v->monitor->devices.exit_value;
+	enum device_result result;
+	uint32_t value = 0;
 
+	result = devices_io(&v->monitor->devices, run->io.port,
+			    run->io.direction == KVM_EXIT_IO_OUT, run->io.size, run->io.count, data,
+			    &value);
 	switch (result) {
 	case DEVICE_EXIT:
 		/* QEMU's isa-debug-exit: odd, so that 0 is never the guest's */

@@ -25,7 +25,8 @@ static void append(char *text, size_t size, const char *line)
 
 /*
  * "$ program arguments" is the command; "= reason" says that it cannot run on the device; then lines of
- * output: "  " on both, "d " on the device, "k " under emulation; "# " remarks.
+ * output: "  " on both, "d " on the device, "k " under emulation as on Linux with VMX, "e " under
+ * emulation alone; "# " remarks.
  */
 static void golden_read(struct golden *g)
 {
@@ -59,6 +60,7 @@ static void golden_read(struct golden *g)
 			append(g->device, size, rest);
 			break;
 		case 'k':
+		case 'e':
 			append(g->emulated, size, rest);
 			break;
 		default:

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The decoder against Zydis 4.0: every opcode of the four maps with every ModRM byte, many prefixes,
+ * The decoder against Zydis 4: every opcode of the four maps with every ModRM byte, many prefixes,
  * all modes, and random bytes. Both must agree on what is an instruction, on its length, on LOCK, and
  * on the memory operand: registers, displacement, segment, size, direction. Every disagreement that is
  * accepted stands in tolerances[] with its reason.
@@ -85,6 +85,13 @@ static bool is_foreign_extension(const struct comparison *c)
 	case ZYDIS_ISA_EXT_SNP:
 	case ZYDIS_ISA_EXT_SSE4A:
 	case ZYDIS_ISA_EXT_TDX:
+#if ZYDIS_VERSION >= 0x0004000100000000ull
+	case ZYDIS_ISA_EXT_MSRLIST:
+	case ZYDIS_ISA_EXT_PBNDKB:
+	case ZYDIS_ISA_EXT_PCOMMIT:
+	case ZYDIS_ISA_EXT_RAO_INT:
+	case ZYDIS_ISA_EXT_WRMSRNS:
+#endif
 		return true;
 	default:
 		return false;
@@ -167,7 +174,7 @@ static const struct tolerance {
 	{ ONLY_ZYDIS_ACCEPTS, is_undefined_on_purpose,
 	  "UD0, UD1, UD2: instructions that raise #UD" },
 	{ ONLY_ZYDIS_ACCEPTS, is_foreign_extension,
-	  "AMD, Centaur, TDX, HRESET, RTM: not on the processor that the engine imitates" },
+	  "AMD, Centaur, TDX, RTM, newer Intel: not on the processor that the engine imitates" },
 	{ ONLY_ZYDIS_ACCEPTS | LENGTH, is_knights_corner,
 	  "Knights Corner: shares encodings with VEX and EVEX" },
 	{ ONLY_WE_ACCEPT, is_vex,

@@ -354,6 +354,8 @@ static bool layout_agrees(struct engine *e)
 		uc_reg_write(e->uc, UC_X86_REG_MSR, &msr);
 		memcpy(&seen, (char *)e->env + msrs[i].offset, 8);
 		good &= seen == msr.value;
+		msr.value = msrs[i].msr == 0x277 ? msr.value : 0; /* PAT: that is its reset value */
+		uc_reg_write(e->uc, UC_X86_REG_MSR, &msr);
 	}
 	/* old_exception has no API; after reset the engine keeps -1 there, beside fields that are 0 */
 	return good && e->env->old_exception == -1;

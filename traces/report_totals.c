@@ -242,13 +242,20 @@ void report_totals_free(struct report_totals *totals)
 	totals->places = 0;
 }
 
+static double seconds_between(uint64_t begin, uint64_t end)
+{
+	return end > begin ? (double)(end - begin) / NSEC_PER_SEC : 0;
+}
+
 double report_rate(const struct report_row *row)
 {
-	uint64_t end = later(row->last_lock_ns, row->resumed_ns);
-	double seconds;
+	double n = (double)row->flags;
+	double spaced = seconds_between(row->first_lock_ns, row->last_lock_ns);
+	double whole =
+		seconds_between(row->first_lock_ns, later(row->last_lock_ns, row->resumed_ns));
+	double rate = n / (whole > 1 ? whole : 1);
 
-	if (!row->flags)
-		return 0;
-	seconds = end > row->first_lock_ns ? (double)(end - row->first_lock_ns) / NSEC_PER_SEC : 0;
-	return (double)row->flags / (seconds > 1 ? seconds : 1);
+	if (spaced < 1)
+		return rate;
+	return rate < (n - 1) / spaced ? rate : (n - 1) / spaced;
 }

@@ -37,9 +37,9 @@ int report_totals(struct report_totals *totals, const struct report *report);
 void report_totals_free(struct report_totals *totals);
 
 /*
- * Bus-lock returns per second: over the time from the first one until the guest runs again after the
- * last one, so that a policy's sleep behind the last lock counts, and over one second at least,
- * because a burst shorter than that says nothing about a rate per second.
+ * Bus-lock returns per second. Policies sleep before a lock or behind it, so the n returns are spread
+ * over n - 1 sleeps or over n: the lower of (n - 1) / (first to last) and n / (first to when the guest
+ * ran again after the last). Within less than a second there is no rate, but n in this one.
  */
 double report_rate(const struct report_row *row);
 

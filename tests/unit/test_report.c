@@ -483,7 +483,7 @@ static bool near(double a, double b)
 	return a > b - 1e-6 && a < b + 1e-6;
 }
 
-static void test_report_rate_counts_the_sleep_behind_the_last_lock(void **state)
+static void test_report_rate_is_the_limit_whether_sleeps_lie_before_or_behind(void **state)
 {
 	struct report_row none = { 0 }, row;
 
@@ -492,12 +492,22 @@ static void test_report_rate_counts_the_sleep_behind_the_last_lock(void **state)
 	/* QEMU's limit at 10: the tenth of each second sleeps to its end. */
 	row = row_of(100, 9.0, 10.0);
 	assert_true(near(report_rate(&row), 10));
+	/* evenly spaced, no sleep behind the last one */
+	row = row_of(21, 2.0, 2.0);
+	assert_true(near(report_rate(&row), 10));
+	row = row_of(11, 1.0, 1.0);
+	assert_true(near(report_rate(&row), 10));
+	/* within a second it is their number */
+	row = row_of(11, 0.99, 0.99);
+	assert_true(near(report_rate(&row), 11));
+	row = row_of(20, 0.001, 1.0);
+	assert_true(near(report_rate(&row), 20));
 	/* 1000 at once */
 	row = row_of(1000, 0.001, 0.001);
 	assert_true(near(report_rate(&row), 1000));
 	/* killed before it ran again */
 	row = row_of(30, 3.0, 2.9);
-	assert_true(near(report_rate(&row), 10));
+	assert_true(near(report_rate(&row), 29 / 3.0));
 }
 
 int main(void)
@@ -519,7 +529,7 @@ int main(void)
 		TEST(test_report_slot_of_a_dead_writer_is_passed_by),
 		TEST(test_report_throttled_is_the_time_behind_a_bus_lock_only),
 		TEST(test_report_vcpu_that_never_ran_again_is_throttled_until_now),
-		TEST(test_report_rate_counts_the_sleep_behind_the_last_lock),
+		TEST(test_report_rate_is_the_limit_whether_sleeps_lie_before_or_behind),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "cli/console.h"
 #include "cli/monitor.h"
+#include "emu/emu.h"
 #include "vmm_shim/shim.h"
 
 #include <argp.h>
@@ -107,7 +108,7 @@ static const char doc[] =
 	"rest.\n"
 	"\n"
 	"  buslock run boot.bin                            a boot sector\n"
-	"  buslock run loop.bin --mode long --load 0x1000 --set rcx=100 --expect locks==100\n"
+	"  buslock run loop.bin --mode long --set rcx=100 --expect locks==100\n"
 	"  buslock run kernel.elf --rate 10 --append 'quiet'\n";
 
 /* ------------------------------------------------------------------ options */
@@ -442,9 +443,14 @@ static int finish(struct run *run, struct monitor *monitor, int status)
 static int run_guest(struct run *run)
 {
 	struct monitor *monitor;
+	char why[200];
 	int status;
 
 	run->shim.report = run->monitor.report;
+	if (!run->monitor.device && emu_engine_check(why, sizeof(why))) {
+		complain("the emulator does not work here: %s", why);
+		return STATUS_USAGE;
+	}
 	if (!run->monitor.device && shim_configure(&run->shim)) {
 		complain("the emulator cannot be configured");
 		return STATUS_USAGE;

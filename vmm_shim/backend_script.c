@@ -1,28 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A processor that does what a file says: for proofs about the kernel's half that no guest can bring
- * about (an exit word with any bits), and for fuzzing. The language, one statement a line:
- *
- *   exit TYPE [KEY=VALUE …]  the next exit. TYPE: none bus_lock io mmio hlt rdmsr wrmsr shutdown
- *                            window debug kicked set_tpr vmcall error entry_failure
- *     word qualification idt linear gpa port size count index value vector rip dr6 dr7 suberror
- *     (numbers), write=0|1, data=HEX, insn=HEX
- *     more=1                 the next statement is the next fragment of the same access
- *   fail NAME|NUMBER [word=] emu_vcpu_run() fails: EFAULT, EIO, ENOMEM …
- *   set KEY=VALUE …          registers: rip rflags rax cr8 efer cpl shadow, cs_l
- *   lock KEY=VALUE …         a bus lock is observed: cause linear size rip
- *   dirty SLOT PAGE          a page of a slot becomes dirty
- *   wait                     until emu_vcpu_kick()
- *   repeat                   from the first line again
- *
- * After the last line the guest shuts down. What the monitor answered is shown in registers: IN in
- * RAX, an MMIO read in RBX, RDMSR in RCX, an MSR error in R8, the number of runs in R9.
- *
- * A kick, and an interrupt window that is wanted and open, come before the next statement, as they do
- * on a processor.
+ * A processor that does what a file says (script.h): for proofs about the kernel's half that no guest
+ * can bring about (an exit word with any bits), and for fuzzing.
  */
 #include "vmm_shim/backend.h"
 #include "vmm_shim/raw.h"
+#include "vmm_shim/script.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -33,54 +16,9 @@
 #include <unistd.h>
 
 #define PAGE      4096ull
-#define DATA_MAX  4096
 #define SLOTS_MAX 64
 #define GAPS_KEPT 16
 #define FL_IF     0x200
-
-enum statement { S_EXIT, S_FAIL, S_SET, S_LOCK, S_DIRTY, S_WAIT, S_REPEAT };
-
-enum key { K_WORD, K_QUALIFICATION, K_IDT, K_LINEAR, K_GPA, K_PORT, K_SIZE, K_COUNT, K_INDEX, K_VALUE,
-	   K_VECTOR, K_RIP, K_DR6, K_DR7, K_SUBERROR, K_WRITE, K_MORE, K_RFLAGS, K_RAX, K_CR8, K_EFER,
-	   K_CPL, K_SHADOW, K_CS_L, K_CAUSE, KEYS };
-static const char *const key_names[KEYS] = { "word", "qualification", "idt", "linear", "gpa", "port",
-	"size", "count", "index", "value", "vector", "rip", "dr6", "dr7", "suberror", "write", "more",
-	"rflags", "rax", "cr8", "efer", "cpl", "shadow", "cs_l", "cause" };
-
-static const struct { const char *name; enum emu_exit_type type; uint32_t word; } exit_names[] = {
-	{ "none", EMU_EXIT_NONE, 0 },
-	{ "bus_lock", EMU_EXIT_BUS_LOCK, VMX_BUS_LOCK | VMX_EXIT_BUS_LOCK_ASSERTED },
-	{ "io", EMU_EXIT_IO, VMX_IO },
-	{ "mmio", EMU_EXIT_MMIO, VMX_EPT_MISCONFIG },
-	{ "hlt", EMU_EXIT_HLT, VMX_HLT },
-	{ "rdmsr", EMU_EXIT_RDMSR, VMX_RDMSR },
-	{ "wrmsr", EMU_EXIT_WRMSR, VMX_WRMSR },
-	{ "shutdown", EMU_EXIT_SHUTDOWN, VMX_TRIPLE_FAULT },
-	{ "window", EMU_EXIT_INTERRUPT_WINDOW, VMX_INTERRUPT_WINDOW },
-	{ "debug", EMU_EXIT_DEBUG, VMX_EXCEPTION_NMI },
-	{ "kicked", EMU_EXIT_KICKED, VMX_EXTERNAL_INTERRUPT },
-	{ "set_tpr", EMU_EXIT_SET_TPR, VMX_CR_ACCESS },
-	{ "vmcall", EMU_EXIT_VMCALL, VMX_VMCALL },
-	{ "error", EMU_EXIT_INTERNAL_ERROR, VMX_EPT_MISCONFIG },
-	{ "entry_failure", EMU_EXIT_ENTRY_FAILURE, VMX_INVALID_STATE | VMX_EXIT_ENTRY_FAILURE },
-};
-
-static const struct { const char *name; int number; } error_names[] = {
-	{ "EFAULT", EFAULT }, { "EIO", EIO }, { "ENOMEM", ENOMEM }, { "EINVAL", EINVAL },
-	{ "EINTR", EINTR },
-};
-
-struct line {
-	enum statement statement;
-	enum emu_exit_type type;
-	uint32_t word;
-	uint64_t value[KEYS];
-	uint32_t given; /* bit per key */
-	uint8_t *data;
-	size_t data_size;
-	uint8_t insn[15], insn_length;
-	uint64_t number[2]; /* fail, dirty */
-};
 
 struct slot {
 	bool used, log;
@@ -93,8 +31,7 @@ struct gap {
 };
 
 struct script_vm {
-	struct line *line;
-	size_t lines;
+	struct script script;
 	struct slot slot[SLOTS_MAX];
 	struct gap gone[GAPS_KEPT]; /* emu_vm_host_range_gone() */
 	size_t gaps;
@@ -115,7 +52,7 @@ struct script_vcpu {
 	/* the access that waits for the monitor's answer */
 	enum emu_exit_type pending;
 	bool pending_write, more;
-	uint8_t data[DATA_MAX];
+	uint8_t data[SCRIPT_DATA_MAX];
 	uint64_t msr_value;
 	bool msr_error;
 	size_t data_size;
@@ -131,179 +68,15 @@ static struct script_vcpu *vcpu_of(struct emu_vcpu *vcpu)
 	return (struct script_vcpu *)vcpu;
 }
 
-/* ------------------------------------------------------------------ the language */
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static int parse_hex(const char *text, uint8_t *bytes, size_t max, size_t *n)
-{
-	for (*n = 0; text[0]; text += 2) {
-		int high = hex_digit(text[0]), low = text[1] ? hex_digit(text[1]) : -1;
-
-		if (high < 0 || low < 0 || *n == max)
-			return -EINVAL;
-		bytes[(*n)++] = (uint8_t)(high << 4 | low);
-	}
-	return 0;
-}
-
-static int parse_number(const char *text, uint64_t *number)
-{
-	char *end;
-
-	errno = 0;
-	*number = strtoull(text, &end, 0);
-	return errno || end == text || *end ? -EINVAL : 0;
-}
-
-static int parse_key(struct line *line, char *word)
-{
-	char *value = strchr(word, '=');
-	size_t n;
-	int r;
-
-	if (!value)
-		return -EINVAL;
-	*value++ = '\0';
-	if (!strcmp(word, "insn")) {
-		r = parse_hex(value, line->insn, sizeof(line->insn), &n);
-		line->insn_length = (uint8_t)n;
-		return r;
-	}
-	if (!strcmp(word, "data")) {
-		line->data = malloc(DATA_MAX);
-		return line->data ? parse_hex(value, line->data, DATA_MAX, &line->data_size) : -ENOMEM;
-	}
-	for (unsigned i = 0; i < KEYS; i++) {
-		if (strcmp(word, key_names[i]))
-			continue;
-		line->given |= 1u << i;
-		return parse_number(value, &line->value[i]);
-	}
-	return -EINVAL;
-}
-
-static int parse_exit_type(struct line *line, const char *word)
-{
-	for (size_t i = 0; word && i < sizeof(exit_names) / sizeof(exit_names[0]); i++) {
-		if (strcmp(word, exit_names[i].name))
-			continue;
-		line->type = exit_names[i].type;
-		line->word = exit_names[i].word;
-		return 0;
-	}
-	return -EINVAL;
-}
-
-static int parse_error(struct line *line, const char *word)
-{
-	for (size_t i = 0; word && i < sizeof(error_names) / sizeof(error_names[0]); i++) {
-		if (!strcmp(word, error_names[i].name)) {
-			line->number[0] = (uint64_t)error_names[i].number;
-			return 0;
-		}
-	}
-	return word ? parse_number(word, &line->number[0]) : -EINVAL;
-}
-
-static int parse_dirty(struct line *line, char **rest)
-{
-	for (unsigned i = 0; i < 2; i++) {
-		const char *word = strtok_r(NULL, " \t\n", rest);
-
-		if (!word || parse_number(word, &line->number[i]))
-			return -EINVAL;
-	}
-	return 0;
-}
-
-static int parse_statement(struct line *line, const char *word, char **rest)
-{
-	static const char *const names[] = { "exit", "fail", "set", "lock", "dirty", "wait", "repeat" };
-	unsigned i;
-
-	for (i = 0; i < sizeof(names) / sizeof(names[0]) && strcmp(word, names[i]); i++)
-		;
-	line->statement = (enum statement)i;
-	switch (line->statement) {
-	case S_EXIT:
-		return parse_exit_type(line, strtok_r(NULL, " \t\n", rest));
-	case S_FAIL:
-		return parse_error(line, strtok_r(NULL, " \t\n", rest));
-	case S_DIRTY:
-		return parse_dirty(line, rest);
-	case S_SET:
-	case S_LOCK:
-	case S_WAIT:
-	case S_REPEAT:
-		return 0;
-	}
-	return -EINVAL;
-}
-
-/* 1: there is a statement on the line. */
-static int parse_line(struct line *line, char *text)
-{
-	char *rest, *word;
-	int r;
-
-	memset(line, 0, sizeof(*line));
-	text[strcspn(text, "#\n")] = '\0';
-	word = strtok_r(text, " \t\n", &rest);
-	if (!word)
-		return 0;
-	r = parse_statement(line, word, &rest);
-	while (!r && (word = strtok_r(NULL, " \t\n", &rest)))
-		r = parse_key(line, word);
-	if (line->given & 1u << K_WORD)
-		line->word = (uint32_t)line->value[K_WORD];
-	return r ? r : 1;
-}
-
-static int parse_file(struct script_vm *vm, FILE *file, const char *name)
-{
-	char *text = NULL;
-	size_t room = 0, at = 0;
-	int r = 0;
-
-	while (r >= 0 && getline(&text, &room, file) >= 0) {
-		struct line *more = realloc(vm->line, (vm->lines + 1) * sizeof(*more));
-
-		at++;
-		if (!more) {
-			r = -ENOMEM;
-			break;
-		}
-		vm->line = more;
-		r = parse_line(&vm->line[vm->lines], text);
-		if (r > 0)
-			vm->lines++;
-		else if (r < 0)
-			free(vm->line[vm->lines].data);
-	}
-	free(text);
-	if (r == -EINVAL)
-		shim_log(1, "script %s, line %zu: not understood", name, at);
-	return r < 0 ? r : 0;
-}
-
 /* ------------------------------------------------------------------ the VM */
 
 static void vm_destroy(struct emu_vm *emu)
 {
 	struct script_vm *vm = vm_of(emu);
 
-	for (size_t i = 0; i < vm->lines; i++)
-		free(vm->line[i].data);
+	script_free(&vm->script);
 	for (unsigned i = 0; i < SLOTS_MAX; i++)
 		free(vm->slot[i].dirty);
-	free(vm->line);
 	free(vm);
 }
 
@@ -314,15 +87,8 @@ static int vm_create(const struct shim_options *options, struct emu_vm **emu)
 
 	if (!vm)
 		return -ENOMEM;
-	if (options->script) {
-		FILE *file = fopen(options->script, "re");
-
-		r = file ? parse_file(vm, file, options->script) : -errno;
-		if (file)
-			fclose(file);
-		else
-			shim_log(1, "script %s: cannot be opened", options->script);
-	}
+	if (options->script)
+		r = script_read(&vm->script, options->script);
 	if (r) {
 		vm_destroy((struct emu_vm *)vm);
 		return r;
@@ -580,7 +346,8 @@ static int set_cpuid(struct emu_vcpu *emu, const struct emu_cpuid *leaves, size_
 	return count > 256 ? -E2BIG : 0;
 }
 
-static int translate(struct emu_vcpu *emu, uint64_t linear, uint64_t *gpa, bool *writable, bool *user)
+static int translate(struct emu_vcpu *emu, uint64_t linear, uint64_t *gpa, bool *writable,
+		     bool *user)
 {
 	(void)emu;
 	if (linear >> 32)
@@ -689,12 +456,12 @@ static void complete(struct script_vcpu *vcpu)
 	vcpu->pending = EMU_EXIT_NONE;
 }
 
-static void set_registers(struct script_vcpu *vcpu, const struct line *line)
+static void set_registers(struct script_vcpu *vcpu, const struct script_line *line)
 {
 	struct emu_state *state = &vcpu->state;
 
-#define IF_GIVEN(key, field)                                                                       \
-	if (line->given & 1u << (key))                                                             \
+#define IF_GIVEN(key, field)           \
+	if (line->given & 1u << (key)) \
 	(field) = line->value[key]
 	IF_GIVEN(K_RIP, state->rip);
 	IF_GIVEN(K_RFLAGS, state->rflags);
@@ -710,10 +477,11 @@ static void set_registers(struct script_vcpu *vcpu, const struct line *line)
 		state->segment[EMU_CS].attributes = (uint16_t)(0x9b | line->value[K_CS_L] << 13);
 }
 
-static void observe_lock(struct script_vcpu *vcpu, const struct line *line)
+static void observe_lock(struct script_vcpu *vcpu, const struct script_line *line)
 {
 	const struct emu_lock lock = {
-		.cause = line->given & 1u << K_CAUSE ? (unsigned)line->value[K_CAUSE] : EMU_LOCK_SPLIT,
+		.cause = line->given & 1u << K_CAUSE ? (unsigned)line->value[K_CAUSE]
+						     : EMU_LOCK_SPLIT,
 		.rip = line->value[K_RIP],
 		.linear_rip = line->value[K_RIP],
 		.linear = line->value[K_LINEAR],
@@ -729,7 +497,7 @@ static void observe_lock(struct script_vcpu *vcpu, const struct line *line)
 		vcpu->vm->observe(vcpu->vm->observe_opaque, (struct emu_vcpu *)vcpu, &lock);
 }
 
-static void make_dirty(struct script_vcpu *vcpu, const struct line *line)
+static void make_dirty(struct script_vcpu *vcpu, const struct script_line *line)
 {
 	struct slot *slot = slot_find(vcpu->vm, (unsigned)line->number[0]);
 	uint64_t page = line->number[1];
@@ -738,7 +506,8 @@ static void make_dirty(struct script_vcpu *vcpu, const struct line *line)
 		slot->dirty[page / 64] |= 1ull << page % 64;
 }
 
-static void fill_access(struct script_vcpu *vcpu, const struct line *line, struct emu_exit *exit)
+static void fill_access(struct script_vcpu *vcpu, const struct script_line *line,
+			struct emu_exit *exit)
 {
 	uint8_t size = line->given & 1u << K_SIZE ? (uint8_t)line->value[K_SIZE] : 1;
 	uint32_t count = line->given & 1u << K_COUNT ? (uint32_t)line->value[K_COUNT] : 1;
@@ -766,7 +535,8 @@ static void fill_access(struct script_vcpu *vcpu, const struct line *line, struc
 	}
 }
 
-static void fill_exit(struct script_vcpu *vcpu, const struct line *line, struct emu_exit *exit)
+static void fill_exit(struct script_vcpu *vcpu, const struct script_line *line,
+		      struct emu_exit *exit)
 {
 	exit->type = line->type;
 	exit->word = line->word;
@@ -796,9 +566,9 @@ static void fill_exit(struct script_vcpu *vcpu, const struct line *line, struct 
 		exit->debug.dr7 = line->value[K_DR7];
 		break;
 	case EMU_EXIT_INTERNAL_ERROR:
-		exit->error.suberror = line->given & 1u << K_SUBERROR ?
-					       (unsigned)line->value[K_SUBERROR] :
-					       EMU_ERROR_EMULATION;
+		exit->error.suberror = line->given & 1u << K_SUBERROR
+					       ? (unsigned)line->value[K_SUBERROR]
+					       : EMU_ERROR_EMULATION;
 		exit->error.insn_length = line->insn_length;
 		memcpy(exit->error.insn, line->insn, sizeof(exit->error.insn));
 		break;
@@ -817,14 +587,14 @@ static int kicked(struct emu_exit *exit)
 /* 1: on to the next statement */
 static int execute(struct script_vcpu *vcpu, struct emu_exit *exit)
 {
-	const struct line *line;
+	const struct script_line *line;
 
-	if (vcpu->next >= vcpu->vm->lines) {
+	if (vcpu->next >= vcpu->vm->script.lines) {
 		exit->type = EMU_EXIT_SHUTDOWN;
 		exit->word = VMX_TRIPLE_FAULT;
 		return 0;
 	}
-	line = &vcpu->vm->line[vcpu->next++];
+	line = &vcpu->vm->script.line[vcpu->next++];
 	switch (line->statement) {
 	case S_EXIT:
 		fill_exit(vcpu, line, exit);
@@ -862,8 +632,8 @@ static int run(struct emu_vcpu *emu, unsigned flags, struct emu_exit *exit)
 
 	complete(vcpu);
 	memset(exit, 0, sizeof(*exit));
-	if (more && vcpu->next < vcpu->vm->lines) {
-		fill_exit(vcpu, &vcpu->vm->line[vcpu->next++], exit);
+	if (more && vcpu->next < vcpu->vm->script.lines) {
+		fill_exit(vcpu, &vcpu->vm->script.line[vcpu->next++], exit);
 		return 0;
 	}
 	if (flags & EMU_RUN_COMPLETE_ONLY)

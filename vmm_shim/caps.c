@@ -3,8 +3,8 @@
  * Capabilities: what KVM_CHECK_EXTENSION says and KVM_ENABLE_CAP does. What is not in the table reads 0
  * and cannot be enabled, as on a kernel without it. Only what works here is offered.
  */
-#include "vmm_shim/internal.h"
 #include "traces/report.h"
+#include "vmm_shim/internal.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -20,9 +20,9 @@ static int nr_vcpus(const struct shim_vm *vm)
 static int bus_lock_exit(const struct shim_vm *vm)
 {
 	(void)vm; /* the same on both descriptors */
-	return shim_config.options.capability ?
-		       KVM_BUS_LOCK_DETECTION_OFF | KVM_BUS_LOCK_DETECTION_EXIT :
-		       0;
+	return shim_config.options.capability
+		       ? KVM_BUS_LOCK_DETECTION_OFF | KVM_BUS_LOCK_DETECTION_EXIT
+		       : 0;
 }
 
 static int xcrs(const struct shim_vm *vm)
@@ -31,8 +31,8 @@ static int xcrs(const struct shim_vm *vm)
 	return cpuid_supported_bit(1, 0, 2, 26);
 }
 
-#define ARCH "x86.c: kvm_vm_ioctl_check_extension"
-#define MAIN "kvm_main.c: kvm_vm_ioctl_check_extension_generic"
+#define ARCH   "x86.c: kvm_vm_ioctl_check_extension"
+#define MAIN   "kvm_main.c: kvm_vm_ioctl_check_extension_generic"
 #define CAP(x) KVM_CAP_##x, #x
 static const struct capability table[] = {
 	{ CAP(HLT), 1, NULL, 0, ARCH },
@@ -185,9 +185,9 @@ int capability_enable(struct shim_vm *vm, const struct kvm_enable_cap *cap)
 		vm->exit_on_emulation_error = cap->args[0];
 		return 0;
 	case KVM_CAP_X86_USER_SPACE_MSR:
-		if (cap->args[0] & ~(uint64_t)(KVM_MSR_EXIT_REASON_INVAL |
-					       KVM_MSR_EXIT_REASON_UNKNOWN |
-					       KVM_MSR_EXIT_REASON_FILTER))
+		if (cap->args[0] &
+		    ~(uint64_t)(KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN |
+				KVM_MSR_EXIT_REASON_FILTER))
 			return -EINVAL;
 		atomic_store(&vm->user_space_msr, (uint32_t)cap->args[0]);
 		msr_apply_user_space(vm);

@@ -84,10 +84,10 @@ void event_get(struct shim_vcpu *vcpu, struct kvm_vcpu_events *k)
 /* The checks of kvm_vcpu_ioctl_x86_set_vcpu_events(), in its order. Changes `k` as it does. */
 static int check_events(const struct shim_vm *vm, struct kvm_vcpu_events *k)
 {
-	if (k->flags & ~(uint32_t)(KVM_VCPUEVENT_VALID_NMI_PENDING |
-				   KVM_VCPUEVENT_VALID_SIPI_VECTOR | KVM_VCPUEVENT_VALID_SHADOW |
-				   KVM_VCPUEVENT_VALID_SMM | KVM_VCPUEVENT_VALID_PAYLOAD |
-				   KVM_VCPUEVENT_VALID_TRIPLE_FAULT))
+	if (k->flags &
+	    ~(uint32_t)(KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SIPI_VECTOR |
+			KVM_VCPUEVENT_VALID_SHADOW | KVM_VCPUEVENT_VALID_SMM |
+			KVM_VCPUEVENT_VALID_PAYLOAD | KVM_VCPUEVENT_VALID_TRIPLE_FAULT))
 		return -EINVAL;
 	if (k->flags & KVM_VCPUEVENT_VALID_PAYLOAD) {
 		if (!vm->exception_payload)
@@ -169,8 +169,8 @@ static long set_guest_debug(struct shim_vcpu *vcpu, unsigned long argument)
 		vcpu->ops->get_events(vcpu->emu, &e);
 		if (e.exception.pending)
 			return -EBUSY;
-		event_queue_exception(vcpu, k.control & KVM_GUESTDBG_INJECT_DB ? DB_VECTOR :
-										 BP_VECTOR);
+		event_queue_exception(vcpu,
+				      k.control & KVM_GUESTDBG_INJECT_DB ? DB_VECTOR : BP_VECTOR);
 	}
 	vcpu->guest_debug = k.control & KVM_GUESTDBG_ENABLE ? k.control : 0;
 	d.single_step = vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP;
@@ -216,7 +216,7 @@ long event_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned long ar
 		event_get(vcpu, &events);
 		return user_write(argument, &events, sizeof(events));
 	default:
-		return user_read(&events, argument, sizeof(events)) ? -EFAULT :
-								      event_set(vcpu, &events);
+		return user_read(&events, argument, sizeof(events)) ? -EFAULT
+								    : event_set(vcpu, &events);
 	}
 }

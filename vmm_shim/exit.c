@@ -20,10 +20,12 @@
 struct run_result run_result(const struct profile *profile, bool intel, uint32_t word, int inner,
 			     uint32_t reason)
 {
-	struct run_result result = { .again = inner > 0, .ret = inner > 0 ? 0 : inner,
+	struct run_result result = { .again = inner > 0,
+				     .ret = inner > 0 ? 0 : inner,
 				     .reason = reason };
-	bool asserted = intel ? (word & VMX_EXIT_BUS_LOCK_ASSERTED) || (word & 0xffff) == VMX_BUS_LOCK :
-				word == SVM_EXIT_BUS_LOCK;
+	bool asserted = intel ? (word & VMX_EXIT_BUS_LOCK_ASSERTED) ||
+					(word & 0xffff) == VMX_BUS_LOCK
+			      : word == SVM_EXIT_BUS_LOCK;
 
 	/*
 	 * handle_bus_lock_vmexit() sets the bit itself: hardware may or may not set it together with

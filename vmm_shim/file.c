@@ -60,7 +60,8 @@ static int identity_create(void)
 	page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (page == MAP_FAILED)
 		return -ENOMEM;
-	madvise(page, PAGE_SIZE, MADV_WIPEONFORK); /* Linux 4.14; without it shim_after_fork() must do */
+	madvise(page, PAGE_SIZE,
+		MADV_WIPEONFORK); /* Linux 4.14; without it shim_after_fork() must do */
 	atomic_store(page, raw_getpid());
 	if (!atomic_compare_exchange_strong(&identity, &none, page))
 		munmap(page, PAGE_SIZE); /* another thread was first */
@@ -72,6 +73,7 @@ static void start_afresh(void)
 {
 	atomic_store(&files_lock.state, 0);
 	readers_after_fork();
+	vcpus_after_fork();
 	ticker_after_fork();
 	atomic_fetch_add(&ticker_generation, 1);
 }
@@ -116,7 +118,6 @@ static int seal(int fd, size_t size)
 static int fd_identify(int fd, dev_t *dev, ino_t *ino)
 {
 	struct stat st;
-
 
 	if (raw_syscall(SYS_fstat, fd, &st))
 		return -EBADF;
@@ -184,7 +185,8 @@ static bool file_try_get(struct shim_file *file)
 
 	while (refs) {
 		if (atomic_compare_exchange_weak_explicit(&file->refs, &refs, refs + 1,
-							  memory_order_acquire, memory_order_relaxed))
+							  memory_order_acquire,
+							  memory_order_relaxed))
 			return true;
 	}
 	return false;
@@ -300,7 +302,7 @@ static void mark_all(void)
 {
 	_Alignas(struct linux_dirent64) char buffer[2048];
 	int directory = (int)raw_syscall(SYS_openat, AT_FDCWD, "/proc/self/fd",
-				     O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+					 O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	long n;
 
 	if (directory < 0) { /* no /proc here */

@@ -34,8 +34,8 @@ static inline void lock_take(struct shim_lock *lock)
 {
 	uint32_t expected = 0;
 
-	if (!atomic_compare_exchange_strong_explicit(&lock->state, &expected, 1, memory_order_acquire,
-						     memory_order_relaxed))
+	if (!atomic_compare_exchange_strong_explicit(&lock->state, &expected, 1,
+						     memory_order_acquire, memory_order_relaxed))
 		shim_lock_wait(lock);
 }
 static inline void lock_drop(struct shim_lock *lock)
@@ -53,10 +53,11 @@ struct shim_file {
 	enum shim_kind kind;
 	dev_t dev;
 	ino_t ino;
-	pid_t owner;           /* process whose memory it is (kvm->mm) */
-	_Atomic unsigned refs; /* one for its descriptors, one per user, one per open vCPU of a VM */
-	_Atomic bool closed;   /* no descriptor refers to it any more */
-	_Atomic bool seen;     /* scratch of shim_descriptors_closed() */
+	pid_t owner; /* process whose memory it is (kvm->mm) */
+	_Atomic unsigned
+		refs;        /* one for its descriptors, one per user, one per open vCPU of a VM */
+	_Atomic bool closed; /* no descriptor refers to it any more */
+	_Atomic bool seen;   /* scratch of shim_descriptors_closed() */
 };
 
 /* A new descriptor, sealed, for `file`, which becomes findable. `size`: of the memory behind it, which
@@ -112,7 +113,7 @@ bool range_mapped(uint64_t address, size_t size);
 
 /* The kernel's signal set. */
 typedef uint64_t kernel_sigset;
-#define SIGNAL_BIT(n) (1ull << ((n) - 1))
+#define SIGNAL_BIT(n) (1ull << ((n)-1))
 
 /* Block what KVM_RUN and the other ioctls must not be interrupted by; the former mask. */
 /* Such a signal, if its default action ends the process. */
@@ -225,12 +226,12 @@ struct shim_vcpu {
 	struct shim_vm *vm;
 	const struct backend *ops;
 	struct emu_vcpu *emu;
-	struct kvm_run *run;   /* the three pages that the monitor maps */
-	uint8_t *pio;          /* the second of them */
+	struct kvm_run *run; /* the three pages that the monitor maps */
+	uint8_t *pio;        /* the second of them */
 	unsigned id, index;
 
-	struct shim_lock lock; /* vcpu->mutex of the kernel */
-	_Atomic pid_t runner;  /* thread that is in KVM_RUN, 0: none */
+	struct shim_lock lock;        /* vcpu->mutex of the kernel */
+	_Atomic pid_t runner;         /* thread that is in KVM_RUN, 0: none */
 	_Atomic bool signal_expected; /* a signal for that thread is on its way */
 	bool has_run;
 
@@ -247,7 +248,7 @@ struct shim_vcpu {
 	uint32_t guest_debug;
 	uint32_t tsc_khz;
 	bool tpr_access_reporting;
-	bool pv_time_active;   /* never: no kvmclock; KVM_KVMCLOCK_CTRL looks at it */
+	bool pv_time_active; /* never: no kvmclock; KVM_KVMCLOCK_CTRL looks at it */
 
 	struct kvm_cpuid_entry2 *cpuid;
 	unsigned cpuid_count;
@@ -259,6 +260,7 @@ int vcpu_create(struct shim_vm *vm, unsigned long id);
 long vcpu_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned long argument);
 void vcpu_released(struct shim_vcpu *vcpu); /* its last descriptor is closed */
 void vcpu_destroy(struct shim_vcpu *vcpu);
+void vcpus_after_fork(void);
 /* The vCPU that the calling thread runs now, NULL: none. */
 struct shim_vcpu *vcpu_current(void);
 
@@ -342,10 +344,10 @@ int run_vcpu(struct shim_vcpu *vcpu, unsigned long argument);
 
 /* "KVM_RUN", or NULL. */
 const char *ioctl_name(unsigned long request);
-#define log_debug(...)                                                                             \
-	do {                                                                                       \
-		if (__builtin_expect(shim_config.options.log_level >= 3, 0))                       \
-			shim_log(3, __VA_ARGS__);                                                  \
+#define log_debug(...)                                                       \
+	do {                                                                 \
+		if (__builtin_expect(shim_config.options.log_level >= 3, 0)) \
+			shim_log(3, __VA_ARGS__);                            \
 	} while (0)
 /* An ioctl that this kernel does not have: said in the log, `error` returned. */
 long ioctl_unknown(const char *descriptor, unsigned long request, int error);

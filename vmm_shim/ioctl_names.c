@@ -6,7 +6,10 @@ static const struct {
 	unsigned long request;
 	const char *name;
 } names[] = {
-#define IOCTL(x) { x, #x }
+#define IOCTL(x)      \
+	{             \
+		x, #x \
+	}
 	IOCTL(KVM_GET_API_VERSION),
 	IOCTL(KVM_CREATE_VM),
 	IOCTL(KVM_GET_MSR_INDEX_LIST),

@@ -25,8 +25,8 @@ bool lock_take_unless(struct shim_lock *lock, bool (*give_up)(uint64_t), uint64_
 	const struct timespec look_again = { 0, 10000000 };
 	uint32_t expected = 0;
 
-	if (atomic_compare_exchange_strong_explicit(&lock->state, &expected, 1, memory_order_acquire,
-						    memory_order_relaxed))
+	if (atomic_compare_exchange_strong_explicit(&lock->state, &expected, 1,
+						    memory_order_acquire, memory_order_relaxed))
 		return true;
 	while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0) {
 		if (give_up(opaque))

@@ -23,8 +23,7 @@ static bool overlaps(const struct shim_vm *vm, const struct abi_memory_region2 *
 	for (size_t i = 0; i < vm->slots; i++) {
 		const struct memory_slot *slot = &vm->slot[i];
 
-		if (slot->id != region->slot &&
-		    region->guest_phys_addr < slot->gpa + slot->size &&
+		if (slot->id != region->slot && region->guest_phys_addr < slot->gpa + slot->size &&
 		    slot->gpa < region->guest_phys_addr + region->memory_size)
 			return true;
 	}
@@ -148,7 +147,7 @@ static int create_or_move(struct shim_vm *vm, const struct memory_slot *new, boo
 
 	if (r)
 		return r;
-	r = vm->ops->map(vm->emu, new->id, new->gpa, new->size, (void *)(uintptr_t)new->host,
+	r = vm->ops->map(vm->emu, new->id, new->gpa, new->size, (void *)(uintptr_t) new->host,
 			 backend_flags(new->flags));
 	if (r) {
 		if (create)

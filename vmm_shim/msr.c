@@ -21,64 +21,81 @@
 #define CR4_MCE       (1ull << 6)
 #define MC_VECTOR     18
 
-enum { MSR_SMI_COUNT = 0x34, MSR_MTRRCAP = 0xfe, MSR_MCG_CAP = 0x179, MSR_MCG_STATUS = 0x17a,
-       MSR_MCG_CTL = 0x17b, MSR_MTRR_VAR = 0x200, MSR_MC0_CTL2 = 0x280, MSR_MTRR_DEF = 0x2ff,
-       MSR_MC0_CTL = 0x400 };
+enum {
+	MSR_SMI_COUNT = 0x34,
+	MSR_MTRRCAP = 0xfe,
+	MSR_MCG_CAP = 0x179,
+	MSR_MCG_STATUS = 0x17a,
+	MSR_MCG_CTL = 0x17b,
+	MSR_MTRR_VAR = 0x200,
+	MSR_MC0_CTL2 = 0x280,
+	MSR_MTRR_DEF = 0x2ff,
+	MSR_MC0_CTL = 0x400
+};
 
 /* Remembered, without effect on the guest. */
 enum {
-	READ_ONLY = 1,   /* the guest's write is #GP */
-	IGNORED = 2,     /* the guest's write is dropped */
-	FEATURE = 4,     /* on /dev/kvm and in KVM_GET_MSR_FEATURE_INDEX_LIST */
-	UNLISTED = 8,    /* not in KVM_GET_MSR_INDEX_LIST */
-	HOST_ONLY = 16,  /* #GP for the guest altogether */
-	INTEL = 32, AMD = 64,
+	READ_ONLY = 1,  /* the guest's write is #GP */
+	IGNORED = 2,    /* the guest's write is dropped */
+	FEATURE = 4,    /* on /dev/kvm and in KVM_GET_MSR_FEATURE_INDEX_LIST */
+	UNLISTED = 8,   /* not in KVM_GET_MSR_INDEX_LIST */
+	HOST_ONLY = 16, /* #GP for the guest altogether */
+	INTEL = 32,
+	AMD = 64,
 };
 static const struct {
 	uint32_t index;
 	unsigned rules;
 	uint64_t reset, writable; /* bits that the guest may write; others #GP */
 } plain[] = {
-	{ 0x0017, READ_ONLY | UNLISTED, 0, 0 },                 /* IA32_PLATFORM_ID */
-	{ 0x002a, UNLISTED | READ_ONLY, 0, 0 },                 /* IA32_EBL_CR_POWERON */
+	{ 0x0017, READ_ONLY | UNLISTED, 0, 0 }, /* IA32_PLATFORM_ID */
+	{ 0x002a, UNLISTED | READ_ONLY, 0, 0 }, /* IA32_EBL_CR_POWERON */
 	{ MSR_SMI_COUNT, READ_ONLY, 0, 0 },
-	{ 0x003a, INTEL, 0, 1 },                                /* IA32_FEATURE_CONTROL */
-	{ 0x003b, 0, 0, ~0ull },                                /* IA32_TSC_ADJUST */
-	{ 0x0048, 0, 0, 7 },                                    /* IA32_SPEC_CTRL */
-	{ 0x0079, UNLISTED | IGNORED, 0, 0 },                   /* IA32_BIOS_UPDT_TRIG */
-	{ 0x008b, IGNORED | FEATURE, 0x100000000ull, 0 },       /* IA32_BIOS_SIGN_ID */
-	{ 0x00ce, READ_ONLY, 0, 0 },                            /* MSR_PLATFORM_INFO */
-	{ 0x00e7, UNLISTED | IGNORED, 0, 0 },                   /* IA32_MPERF */
-	{ 0x00e8, UNLISTED | IGNORED, 0, 0 },                   /* IA32_APERF */
+	{ 0x003a, INTEL, 0, 1 },                          /* IA32_FEATURE_CONTROL */
+	{ 0x003b, 0, 0, ~0ull },                          /* IA32_TSC_ADJUST */
+	{ 0x0048, 0, 0, 7 },                              /* IA32_SPEC_CTRL */
+	{ 0x0079, UNLISTED | IGNORED, 0, 0 },             /* IA32_BIOS_UPDT_TRIG */
+	{ 0x008b, IGNORED | FEATURE, 0x100000000ull, 0 }, /* IA32_BIOS_SIGN_ID */
+	{ 0x00ce, READ_ONLY, 0, 0 },                      /* MSR_PLATFORM_INFO */
+	{ 0x00e7, UNLISTED | IGNORED, 0, 0 },             /* IA32_MPERF */
+	{ 0x00e8, UNLISTED | IGNORED, 0, 0 },             /* IA32_APERF */
 	{ MSR_MTRRCAP, READ_ONLY | UNLISTED, 0x500 | MTRR_VARIABLE, 0 },
-	{ 0x010a, READ_ONLY | FEATURE | INTEL, 0, 0 },          /* IA32_ARCH_CAPABILITIES */
-	{ 0x0140, READ_ONLY | INTEL, 0, 0 },                    /* MISC_FEATURES_ENABLES */
-	{ 0x0186, UNLISTED, 0, 0 }, { 0x0187, UNLISTED, 0, 0 }, /* IA32_PERFEVTSEL: no counters */
+	{ 0x010a, READ_ONLY | FEATURE | INTEL, 0, 0 }, /* IA32_ARCH_CAPABILITIES */
+	{ 0x0140, READ_ONLY | INTEL, 0, 0 },           /* MISC_FEATURES_ENABLES */
+	{ 0x0186, UNLISTED, 0, 0 },
+	{ 0x0187, UNLISTED, 0, 0 }, /* IA32_PERFEVTSEL: no counters */
 	{ 0x0198, UNLISTED | READ_ONLY, 0x1000ull << 32 | 0x1000, 0 }, /* IA32_PERF_STATUS */
-	{ 0x0199, UNLISTED | IGNORED, 0, 0 },                   /* IA32_PERF_CTL */
-	{ 0x019a, UNLISTED, 0, 0x1f },                          /* IA32_CLOCK_MODULATION */
-	{ 0x019b, UNLISTED, 0, ~0ull },                         /* IA32_THERM_INTERRUPT */
-	{ 0x019c, UNLISTED, 0, ~0ull },                         /* IA32_THERM_STATUS */
+	{ 0x0199, UNLISTED | IGNORED, 0, 0 },                          /* IA32_PERF_CTL */
+	{ 0x019a, UNLISTED, 0, 0x1f },                                 /* IA32_CLOCK_MODULATION */
+	{ 0x019b, UNLISTED, 0, ~0ull },                                /* IA32_THERM_INTERRUPT */
+	{ 0x019c, UNLISTED, 0, ~0ull },                                /* IA32_THERM_STATUS */
 	{ 0x01a0, 0, 0x1800, ~0ull }, /* IA32_MISC_ENABLE: no BTS, no PEBS */
-	{ 0x01d9, 0, 0, 0x3 },                                  /* IA32_DEBUGCTL: LBR, BTF accepted */
-	{ 0x01db, READ_ONLY, 0, 0 }, { 0x01dc, READ_ONLY, 0, 0 }, /* last branch */
-	{ 0x01dd, READ_ONLY, 0, 0 }, { 0x01de, READ_ONLY, 0, 0 },
-	{ 0x0345, READ_ONLY | HOST_ONLY | INTEL, 0, 0 },        /* IA32_PERF_CAPABILITIES */
-	{ 0x06e0, 0, 0, ~0ull },                                /* IA32_TSC_DEADLINE */
-	{ 0xc0010015, 0, 0, 1ull << 24 | 1ull << 18 | 0x148 },  /* HWCR */
-	{ 0xc001001f, UNLISTED | IGNORED, 0, 0 },               /* NB_CFG */
-	{ 0xc0010117, AMD, 0, ~0ull },                          /* VM_HSAVE_PA */
-	{ 0xc001011f, HOST_ONLY, 0, ~0ull },                    /* VIRT_SPEC_CTRL */
+	{ 0x01d9, 0, 0, 0x3 },        /* IA32_DEBUGCTL: LBR, BTF accepted */
+	{ 0x01db, READ_ONLY, 0, 0 },
+	{ 0x01dc, READ_ONLY, 0, 0 }, /* last branch */
+	{ 0x01dd, READ_ONLY, 0, 0 },
+	{ 0x01de, READ_ONLY, 0, 0 },
+	{ 0x0345, READ_ONLY | HOST_ONLY | INTEL, 0, 0 },       /* IA32_PERF_CAPABILITIES */
+	{ 0x06e0, 0, 0, ~0ull },                               /* IA32_TSC_DEADLINE */
+	{ 0xc0010015, 0, 0, 1ull << 24 | 1ull << 18 | 0x148 }, /* HWCR */
+	{ 0xc001001f, UNLISTED | IGNORED, 0, 0 },              /* NB_CFG */
+	{ 0xc0010117, AMD, 0, ~0ull },                         /* VM_HSAVE_PA */
+	{ 0xc001011f, HOST_ONLY, 0, ~0ull },                   /* VIRT_SPEC_CTRL */
 	{ 0xc0010117, INTEL | UNLISTED | IGNORED, 0, 0 },
-	{ 0xc0011022, UNLISTED | IGNORED, 0, 0 },               /* DC_CFG */
-	{ 0xc0011029, FEATURE | AMD, 2, 2 },                    /* DE_CFG: LFENCE serialises */
-	{ 0xc001102a, UNLISTED | IGNORED, 0, 0 },               /* BU_CFG2 */
+	{ 0xc0011022, UNLISTED | IGNORED, 0, 0 }, /* DC_CFG */
+	{ 0xc0011029, FEATURE | AMD, 2, 2 },      /* DE_CFG: LFENCE serialises */
+	{ 0xc001102a, UNLISTED | IGNORED, 0, 0 }, /* BU_CFG2 */
 	/* KVM's own. No CPUID leaf offers them, so they are the monitor's to save and restore. */
-	{ 0x11, HOST_ONLY, 0, 0 }, { 0x12, HOST_ONLY, 0, 0 },
-	{ 0x4b564d00, HOST_ONLY, 0, 0 }, { 0x4b564d01, HOST_ONLY, 0, 0 },
-	{ 0x4b564d02, HOST_ONLY | UNLISTED, 0, 0 }, { 0x4b564d03, HOST_ONLY | UNLISTED, 0, 0 },
-	{ 0x4b564d04, HOST_ONLY | UNLISTED, 0, 0 }, { 0x4b564d05, HOST_ONLY | UNLISTED, 0, 0 },
-	{ 0x4b564d06, HOST_ONLY | UNLISTED, 0, 0 }, { 0x4b564d07, HOST_ONLY | UNLISTED, 0, 0 },
+	{ 0x11, HOST_ONLY, 0, 0 },
+	{ 0x12, HOST_ONLY, 0, 0 },
+	{ 0x4b564d00, HOST_ONLY, 0, 0 },
+	{ 0x4b564d01, HOST_ONLY, 0, 0 },
+	{ 0x4b564d02, HOST_ONLY | UNLISTED, 0, 0 },
+	{ 0x4b564d03, HOST_ONLY | UNLISTED, 0, 0 },
+	{ 0x4b564d04, HOST_ONLY | UNLISTED, 0, 0 },
+	{ 0x4b564d05, HOST_ONLY | UNLISTED, 0, 0 },
+	{ 0x4b564d06, HOST_ONLY | UNLISTED, 0, 0 },
+	{ 0x4b564d07, HOST_ONLY | UNLISTED, 0, 0 },
 };
 #define PLAIN (sizeof(plain) / sizeof(plain[0]))
 

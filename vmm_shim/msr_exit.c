@@ -72,7 +72,8 @@ static int add_range(struct msr_filter *filter, const struct kvm_msr_filter_rang
 
 	if (!given->nmsrs)
 		return 0;
-	if (!given->flags || given->flags & ~(uint32_t)(KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE) ||
+	if (!given->flags ||
+	    given->flags & ~(uint32_t)(KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE) ||
 	    size > KVM_MSR_FILTER_MAX_BITMAP_SIZE)
 		return -EINVAL;
 	range->bitmap = malloc(size);
@@ -163,8 +164,8 @@ int msr_exit(struct shim_vcpu *vcpu, struct emu_exit *exit)
 	if (!allowed(atomic_load(&vcpu->vm->msr_filter), index, write)) {
 		reason = KVM_MSR_EXIT_REASON_FILTER;
 	} else {
-		r = write ? msr_set(vcpu, index, *exit->msr.value, false) :
-			    msr_get(vcpu, index, exit->msr.value, false);
+		r = write ? msr_set(vcpu, index, *exit->msr.value, false)
+			  : msr_get(vcpu, index, exit->msr.value, false);
 		if (!r) {
 			*exit->msr.error = false;
 			return 1;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "vmm_shim/internal.h"
 #include "traces/report.h"
+#include "vmm_shim/internal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -8,9 +8,14 @@
 #include <string.h>
 
 struct shim_config shim_config = {
-	.options = { .vendor = EMU_INTEL, .kernel = KERNEL_DEFAULT, .capability = true, .log_level = 1 },
+	.options = { .vendor = EMU_INTEL,
+		     .kernel = KERNEL_DEFAULT,
+		     .capability = true,
+		     .log_level = 1 },
 	/* profile_for(KERNEL_DEFAULT): the state before anybody calls shim_configure() */
-	.profile = { .kernel = KERNEL_DEFAULT, .swallows_errno = true, .resets_exit_reason = true,
+	.profile = { .kernel = KERNEL_DEFAULT,
+		     .swallows_errno = true,
+		     .resets_exit_reason = true,
 		     .notify_exempt = true },
 	.backend = &backend_emu,
 };
@@ -109,8 +114,10 @@ static int parse_word(struct shim_options *options, char *word, char *why, size_
 			break;
 	}
 	if (i == sizeof(known) / sizeof(known[0])) {
-		snprintf(why, size, "option \"%s\" is unknown (known: vendor, kernel, mmio_all, count, "
-				    "capability, backend, log, script)", word);
+		snprintf(why, size,
+			 "option \"%s\" is unknown (known: vendor, kernel, mmio_all, count, "
+			 "capability, backend, log, script)",
+			 word);
 		return -EINVAL;
 	}
 	r = value ? parse_one(options, i, value) : -EINVAL;
@@ -151,7 +158,8 @@ int shim_options_format(const struct shim_options *o, char *text, size_t size)
 
 	if (n < 0)
 		return n;
-	n = snprintf(text, size, "vendor=%s,kernel=%s,mmio_all=%d,count=%d,capability=%d,backend=%s,log=%d%s%s",
+	n = snprintf(text, size,
+		     "vendor=%s,kernel=%s,mmio_all=%d,count=%d,capability=%d,backend=%s,log=%d%s%s",
 		     o->vendor == EMU_AMD ? "amd" : "intel", kernel, o->mmio_all, o->count,
 		     o->capability, o->backend == SHIM_BACKEND_SCRIPT ? "script" : "emulator",
 		     o->log_level, o->script ? ",script=" : "", o->script ? o->script : "");
@@ -166,7 +174,8 @@ int shim_configure(const struct shim_options *options)
 		return -EINVAL;
 	shim_config.options = *options;
 	profile_for(options->kernel, &shim_config.profile);
-	shim_config.backend = options->backend == SHIM_BACKEND_SCRIPT ? &backend_script : &backend_emu;
+	shim_config.backend = options->backend == SHIM_BACKEND_SCRIPT ? &backend_script
+								      : &backend_emu;
 	if (options->report)
 		atomic_store(&options->report->counting, options->count);
 	return 0;

@@ -50,9 +50,9 @@ int kernel_parse(const char *text, unsigned *kernel)
 
 int kernel_format(unsigned kernel, char *text, size_t size)
 {
-	int n = kernel & 255 ?
-			snprintf(text, size, "%u.%u.%u", kernel >> 16, kernel >> 8 & 255, kernel & 255) :
-			snprintf(text, size, "%u.%u", kernel >> 16, kernel >> 8 & 255);
+	int n = kernel & 255 ? snprintf(text, size, "%u.%u.%u", kernel >> 16, kernel >> 8 & 255,
+					kernel & 255)
+			     : snprintf(text, size, "%u.%u", kernel >> 16, kernel >> 8 & 255);
 
 	return n < 0 || (size_t)n >= size ? -ENOSPC : n;
 }

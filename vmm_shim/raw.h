@@ -23,7 +23,7 @@ static inline long raw_syscall6(long number, long a, long b, long c, long d, lon
 	return result;
 }
 
-#define RAW_ARGUMENTS(number, a, b, c, d, e, f, ...)                                               \
+#define RAW_ARGUMENTS(number, a, b, c, d, e, f, ...) \
 	raw_syscall6(number, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 #define raw_syscall(...) RAW_ARGUMENTS(__VA_ARGS__, 0, 0, 0, 0, 0, 0, 0)
 

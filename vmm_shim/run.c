@@ -3,8 +3,8 @@
  * KVM_RUN: kvm_arch_vcpu_ioctl_run() and vcpu_run() in user space. Two system calls a round trip, the
  * two changes of the signal mask; everything else that costs one happens only where it is needed.
  */
-#include "vmm_shim/internal.h"
 #include "traces/report.h"
+#include "vmm_shim/internal.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -141,7 +141,8 @@ static int sync_from_monitor(struct shim_vcpu *vcpu)
 	if (run->kvm_valid_regs & invalid || dirty & invalid)
 		return -EINVAL;
 	if (dirty & KVM_SYNC_X86_REGS) {
-		const struct kvm_regs regs = run->s.regs.regs; /* a copy: the monitor may write on */
+		const struct kvm_regs regs =
+			run->s.regs.regs; /* a copy: the monitor may write on */
 
 		if (state_set_regs(vcpu, &regs))
 			return -EINVAL;

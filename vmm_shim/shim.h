@@ -13,10 +13,10 @@
 #ifndef BUSLOCK_VMM_SHIM_SHIM_H
 #define BUSLOCK_VMM_SHIM_SHIM_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <signal.h>
 
 struct report;
 struct shim_file;
@@ -26,15 +26,15 @@ enum shim_backend { SHIM_BACKEND_EMULATOR, SHIM_BACKEND_SCRIPT };
 
 /* Chosen once, before the first descriptor; printed in every trace header. */
 struct shim_options {
-	int vendor;               /* enum emu_vendor */
-	unsigned kernel;          /* profile: major << 16 | minor << 8 | patch; default 6.12.0 */
+	int vendor;      /* enum emu_vendor */
+	unsigned kernel; /* profile: major << 16 | minor << 8 | patch; default 6.12.0 */
 	bool mmio_all;
 	bool count;
-	bool capability;          /* capability 193 is offered (default true) */
+	bool capability; /* capability 193 is offered (default true) */
 	enum shim_backend backend;
-	const char *script;       /* SHIM_BACKEND_SCRIPT: file with exits */
-	int log_level;            /* 0 nothing, 1 warnings, 2 info, 3 debug (BUSLOCK_LOG) */
-	struct report *report;    /* may be NULL */
+	const char *script;    /* SHIM_BACKEND_SCRIPT: file with exits */
+	int log_level;         /* 0 nothing, 1 warnings, 2 info, 3 debug (BUSLOCK_LOG) */
+	struct report *report; /* may be NULL */
 };
 void shim_options_default(struct shim_options *options);
 /* "vendor=intel,kernel=6.12,…", the form in which `buslock exec` hands them over in the environment

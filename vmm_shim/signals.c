@@ -13,12 +13,12 @@
 
 /* Raised by the program's own doing, or used by the C library between its threads (cancellation,
  * setuid): these must get through. */
-#define SYNCHRONOUS                                                                                \
-	(SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGBUS) | SIGNAL_BIT(SIGFPE) | SIGNAL_BIT(SIGILL) |      \
+#define SYNCHRONOUS                                                                           \
+	(SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGBUS) | SIGNAL_BIT(SIGFPE) | SIGNAL_BIT(SIGILL) | \
 	 SIGNAL_BIT(SIGTRAP) | SIGNAL_BIT(SIGABRT) | SIGNAL_BIT(32) | SIGNAL_BIT(33))
 
 /* Signals whose default action is to do nothing (signal(7)). */
-#define IGNORED_BY_DEFAULT                                                                         \
+#define IGNORED_BY_DEFAULT \
 	(SIGNAL_BIT(SIGCHLD) | SIGNAL_BIT(SIGURG) | SIGNAL_BIT(SIGWINCH) | SIGNAL_BIT(SIGCONT))
 
 kernel_sigset signals_block(void)

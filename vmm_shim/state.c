@@ -26,19 +26,31 @@ void state_get_regs(struct shim_vcpu *vcpu, struct kvm_regs *r)
 
 	vcpu->ops->get_state(vcpu->emu, &s);
 	*r = (struct kvm_regs){
-		.rax = s.gpr[EMU_RAX], .rbx = s.gpr[EMU_RBX], .rcx = s.gpr[EMU_RCX],
-		.rdx = s.gpr[EMU_RDX], .rsi = s.gpr[EMU_RSI], .rdi = s.gpr[EMU_RDI],
-		.rsp = s.gpr[EMU_RSP], .rbp = s.gpr[EMU_RBP],
-		.r8 = s.gpr[8], .r9 = s.gpr[9], .r10 = s.gpr[10], .r11 = s.gpr[11],
-		.r12 = s.gpr[12], .r13 = s.gpr[13], .r14 = s.gpr[14], .r15 = s.gpr[15],
-		.rip = s.rip, .rflags = s.rflags,
+		.rax = s.gpr[EMU_RAX],
+		.rbx = s.gpr[EMU_RBX],
+		.rcx = s.gpr[EMU_RCX],
+		.rdx = s.gpr[EMU_RDX],
+		.rsi = s.gpr[EMU_RSI],
+		.rdi = s.gpr[EMU_RDI],
+		.rsp = s.gpr[EMU_RSP],
+		.rbp = s.gpr[EMU_RBP],
+		.r8 = s.gpr[8],
+		.r9 = s.gpr[9],
+		.r10 = s.gpr[10],
+		.r11 = s.gpr[11],
+		.r12 = s.gpr[12],
+		.r13 = s.gpr[13],
+		.r14 = s.gpr[14],
+		.r15 = s.gpr[15],
+		.rip = s.rip,
+		.rflags = s.rflags,
 	};
 }
 
 int state_set_regs(struct shim_vcpu *vcpu, const struct kvm_regs *r)
 {
 	const uint64_t gpr[16] = { r->rax, r->rcx, r->rdx, r->rbx, r->rsp, r->rbp, r->rsi, r->rdi,
-				   r->r8, r->r9, r->r10, r->r11, r->r12, r->r13, r->r14, r->r15 };
+				   r->r8,  r->r9,  r->r10, r->r11, r->r12, r->r13, r->r14, r->r15 };
 	struct emu_events events;
 	struct emu_state s;
 	int ret;
@@ -99,8 +111,8 @@ static void set_segment(struct emu_segment *e, const struct kvm_segment *k, unsi
 	};
 }
 
-#define SEGMENTS(apply)                                                                            \
-	apply(cs, EMU_CS) apply(ds, EMU_DS) apply(es, EMU_ES) apply(fs, EMU_FS) apply(gs, EMU_GS)  \
+#define SEGMENTS(apply)                                                                           \
+	apply(cs, EMU_CS) apply(ds, EMU_DS) apply(es, EMU_ES) apply(fs, EMU_FS) apply(gs, EMU_GS) \
 		apply(ss, EMU_SS) apply(tr, EMU_TR) apply(ldt, EMU_LDTR)
 
 /* ------------------------------------------------------------------ KVM_GET_SREGS */
@@ -179,15 +191,15 @@ static const struct {
 	uint32_t function;
 	unsigned reg, bit;
 } cr4_needs[] = {
-	{ 11, 7, 2, 2 },   /* UMIP */
-	{ 12, 7, 2, 16 },  /* LA57 */
-	{ 13, 1, 2, 5 },   /* VMXE */
-	{ 16, 7, 1, 0 },   /* FSGSBASE */
-	{ 17, 1, 2, 17 },  /* PCIDE */
-	{ 18, 1, 2, 26 },  /* OSXSAVE */
-	{ 20, 7, 1, 7 },   /* SMEP */
-	{ 21, 7, 1, 20 },  /* SMAP */
-	{ 22, 7, 2, 3 },   /* PKE */
+	{ 11, 7, 2, 2 },  /* UMIP */
+	{ 12, 7, 2, 16 }, /* LA57 */
+	{ 13, 1, 2, 5 },  /* VMXE */
+	{ 16, 7, 1, 0 },  /* FSGSBASE */
+	{ 17, 1, 2, 17 }, /* PCIDE */
+	{ 18, 1, 2, 26 }, /* OSXSAVE */
+	{ 20, 7, 1, 7 },  /* SMEP */
+	{ 21, 7, 1, 20 }, /* SMAP */
+	{ 22, 7, 2, 3 },  /* PKE */
 };
 
 static bool valid_cr4(const struct shim_vcpu *vcpu, uint64_t cr4)
@@ -279,7 +291,7 @@ int state_set_sregs(struct shim_vcpu *vcpu, const struct kvm_sregs *k)
 		if (!k->interrupt_bitmap[i])
 			continue;
 		event_queue_interrupt(vcpu, (uint8_t)(i * 64 + (unsigned)__builtin_ctzll(
-									 k->interrupt_bitmap[i])));
+								       k->interrupt_bitmap[i])));
 		break;
 	}
 	return 0;
@@ -378,16 +390,16 @@ static long set_big(struct shim_vcpu *vcpu, unsigned long request, unsigned long
 
 	switch (request) {
 	case KVM_SET_REGS:
-		return user_read(&u.regs, argument, sizeof(u.regs)) ? -EFAULT :
-								      state_set_regs(vcpu, &u.regs);
+		return user_read(&u.regs, argument, sizeof(u.regs)) ? -EFAULT
+								    : state_set_regs(vcpu, &u.regs);
 	case KVM_SET_SREGS:
-		return user_read(&u.sregs, argument, sizeof(u.sregs)) ?
-			       -EFAULT :
-			       state_set_sregs(vcpu, &u.sregs);
+		return user_read(&u.sregs, argument, sizeof(u.sregs))
+			       ? -EFAULT
+			       : state_set_sregs(vcpu, &u.sregs);
 	default:
-		return user_read(&u.sregs2, argument, sizeof(u.sregs2)) ?
-			       -EFAULT :
-			       state_set_sregs2(vcpu, &u.sregs2);
+		return user_read(&u.sregs2, argument, sizeof(u.sregs2))
+			       ? -EFAULT
+			       : state_set_sregs2(vcpu, &u.sregs2);
 	}
 }
 

@@ -31,7 +31,7 @@ uint64_t throttle_qemu_delay(struct throttle_qemu *t, uint64_t now)
 	 * Over the quota the slice grows in proportion, also while others sleep in it: that is what
 	 * spreads the surplus of several vCPUs.
 	 */
-	t->slice_end = t->slice_start +
-		       (uint64_t)((double)t->dispatched / (double)t->slice_quota * (double)t->slice);
+	t->slice_end = t->slice_start + (uint64_t)((double)t->dispatched / (double)t->slice_quota *
+						   (double)t->slice);
 	return t->slice_end - now;
 }

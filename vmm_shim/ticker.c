@@ -65,7 +65,8 @@ static void sleep_until_needed(void)
 	if (anything_runs())
 		atomic_store(&ticker_state, TICKER_AWAKE);
 	while (atomic_load(&ticker_state) == TICKER_ASLEEP)
-		raw_syscall(SYS_futex, &ticker_state, FUTEX_WAIT_PRIVATE, TICKER_ASLEEP, NULL, NULL, 0);
+		raw_syscall(SYS_futex, &ticker_state, FUTEX_WAIT_PRIVATE, TICKER_ASLEEP, NULL, NULL,
+			    0);
 }
 
 static void *ticker(void *unused)
@@ -103,8 +104,9 @@ static void ticker_start(void)
 		atomic_store(&ticker_state, TICKER_AWAKE);
 		if (pthread_create(&thread, &attributes, ticker, NULL)) {
 			atomic_store(&ticker_state, TICKER_NONE);
-			shim_log(1, "no helper thread: signals from outside the process will not end "
-				    "KVM_RUN (raise RLIMIT_NPROC)");
+			shim_log(1,
+				 "no helper thread: signals from outside the process will not end "
+				 "KVM_RUN (raise RLIMIT_NPROC)");
 		}
 		pthread_attr_destroy(&attributes);
 	}

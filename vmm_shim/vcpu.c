@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* vCPUs: creation, end, and their ioctls (kvm_vcpu_ioctl(), kvm_arch_vcpu_ioctl()). */
-#include "vmm_shim/internal.h"
 #include "traces/report.h"
+#include "vmm_shim/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +20,7 @@ static struct shim_lock spare_lock;
 static struct spare {
 	struct spare *next;
 	struct shim_vcpu *vcpu;
-} *spares;
+} * spares;
 
 static struct shim_vcpu *object_new(void)
 {
@@ -39,6 +39,20 @@ static struct shim_vcpu *object_new(void)
 	/* The count stays zero throughout: nobody who still looks at it gets a reference. */
 	memset((char *)vcpu + sizeof(vcpu->file), 0, sizeof(*vcpu) - sizeof(vcpu->file));
 	return vcpu;
+}
+
+/* Threads of the parent do not exist here: neither who held the lock nor who ran a vCPU. */
+void vcpus_after_fork(void)
+{
+	unsigned n = atomic_load(&shim_vcpu_slots);
+
+	atomic_store(&spare_lock.state, 0);
+	for (unsigned i = 0; i < n; i++) {
+		struct shim_vcpu *vcpu = atomic_load(&shim_vcpus[i]);
+
+		if (vcpu)
+			atomic_store(&vcpu->runner, 0);
+	}
 }
 
 static void object_free(struct shim_vcpu *vcpu)

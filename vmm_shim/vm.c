@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* A VM and its ioctls (kvm_vm_ioctl(), kvm_arch_vm_ioctl()). */
-#include "vmm_shim/internal.h"
 #include "traces/report.h"
+#include "vmm_shim/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -139,7 +139,8 @@ static long set_boot_cpu_id(struct shim_vm *vm, unsigned long id)
 	lock_take(&vm->lock);
 	if (vm->vcpus)
 		r = -EBUSY;
-	else if (id > EMU_MAX_VCPUS * ABI_VCPU_ID_RATIO || (vm->max_vcpu_id && id > vm->max_vcpu_id))
+	else if (id > EMU_MAX_VCPUS * ABI_VCPU_ID_RATIO ||
+		 (vm->max_vcpu_id && id > vm->max_vcpu_id))
 		r = -EINVAL;
 	else
 		vm->boot_cpu_id = (unsigned)id;

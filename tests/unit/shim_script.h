@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "vmm_shim/internal.h"
 #include "traces/report.h"
+#include "vmm_shim/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

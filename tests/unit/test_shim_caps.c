@@ -21,13 +21,24 @@ static void test_check_extension_193_is_3_on_both_descriptors_and_0_when_off(voi
 
 static void test_enable_cap_193_follows_the_kernels_rules(void **state)
 {
-	static const struct { uint32_t flags; uint64_t mode; long result; bool on; } rows[] = {
-		{ 0, 0, 0, false },		  { 0, KVM_BUS_LOCK_DETECTION_OFF, 0, false },
-		{ 0, 3, -EINVAL, false },	  { 0, 4, -EINVAL, false },
-		{ 0, 6, -EINVAL, false },	  { 0, 1ull << 63, -EINVAL, false },
-		{ 1, 2, -EINVAL, false },	  { 0, KVM_BUS_LOCK_DETECTION_EXIT, 0, true },
+	static const struct {
+		uint32_t flags;
+		uint64_t mode;
+		long result;
+		bool on;
+	} rows[] = {
+		{ 0, 0, 0, false },
+		{ 0, KVM_BUS_LOCK_DETECTION_OFF, 0, false },
+		{ 0, 3, -EINVAL, false },
+		{ 0, 4, -EINVAL, false },
+		{ 0, 6, -EINVAL, false },
+		{ 0, 1ull << 63, -EINVAL, false },
+		{ 1, 2, -EINVAL, false },
+		{ 0, KVM_BUS_LOCK_DETECTION_EXIT, 0, true },
 		/* sticky from here on */
-		{ 0, KVM_BUS_LOCK_DETECTION_OFF, 0, true }, { 0, 0, 0, true }, { 0, 3, -EINVAL, true },
+		{ 0, KVM_BUS_LOCK_DETECTION_OFF, 0, true },
+		{ 0, 0, 0, true },
+		{ 0, 3, -EINVAL, true },
 	};
 	struct shim_file *file;
 	struct machine m;
@@ -77,10 +88,15 @@ static void test_enable_cap_193_without_hardware_succeeds_without_effect(void **
 
 static void test_check_extension_offers_what_qemu_insists_on(void **state)
 {
-	static const int needed[] = { KVM_CAP_USER_MEMORY, KVM_CAP_SET_TSS_ADDR, KVM_CAP_EXT_CPUID,
-				      KVM_CAP_MP_STATE, KVM_CAP_DESTROY_MEMORY_REGION_WORKS,
-				      KVM_CAP_JOIN_MEMORY_REGIONS_WORKS, KVM_CAP_IRQ_ROUTING,
-				      KVM_CAP_MCE, KVM_CAP_READONLY_MEM };
+	static const int needed[] = { KVM_CAP_USER_MEMORY,
+				      KVM_CAP_SET_TSS_ADDR,
+				      KVM_CAP_EXT_CPUID,
+				      KVM_CAP_MP_STATE,
+				      KVM_CAP_DESTROY_MEMORY_REGION_WORKS,
+				      KVM_CAP_JOIN_MEMORY_REGIONS_WORKS,
+				      KVM_CAP_IRQ_ROUTING,
+				      KVM_CAP_MCE,
+				      KVM_CAP_READONLY_MEM };
 	struct machine m;
 
 	(void)state;
@@ -101,7 +117,10 @@ static void test_check_extension_offers_what_qemu_insists_on(void **state)
 
 static void test_check_extension_knows_when_a_capability_came(void **state)
 {
-	static const struct { int cap; unsigned since; } rows[] = {
+	static const struct {
+		int cap;
+		unsigned since;
+	} rows[] = {
 		{ KVM_CAP_USER_MEMORY2, KERNEL(6, 8, 0) },
 		{ KVM_CAP_X86_GUEST_MODE, KERNEL(6, 11, 0) },
 		{ KVM_CAP_X86_TRIPLE_FAULT_EVENT, KERNEL(6, 0, 0) },
@@ -127,8 +146,11 @@ static void test_check_extension_knows_when_a_capability_came(void **state)
 
 static void test_enable_cap_of_what_is_not_offered_is_einval(void **state)
 {
-	static const uint32_t caps[] = { KVM_CAP_SPLIT_IRQCHIP, KVM_CAP_X2APIC_API,
-					 KVM_CAP_X86_DISABLE_EXITS, KVM_CAP_HALT_POLL, 99999,
+	static const uint32_t caps[] = { KVM_CAP_SPLIT_IRQCHIP,
+					 KVM_CAP_X2APIC_API,
+					 KVM_CAP_X86_DISABLE_EXITS,
+					 KVM_CAP_HALT_POLL,
+					 99999,
 					 KVM_CAP_USER_MEMORY };
 	struct machine m;
 
@@ -198,7 +220,9 @@ static void test_msr_lists_tell_their_size_first(void **state)
 {
 	static const unsigned long requests[] = { KVM_GET_MSR_INDEX_LIST,
 						  KVM_GET_MSR_FEATURE_INDEX_LIST };
-	struct { uint32_t n, index[512]; } list;
+	struct {
+		uint32_t n, index[512];
+	} list;
 	struct machine m;
 	uint32_t n;
 
@@ -253,6 +277,17 @@ static void test_vm_boot_cpu_alone_has_the_bsp_bit(void **state)
 	(void)state;
 	machine_start(&m, "");
 	second = (int)fd_ioctl(m.vm, KVM_CREATE_VCPU, 1);
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_GET_SREGS, &sregs), 0);
+	assert_int_equal(sregs.apic_base, 0xfee00900);
+	assert_int_equal(FD_IOCTL(second, KVM_GET_SREGS, &sregs), 0);
+	assert_int_equal(sregs.apic_base, 0xfee00800);
+	fd_close(second);
+	machine_stop(&m);
+	/* whichever the monitor says */
+	vm_start(&m, "");
+	assert_int_equal(fd_ioctl(m.vm, KVM_SET_BOOT_CPU_ID, 1), 0);
+	second = (int)fd_ioctl(m.vm, KVM_CREATE_VCPU, 0);
+	vcpu_start(&m, 1);
 	assert_int_equal(FD_IOCTL(m.vcpu, KVM_GET_SREGS, &sregs), 0);
 	assert_int_equal(sregs.apic_base, 0xfee00900);
 	assert_int_equal(FD_IOCTL(second, KVM_GET_SREGS, &sregs), 0);

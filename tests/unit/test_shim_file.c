@@ -16,6 +16,42 @@ static unsigned vms_alive(void)
 	return n;
 }
 
+static unsigned vcpus_alive(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < SHIM_MAX_VCPUS; i++)
+		n += atomic_load(&shim_vcpus[i]) != NULL;
+	return n;
+}
+
+/* The helper thread may be freeing what we look for: that takes a moment. */
+static void expect_alive(unsigned vms, unsigned vcpus)
+{
+	for (unsigned i = 0; i < 2000; i++) {
+		files_reap();
+		if (vms_alive() == vms && vcpus_alive() == vcpus)
+			return;
+		usleep(1000);
+	}
+	print_error("%u VMs, %u vCPUs; expected %u, %u\n", vms_alive(), vcpus_alive(), vms, vcpus);
+	fail();
+}
+
+/* Still there, and not only because nobody has had the time to free it. */
+static void expect_still_alive(unsigned vms, unsigned vcpus)
+{
+	usleep(5000);
+	expect_alive(vms, vcpus);
+}
+
+static int nothing_left(void **state)
+{
+	(void)state;
+	expect_alive(0, 0);
+	return 0;
+}
+
 /* ------------------------------------------------------------------ descriptors */
 
 static void test_open_honours_cloexec_and_children_always_have_it(void **state)
@@ -98,43 +134,36 @@ static void test_kvm_run_survives_its_vcpu(void **state)
 
 static void test_vm_lives_as_long_as_one_of_its_vcpus(void **state)
 {
-	unsigned before = vms_alive();
 	struct machine m;
 
 	(void)state;
 	machine_start(&m, "exit hlt\n");
 	fd_close(m.kvm);
 	fd_close(m.vm);
-	files_reap();
-	assert_int_equal(vms_alive(), before + 1);
+	expect_still_alive(1, 1);
 	assert_int_equal(run_once(&m), 0);
 	fd_close(m.vcpu);
-	files_reap();
-	assert_int_equal(vms_alive(), before);
+	expect_alive(0, 0);
 	munmap(m.run, 3 * 4096);
 }
 
 static void test_vcpu_number_stays_taken_when_its_descriptor_is_closed(void **state)
 {
-	unsigned before = vms_alive();
 	struct machine m;
 
 	(void)state;
 	machine_start(&m, "");
 	fd_close(m.vcpu);
-	files_reap();
+	expect_still_alive(1, 1);
 	assert_int_equal(fd_ioctl(m.vm, KVM_CREATE_VCPU, 0), -EEXIST);
-	assert_int_equal(vms_alive(), before + 1);
 	fd_close(m.vm);
-	files_reap();
-	assert_int_equal(vms_alive(), before);
+	expect_alive(0, 0);
 	munmap(m.run, 3 * 4096);
 	fd_close(m.kvm);
 }
 
 static void test_copies_keep_an_object_alive(void **state)
 {
-	unsigned before = vms_alive();
 	struct machine m;
 	int copy;
 
@@ -142,17 +171,15 @@ static void test_copies_keep_an_object_alive(void **state)
 	vm_start(&m, "");
 	copy = dup(m.vm);
 	fd_close(m.vm);
-	files_reap();
+	expect_still_alive(1, 0);
 	assert_int_equal(fd_ioctl(copy, KVM_CHECK_EXTENSION, 193), 3);
 	fd_close(copy);
-	files_reap();
-	assert_int_equal(vms_alive(), before);
+	expect_alive(0, 0);
 	fd_close(m.kvm);
 }
 
 static void test_close_range_without_a_word_about_each_is_noticed(void **state)
 {
-	unsigned before = vms_alive();
 	struct machine m;
 
 	(void)state;
@@ -160,16 +187,14 @@ static void test_close_range_without_a_word_about_each_is_noticed(void **state)
 	syscall(SYS_close, m.vcpu);
 	syscall(SYS_close, m.vm);
 	syscall(SYS_close, m.kvm);
-	assert_int_equal(vms_alive(), before + 1);
+	expect_still_alive(1, 1);
 	shim_descriptors_closed();
-	files_reap();
-	assert_int_equal(vms_alive(), before);
+	expect_alive(0, 0);
 	munmap(m.run, 3 * 4096);
 }
 
 static void test_object_in_use_is_freed_when_its_user_is_done(void **state)
 {
-	unsigned before = vms_alive();
 	struct shim_file *file;
 	struct machine m;
 
@@ -177,18 +202,15 @@ static void test_object_in_use_is_freed_when_its_user_is_done(void **state)
 	vm_start(&m, "");
 	file = shim_file_get(m.vm);
 	fd_close(m.vm);
-	files_reap();
-	assert_int_equal(vms_alive(), before + 1);
+	expect_still_alive(1, 0);
 	assert_int_equal(shim_ioctl(file, KVM_CHECK_EXTENSION, 193), 3);
 	shim_file_put(file);
-	files_reap();
-	assert_int_equal(vms_alive(), before);
+	expect_alive(0, 0);
 	fd_close(m.kvm);
 }
 
 static void test_many_machines_one_after_the_other_leave_nothing(void **state)
 {
-	unsigned before = vms_alive();
 	struct machine m;
 
 	(void)state;
@@ -197,9 +219,7 @@ static void test_many_machines_one_after_the_other_leave_nothing(void **state)
 		assert_int_equal(run_once(&m), 0);
 		machine_stop(&m);
 	}
-	assert_int_equal(vms_alive(), before);
-	for (unsigned i = 0; i < SHIM_MAX_VCPUS; i++)
-		assert_null(atomic_load(&shim_vcpus[i]));
+	expect_alive(0, 0);
 }
 
 /* ------------------------------------------------------------------ processes */
@@ -269,15 +289,13 @@ __attribute__((noinline)) static pid_t vfork_and_close(const struct machine *m)
 
 static void test_vfork_child_closing_descriptors_does_no_harm(void **state)
 {
-	unsigned before = vms_alive();
 	struct machine m;
 	int status;
 
 	(void)state;
 	machine_start(&m, "exit hlt\n");
 	waitpid(vfork_and_close(&m), &status, 0);
-	files_reap();
-	assert_int_equal(vms_alive(), before + 1);
+	expect_still_alive(1, 1);
 	assert_int_equal(run_once(&m), 0);
 	machine_stop(&m);
 }
@@ -291,8 +309,9 @@ static void test_request_on_the_wrong_descriptor_is_the_kernels_default(void **s
 						KVM_GET_VCPU_MMAP_SIZE };
 	static const unsigned long vm[] = { KVM_CREATE_VCPU, KVM_SET_USER_MEMORY_REGION,
 					    KVM_GET_DIRTY_LOG, KVM_SET_TSS_ADDR };
-	static const unsigned long vcpu[] = { KVM_RUN,	      KVM_GET_REGS,  KVM_SET_SREGS, KVM_INTERRUPT,
-					      KVM_SET_CPUID2, KVM_TRANSLATE, KVM_GET_FPU };
+	static const unsigned long vcpu[] = { KVM_RUN,       KVM_GET_REGS,   KVM_SET_SREGS,
+					      KVM_INTERRUPT, KVM_SET_CPUID2, KVM_TRANSLATE,
+					      KVM_GET_FPU };
 	struct machine m;
 
 	(void)state;
@@ -318,16 +337,25 @@ static void test_request_on_the_wrong_descriptor_is_the_kernels_default(void **s
 
 static void test_request_with_a_bad_pointer_is_efault(void **state)
 {
-	static const unsigned long vm[] = { KVM_SET_USER_MEMORY_REGION, KVM_GET_DIRTY_LOG,
-					    KVM_CLEAR_DIRTY_LOG, KVM_GET_CLOCK, KVM_SET_CLOCK,
-					    KVM_IRQ_LINE, KVM_SET_GSI_ROUTING, KVM_CREATE_PIT2 };
+	static const unsigned long vm[] = { KVM_SET_USER_MEMORY_REGION,
+					    KVM_GET_DIRTY_LOG,
+					    KVM_CLEAR_DIRTY_LOG,
+					    KVM_GET_CLOCK,
+					    KVM_SET_CLOCK,
+					    KVM_IRQ_LINE,
+					    KVM_SET_GSI_ROUTING,
+					    KVM_CREATE_PIT2 };
 	static const unsigned long vcpu[] = {
-		KVM_GET_REGS, KVM_SET_REGS, KVM_GET_SREGS, KVM_SET_SREGS, KVM_GET_SREGS2, KVM_SET_SREGS2,
-		KVM_GET_FPU, KVM_SET_FPU, KVM_GET_XSAVE, KVM_SET_XSAVE, KVM_GET_XSAVE2, KVM_GET_XCRS,
-		KVM_SET_XCRS, KVM_GET_DEBUGREGS, KVM_SET_DEBUGREGS, KVM_GET_VCPU_EVENTS,
-		KVM_SET_VCPU_EVENTS, KVM_GET_MP_STATE, KVM_SET_MP_STATE, KVM_GET_MSRS, KVM_SET_MSRS,
-		KVM_SET_CPUID, KVM_SET_CPUID2, KVM_GET_CPUID2, KVM_INTERRUPT, KVM_TRANSLATE,
-		KVM_SET_GUEST_DEBUG, KVM_X86_SETUP_MCE, KVM_X86_SET_MCE, KVM_TPR_ACCESS_REPORTING,
+		KVM_GET_REGS,        KVM_SET_REGS,        KVM_GET_SREGS,
+		KVM_SET_SREGS,       KVM_GET_SREGS2,      KVM_SET_SREGS2,
+		KVM_GET_FPU,         KVM_SET_FPU,         KVM_GET_XSAVE,
+		KVM_SET_XSAVE,       KVM_GET_XSAVE2,      KVM_GET_XCRS,
+		KVM_SET_XCRS,        KVM_GET_DEBUGREGS,   KVM_SET_DEBUGREGS,
+		KVM_GET_VCPU_EVENTS, KVM_SET_VCPU_EVENTS, KVM_GET_MP_STATE,
+		KVM_SET_MP_STATE,    KVM_GET_MSRS,        KVM_SET_MSRS,
+		KVM_SET_CPUID,       KVM_SET_CPUID2,      KVM_GET_CPUID2,
+		KVM_INTERRUPT,       KVM_TRANSLATE,       KVM_SET_GUEST_DEBUG,
+		KVM_X86_SETUP_MCE,   KVM_X86_SET_MCE,     KVM_TPR_ACCESS_REPORTING,
 	};
 	struct machine m;
 	char *edge;
@@ -351,15 +379,21 @@ static void test_request_with_a_bad_pointer_is_efault(void **state)
 
 static void test_request_of_a_missing_irqchip_answers_as_on_a_vm_without_one(void **state)
 {
-	static const struct { unsigned long request; long result; } vm[] = {
-		{ KVM_CREATE_IRQCHIP, -ENOTTY }, { KVM_IRQ_LINE, -ENXIO }, { KVM_GET_IRQCHIP, -ENXIO },
-		{ KVM_CREATE_PIT2, -ENOENT },	 { KVM_GET_PIT2, -ENXIO }, { KVM_IOEVENTFD, -ENOTTY },
-		{ KVM_IRQFD, -ENOTTY },		 { KVM_SIGNAL_MSI, -ENOTTY },
+	static const struct {
+		unsigned long request;
+		long result;
+	} vm[] = {
+		{ KVM_CREATE_IRQCHIP, -ENOTTY },  { KVM_IRQ_LINE, -ENXIO },
+		{ KVM_GET_IRQCHIP, -ENXIO },      { KVM_CREATE_PIT2, -ENOENT },
+		{ KVM_GET_PIT2, -ENXIO },         { KVM_IOEVENTFD, -ENOTTY },
+		{ KVM_IRQFD, -ENOTTY },           { KVM_SIGNAL_MSI, -ENOTTY },
 		{ KVM_SET_GSI_ROUTING, -EINVAL }, { KVM_REGISTER_COALESCED_MMIO, -ENOTTY },
-		{ KVM_CREATE_DEVICE, -ENODEV },	 { KVM_GET_STATS_FD, -ENOTTY },
+		{ KVM_CREATE_DEVICE, -ENODEV },   { KVM_GET_STATS_FD, -ENOTTY },
 	};
-	static const unsigned long vcpu[] = { KVM_GET_LAPIC, KVM_SET_LAPIC, KVM_SET_VAPIC_ADDR, KVM_SMI,
-					      KVM_GET_NESTED_STATE, KVM_KVMCLOCK_CTRL, KVM_GET_STATS_FD };
+	static const unsigned long vcpu[] = { KVM_GET_LAPIC,        KVM_SET_LAPIC,
+					      KVM_SET_VAPIC_ADDR,   KVM_SMI,
+					      KVM_GET_NESTED_STATE, KVM_KVMCLOCK_CTRL,
+					      KVM_GET_STATS_FD };
 	char zero[1024] = { 0 };
 	struct machine m;
 
@@ -413,25 +447,27 @@ static void test_script_that_is_not_understood_refuses_the_vm(void **state)
 
 int main(void)
 {
+#define TEST(name) cmocka_unit_test_setup(name, nothing_left)
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_open_honours_cloexec_and_children_always_have_it),
-		cmocka_unit_test(test_descriptors_are_recognised_by_what_they_are),
-		cmocka_unit_test(test_descriptors_are_sealed_and_can_be_polled),
-		cmocka_unit_test(test_kvm_run_survives_its_vcpu),
-		cmocka_unit_test(test_vm_lives_as_long_as_one_of_its_vcpus),
-		cmocka_unit_test(test_vcpu_number_stays_taken_when_its_descriptor_is_closed),
-		cmocka_unit_test(test_copies_keep_an_object_alive),
-		cmocka_unit_test(test_close_range_without_a_word_about_each_is_noticed),
-		cmocka_unit_test(test_object_in_use_is_freed_when_its_user_is_done),
-		cmocka_unit_test(test_many_machines_one_after_the_other_leave_nothing),
-		cmocka_unit_test(test_forked_child_gets_eio_from_its_parents_vm_and_may_have_its_own),
-		cmocka_unit_test(test_vfork_child_closing_descriptors_does_no_harm),
-		cmocka_unit_test(test_request_on_the_wrong_descriptor_is_the_kernels_default),
-		cmocka_unit_test(test_request_with_a_bad_pointer_is_efault),
-		cmocka_unit_test(test_request_of_a_missing_irqchip_answers_as_on_a_vm_without_one),
-		cmocka_unit_test(test_request_sign_extended_by_the_caller_is_the_same),
-		cmocka_unit_test(test_configure_after_the_first_descriptor_is_ebusy),
-		cmocka_unit_test(test_script_that_is_not_understood_refuses_the_vm),
+		TEST(test_open_honours_cloexec_and_children_always_have_it),
+		TEST(test_descriptors_are_recognised_by_what_they_are),
+		TEST(test_descriptors_are_sealed_and_can_be_polled),
+		TEST(test_kvm_run_survives_its_vcpu),
+		TEST(test_vm_lives_as_long_as_one_of_its_vcpus),
+		TEST(test_vcpu_number_stays_taken_when_its_descriptor_is_closed),
+		TEST(test_copies_keep_an_object_alive),
+		TEST(test_close_range_without_a_word_about_each_is_noticed),
+		TEST(test_object_in_use_is_freed_when_its_user_is_done),
+		TEST(test_many_machines_one_after_the_other_leave_nothing),
+		cmocka_unit_test(
+			test_forked_child_gets_eio_from_its_parents_vm_and_may_have_its_own),
+		TEST(test_vfork_child_closing_descriptors_does_no_harm),
+		TEST(test_request_on_the_wrong_descriptor_is_the_kernels_default),
+		TEST(test_request_with_a_bad_pointer_is_efault),
+		TEST(test_request_of_a_missing_irqchip_answers_as_on_a_vm_without_one),
+		TEST(test_request_sign_extended_by_the_caller_is_the_same),
+		TEST(test_configure_after_the_first_descriptor_is_ebusy),
+		TEST(test_script_that_is_not_understood_refuses_the_vm),
 	};
 
 	return cmocka_run_group_tests(tests, script_setup, NULL);

@@ -2,8 +2,8 @@
 /* Memory slots and the dirty log, over the script backend: the kernel's rules only. */
 #include "tests/unit/shim_script.h"
 
-#define MB	(1ull << 20)
-#define PAGES	64
+#define MB      (1ull << 20)
+#define PAGES   64
 #define GPA_TOP (1ull << 40) /* the script's CPUID says 40 bits */
 
 static char *ram;
@@ -39,21 +39,25 @@ static int teardown(void **state)
 
 static void test_region_create_checks_alignment_numbers_and_ranges(void **state)
 {
-	static const struct { uint32_t slot, flags; uint64_t gpa, size, offset; long result; } rows[] = {
+	static const struct {
+		uint32_t slot, flags;
+		uint64_t gpa, size, offset;
+		long result;
+	} rows[] = {
 		{ 0, 0, 0, 4096, 0, 0 },
 		{ 1, 0, 0x1001, 4096, 0, -EINVAL },
 		{ 1, 0, 0x1000, 4097, 0, -EINVAL },
 		{ 1, 0, 0x1000, 4096, 1, -EINVAL },
-		{ 1, 4, 0x1000, 4096, 0, -EINVAL },		 /* guest_memfd */
+		{ 1, 4, 0x1000, 4096, 0, -EINVAL }, /* guest_memfd */
 		{ 1, 0x80000000, 0x1000, 4096, 0, -EINVAL },
 		{ 32763, 0, 0x1000, 4096, 0, 0 },
-		{ 32764, 0, 0x3000, 4096, 0, -EINVAL },		 /* the kernel's own */
-		{ 0x10000, 0, 0x3000, 4096, 0, -EINVAL },	 /* address space 1 */
-		{ 1, 0, 0xfffffffffffff000, 8192, 0, -EINVAL },	 /* wraps */
+		{ 32764, 0, 0x3000, 4096, 0, -EINVAL },         /* the kernel's own */
+		{ 0x10000, 0, 0x3000, 4096, 0, -EINVAL },       /* address space 1 */
+		{ 1, 0, 0xfffffffffffff000, 8192, 0, -EINVAL }, /* wraps */
 		{ 1, 0, GPA_TOP - 4096, 4096, 0, 0 },
-		{ 2, 0, GPA_TOP, 4096, 0, -EINVAL },		 /* beyond the address width */
+		{ 2, 0, GPA_TOP, 4096, 0, -EINVAL }, /* beyond the address width */
 		{ 2, 0, GPA_TOP - 4096, 8192, 0, -EEXIST },
-		{ 2, 0, 0x5000, 0, 0, -EINVAL },		 /* deletes nothing */
+		{ 2, 0, 0x5000, 0, 0, -EINVAL }, /* deletes nothing */
 		{ 2, KVM_MEM_READONLY | KVM_MEM_LOG_DIRTY_PAGES, 0x8000, 4096, 0, 0 },
 	};
 
@@ -161,8 +165,9 @@ static void test_region_without_memory_behind_it_is_accepted_and_its_gaps_are_kn
 
 static void test_region2_exists_since_6_8(void **state)
 {
-	struct abi_memory_region2 region = { .slot = 0, .guest_phys_addr = MB, .memory_size = 4096,
-					     .userspace_addr = at(0) };
+	struct abi_memory_region2 region = {
+		.slot = 0, .guest_phys_addr = MB, .memory_size = 4096, .userspace_addr = at(0)
+	};
 
 	(void)state;
 	use_kernel(KERNEL(6, 7, 0));
@@ -202,7 +207,8 @@ static void test_dirty_log_reads_and_clears(void **state)
 	assert_int_equal(get_log(0, (uint64_t *)8), -EFAULT);
 	assert_int_equal(run_once(&m), 0);
 	assert_int_equal(get_log(0, bitmap), 0);
-	assert_int_equal(bitmap[0], 1 << 3); /* the failed call had cleared the rest, as the kernel does */
+	assert_int_equal(bitmap[0],
+			 1 << 3); /* the failed call had cleared the rest, as the kernel does */
 	assert_int_equal(get_log(0, bitmap), 0);
 	assert_int_equal(bitmap[0], 0);
 }

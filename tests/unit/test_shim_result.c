@@ -4,17 +4,20 @@
 
 #define B26 VMX_EXIT_BUS_LOCK_ASSERTED
 
-static const unsigned swallowing[] = { KERNEL(5, 15, 223), KERNEL(6, 1, 192),	KERNEL(6, 12, 0),
+static const unsigned swallowing[] = { KERNEL(5, 15, 223), KERNEL(6, 1, 192),  KERNEL(6, 12, 0),
 				       KERNEL(6, 12, 107), KERNEL(6, 12, 116), KERNEL(6, 13, 0),
-				       KERNEL(6, 18, 5),   KERNEL(7, 1, 3),	KERNEL(7, 2, 13),
+				       KERNEL(6, 18, 5),   KERNEL(7, 1, 3),    KERNEL(7, 2, 13),
 				       KERNEL(7, 3, 1) };
 static const unsigned preserving[] = { KERNEL(6, 12, 117), KERNEL(6, 12, 200), KERNEL(7, 3, 2),
 				       KERNEL(7, 3, 4), KERNEL(7, 4, 0) };
 /* every basic reason that a processor here may give, but 74 */
-static const uint32_t reasons[] = { VMX_EXCEPTION_NMI, VMX_EXTERNAL_INTERRUPT, VMX_TRIPLE_FAULT,
-				    VMX_INTERRUPT_WINDOW, VMX_HLT, VMX_VMCALL, VMX_CR_ACCESS, VMX_IO,
-				    VMX_RDMSR, VMX_WRMSR, VMX_EPT_VIOLATION, VMX_EPT_MISCONFIG,
-				    VMX_TASK_SWITCH, VMX_DR_ACCESS };
+static const uint32_t reasons[] = { VMX_EXCEPTION_NMI, VMX_EXTERNAL_INTERRUPT,
+				    VMX_TRIPLE_FAULT,  VMX_INTERRUPT_WINDOW,
+				    VMX_HLT,           VMX_VMCALL,
+				    VMX_CR_ACCESS,     VMX_IO,
+				    VMX_RDMSR,         VMX_WRMSR,
+				    VMX_EPT_VIOLATION, VMX_EPT_MISCONFIG,
+				    VMX_TASK_SWITCH,   VMX_DR_ACCESS };
 static const int errors[] = { -EFAULT, -EIO, -ENOMEM, -EINTR };
 #define COUNT(x) (sizeof(x) / sizeof((x)[0]))
 
@@ -82,9 +85,11 @@ static void test_run_result_reason_74_is_bus_lock_with_and_without_bit_26(void *
 
 static void test_run_result_exit_to_monitor_with_bit_26_keeps_its_reason(void **state)
 {
-	static const uint32_t kvm[] = { KVM_EXIT_IO,	KVM_EXIT_MMIO,	       KVM_EXIT_HLT,
-					KVM_EXIT_DEBUG, KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_SHUTDOWN,
-					KVM_EXIT_X86_RDMSR, KVM_EXIT_X86_WRMSR, KVM_EXIT_SET_TPR };
+	static const uint32_t kvm[] = {
+		KVM_EXIT_IO,        KVM_EXIT_MMIO,           KVM_EXIT_HLT,
+		KVM_EXIT_DEBUG,     KVM_EXIT_INTERNAL_ERROR, KVM_EXIT_SHUTDOWN,
+		KVM_EXIT_X86_RDMSR, KVM_EXIT_X86_WRMSR,      KVM_EXIT_SET_TPR
+	};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(reasons); i++) {
@@ -146,11 +151,18 @@ static void test_delivery_error_exempts_what_the_kernel_exempts(void **state)
 		uint32_t reason;
 		unsigned since; /* exempt from this kernel on; 0: always; ~0: never */
 	} rows[] = {
-		{ VMX_EXCEPTION_NMI, 0 }, { VMX_EPT_VIOLATION, 0 }, { 62 /* PML full */, 0 },
-		{ 44 /* APIC access */, 0 }, { VMX_TASK_SWITCH, 0 },
-		{ 75 /* NOTIFY */, KERNEL(6, 0, 0) }, { VMX_EPT_MISCONFIG, KERNEL(6, 14, 0) },
-		{ VMX_BUS_LOCK, ~0u }, { VMX_BUS_LOCK | B26, ~0u }, { VMX_IO, ~0u },
-		{ VMX_HLT, ~0u }, { VMX_EXTERNAL_INTERRUPT, ~0u },
+		{ VMX_EXCEPTION_NMI, 0 },
+		{ VMX_EPT_VIOLATION, 0 },
+		{ 62 /* PML full */, 0 },
+		{ 44 /* APIC access */, 0 },
+		{ VMX_TASK_SWITCH, 0 },
+		{ 75 /* NOTIFY */, KERNEL(6, 0, 0) },
+		{ VMX_EPT_MISCONFIG, KERNEL(6, 14, 0) },
+		{ VMX_BUS_LOCK, ~0u },
+		{ VMX_BUS_LOCK | B26, ~0u },
+		{ VMX_IO, ~0u },
+		{ VMX_HLT, ~0u },
+		{ VMX_EXTERNAL_INTERRUPT, ~0u },
 	};
 	static const unsigned kernels[] = { KERNEL(5, 15, 0), KERNEL(6, 1, 0), KERNEL(6, 12, 0),
 					    KERNEL(6, 14, 0), KERNEL(7, 3, 2) };
@@ -175,7 +187,8 @@ int main(void)
 		cmocka_unit_test(test_run_result_handled_exit_with_bit_26_becomes_bus_lock),
 		cmocka_unit_test(test_run_result_reason_74_is_bus_lock_with_and_without_bit_26),
 		cmocka_unit_test(test_run_result_exit_to_monitor_with_bit_26_keeps_its_reason),
-		cmocka_unit_test(test_run_result_error_with_bit_26_is_swallowed_before_the_fix_only),
+		cmocka_unit_test(
+			test_run_result_error_with_bit_26_is_swallowed_before_the_fix_only),
 		cmocka_unit_test(test_run_result_on_amd_only_a5_is_a_bus_lock),
 		cmocka_unit_test(test_delivery_error_exempts_what_the_kernel_exempts),
 	};

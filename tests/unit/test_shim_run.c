@@ -34,10 +34,14 @@ static void test_run_bus_lock_gives_exit_33_and_the_flag(void **state)
 
 static void test_run_flag_rides_on_every_exit_to_the_monitor(void **state)
 {
-	static const struct { const char *line; uint32_t reason; } rows[] = {
+	static const struct {
+		const char *line;
+		uint32_t reason;
+	} rows[] = {
 		{ "exit io word=0x0400001e port=0x10 write=1 data=41\n", KVM_EXIT_IO },
 		{ "exit io word=0x0400001e port=0x10\n", KVM_EXIT_IO },
-		{ "exit mmio word=0x04000031 gpa=0x1000 size=4 write=1 data=01020304\n", KVM_EXIT_MMIO },
+		{ "exit mmio word=0x04000031 gpa=0x1000 size=4 write=1 data=01020304\n",
+		  KVM_EXIT_MMIO },
 		{ "exit mmio word=0x04000030 gpa=0x1000 size=4\n", KVM_EXIT_MMIO },
 		{ "exit hlt word=0x0400000c\n", KVM_EXIT_HLT },
 		{ "exit shutdown word=0x04000002\n", KVM_EXIT_SHUTDOWN },
@@ -75,9 +79,14 @@ static void test_run_exit_handled_in_the_kernel_with_bit_26_becomes_33(void **st
 
 static void test_run_error_with_bit_26_follows_the_kernel_profile(void **state)
 {
-	static const struct { unsigned kernel; long ret; } rows[] = {
-		{ KERNEL(6, 1, 192), 0 }, { KERNEL(6, 12, 0), 0 },
-		{ KERNEL(6, 12, 117), -EFAULT }, { KERNEL(7, 3, 2), -EFAULT },
+	static const struct {
+		unsigned kernel;
+		long ret;
+	} rows[] = {
+		{ KERNEL(6, 1, 192), 0 },
+		{ KERNEL(6, 12, 0), 0 },
+		{ KERNEL(6, 12, 117), -EFAULT },
+		{ KERNEL(7, 3, 2), -EFAULT },
 	};
 	struct machine m;
 
@@ -496,7 +505,8 @@ static void test_run_shadow_and_pending_interrupt_close_the_window(void **state)
 	struct machine m;
 
 	(void)state;
-	machine_start(&m, "set rflags=0x202 shadow=2\nexit hlt\nset shadow=0\nexit hlt\nexit hlt\n");
+	machine_start(&m,
+		      "set rflags=0x202 shadow=2\nexit hlt\nset shadow=0\nexit hlt\nexit hlt\n");
 	expect_run(&m, 0, KVM_EXIT_HLT, 0);
 	assert_int_equal(m.run->if_flag, 1);
 	assert_int_equal(m.run->ready_for_interrupt_injection, 0);
@@ -550,13 +560,17 @@ static void test_run_unknown_msr_is_gp_unless_the_monitor_wants_it(void **state)
 	struct machine m;
 
 	(void)state;
-	machine_start(&m, "exit rdmsr index=0xdead\nexit hlt\nexit wrmsr index=0xdead value=5\nexit hlt\n");
+	machine_start(
+		&m,
+		"exit rdmsr index=0xdead\nexit hlt\nexit wrmsr index=0xdead value=5\nexit hlt\n");
 	expect_run(&m, 0, KVM_EXIT_HLT, 0);
 	assert_int_equal(regs_of(&m).r8, 1);
 	machine_stop(&m);
 
-	vm_start(&m, "exit rdmsr index=0xdead\nexit hlt\nexit wrmsr index=0xdead value=5\nexit hlt\n");
-	assert_int_equal(enable(m.vm, KVM_CAP_X86_USER_SPACE_MSR, 0, KVM_MSR_EXIT_REASON_UNKNOWN), 0);
+	vm_start(&m,
+		 "exit rdmsr index=0xdead\nexit hlt\nexit wrmsr index=0xdead value=5\nexit hlt\n");
+	assert_int_equal(enable(m.vm, KVM_CAP_X86_USER_SPACE_MSR, 0, KVM_MSR_EXIT_REASON_UNKNOWN),
+			 0);
 	vcpu_start(&m, 0);
 	expect_run(&m, 0, KVM_EXIT_X86_RDMSR, 0);
 	assert_int_equal(m.run->msr.index, 0xdead);
@@ -592,13 +606,17 @@ static void test_run_filtered_msr_goes_to_the_monitor_with_reason_filter(void **
 {
 	static uint8_t bitmap[8] = { 0 }; /* denied */
 	struct kvm_msr_filter filter = {
-		.ranges = { { .flags = KVM_MSR_FILTER_READ, .nmsrs = 1, .base = 0x1a0, .bitmap = bitmap } },
+		.ranges = { { .flags = KVM_MSR_FILTER_READ,
+			      .nmsrs = 1,
+			      .base = 0x1a0,
+			      .bitmap = bitmap } },
 	};
 	struct machine m;
 
 	(void)state;
 	vm_start(&m, "exit rdmsr index=0x1a0\nexit wrmsr index=0x1a0 value=1\nexit hlt\n");
-	assert_int_equal(enable(m.vm, KVM_CAP_X86_USER_SPACE_MSR, 0, KVM_MSR_EXIT_REASON_FILTER), 0);
+	assert_int_equal(enable(m.vm, KVM_CAP_X86_USER_SPACE_MSR, 0, KVM_MSR_EXIT_REASON_FILTER),
+			 0);
 	assert_int_equal(FD_IOCTL(m.vm, KVM_X86_SET_MSR_FILTER, &filter), 0);
 	vcpu_start(&m, 0);
 	expect_run(&m, 0, KVM_EXIT_X86_RDMSR, 0);
@@ -691,11 +709,13 @@ int main(void)
 		cmocka_unit_test(test_run_unknown_sync_regs_are_einval),
 		cmocka_unit_test(test_run_sync_regs_go_both_ways),
 		cmocka_unit_test(test_run_out_shows_port_size_count_and_data),
-		cmocka_unit_test(test_run_in_gives_zeroed_data_and_ignores_what_the_monitor_writes_into_io),
+		cmocka_unit_test(
+			test_run_in_gives_zeroed_data_and_ignores_what_the_monitor_writes_into_io),
 		cmocka_unit_test(test_run_mmio_shows_address_length_and_data),
 		cmocka_unit_test(test_run_debug_exit_shows_dr6_with_its_fixed_bits),
 		cmocka_unit_test(test_run_entry_failure_shows_the_whole_exit_word),
-		cmocka_unit_test(test_run_emulation_failure_in_kernel_code_shows_bytes_and_queues_ud),
+		cmocka_unit_test(
+			test_run_emulation_failure_in_kernel_code_shows_bytes_and_queues_ud),
 		cmocka_unit_test(test_run_emulation_failure_in_user_code_is_ud_and_no_exit),
 		cmocka_unit_test(test_run_exit_during_event_delivery_is_an_internal_error),
 		cmocka_unit_test(test_run_hypercall_is_answered_with_enosys),

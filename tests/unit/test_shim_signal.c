@@ -71,7 +71,7 @@ struct sender {
 	pthread_t thread, target;
 	pid_t tid;
 	int signal;
-	bool tell;     /* as an interposed pthread_kill() does */
+	bool tell; /* as an interposed pthread_kill() does */
 	unsigned delay_ms, times;
 	_Atomic bool stop;
 };
@@ -102,8 +102,12 @@ static void *send(void *opaque)
 
 static void sender_start(struct sender *s, int signal, bool tell, unsigned delay_ms, unsigned times)
 {
-	*s = (struct sender){ .target = pthread_self(), .tid = (pid_t)syscall(SYS_gettid),
-			      .signal = signal, .tell = tell, .delay_ms = delay_ms, .times = times };
+	*s = (struct sender){ .target = pthread_self(),
+			      .tid = (pid_t)syscall(SYS_gettid),
+			      .signal = signal,
+			      .tell = tell,
+			      .delay_ms = delay_ms,
+			      .times = times };
 	assert_int_equal(pthread_create(&s->thread, NULL, send, s), 0);
 }
 
@@ -185,9 +189,9 @@ static void test_ignored_signal_does_not_end_the_run(void **state)
 		sender_start(&s, ignored[i], true, 5, 3);
 		sender_start(&last, SIGUSR2, true, 60, 1);
 		expect_interrupted();
+		assert_int_equal(handled, i + 1); /* by the last one, not before */
 		pthread_join(s.thread, NULL);
 		pthread_join(last.thread, NULL);
-		assert_int_equal(handled, i + 1);
 	}
 }
 

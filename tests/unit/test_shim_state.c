@@ -56,10 +56,16 @@ static void test_sregs_come_back_as_they_were_set(void **state)
 	assert_int_equal(FD_IOCTL(m.vcpu, KVM_GET_SREGS, &set), 0);
 	segment = &set.cs; /* eight of them, in a row: cs … ldt */
 	for (unsigned i = 0; i < 8; i++)
-		segment[i] = (struct kvm_segment){ .base = 0x1000 * i, .limit = 0xffff - i,
-						   .selector = (uint16_t)(8 * i), .type = 3,
-						   .present = 1, .dpl = i & 3, .db = i & 1, .s = 1,
-						   .g = 1, .avl = 1 };
+		segment[i] = (struct kvm_segment){ .base = 0x1000 * i,
+						   .limit = 0xffff - i,
+						   .selector = (uint16_t)(8 * i),
+						   .type = 3,
+						   .present = 1,
+						   .dpl = i & 3,
+						   .db = i & 1,
+						   .s = 1,
+						   .g = 1,
+						   .avl = 1 };
 	set.gdt = (struct kvm_dtable){ .base = 0x1234, .limit = 0x77 };
 	set.idt = (struct kvm_dtable){ .base = 0x5678, .limit = 0x3ff };
 	set.cr2 = 0xdead000;
@@ -95,25 +101,28 @@ static void test_sregs_are_checked_as_kvm_is_valid_sregs_does(void **state)
 {
 	static const uint64_t PG = 1u << 31, PE = 1, PAE = 1 << 5, LME = 1 << 8, LMA = 1 << 10,
 			      NX = 1 << 11;
-	const struct { uint64_t cr0, cr3, cr4, efer; bool cs_l, with_cpuid, ok; } rows[] = {
+	const struct {
+		uint64_t cr0, cr3, cr4, efer;
+		bool cs_l, with_cpuid, ok;
+	} rows[] = {
 		{ PE, 0, 0, 0, false, true, true },
 		{ PE | PG, 0, PAE, LME | LMA, true, true, true },
-		{ PE | PG, 0, PAE, LME | LMA, false, true, true },  /* compatibility mode */
+		{ PE | PG, 0, PAE, LME | LMA, false, true, true }, /* compatibility mode */
 		{ PE | PG, 0, PAE, LME | LMA | NX, true, true, true },
-		{ PE | PG, 0, 0, LME | LMA, true, true, false },     /* no PAE */
-		{ PE | PG, 0, PAE, LME, true, true, false },	      /* no LMA */
+		{ PE | PG, 0, 0, LME | LMA, true, true, false },            /* no PAE */
+		{ PE | PG, 0, PAE, LME, true, true, false },                /* no LMA */
 		{ PE | PG, 1ull << 40, PAE, LME | LMA, true, true, false }, /* CR3 too wide */
 		{ PE | PG, 1ull << 39, PAE, LME | LMA, true, true, true },
-		{ PE, 0, PAE, LME | LMA, false, true, false },	      /* LMA without paging */
-		{ PE, 0, PAE, LME, true, true, false },		      /* 64-bit code without LMA */
+		{ PE, 0, PAE, LME | LMA, false, true, false }, /* LMA without paging */
+		{ PE, 0, PAE, LME, true, true, false },        /* 64-bit code without LMA */
 		{ PE, 0, PAE, LME, false, true, true },
-		{ PG, 0, 0, 0, false, true, false },		      /* PG without PE */
-		{ PE | 1u << 29, 0, 0, 0, false, true, false },       /* NW without CD */
+		{ PG, 0, 0, 0, false, true, false },            /* PG without PE */
+		{ PE | 1u << 29, 0, 0, 0, false, true, false }, /* NW without CD */
 		{ PE | 3u << 29, 0, 0, 0, false, true, true },
 		{ PE | 1ull << 32, 0, 0, 0, false, true, false },
-		{ PE, 0, 0, 2, false, true, true },		      /* EFER bit 1: not looked at */
-		{ PE, 0, 1 << 20, 0, false, true, false },	      /* SMEP not in CPUID */
-		{ PE, 0, 1 << 18, 0, false, true, true },	      /* OSXSAVE is */
+		{ PE, 0, 0, 2, false, true, true },        /* EFER bit 1: not looked at */
+		{ PE, 0, 1 << 20, 0, false, true, false }, /* SMEP not in CPUID */
+		{ PE, 0, 1 << 18, 0, false, true, true },  /* OSXSAVE is */
 		/* small monitors set no CPUID at all */
 		{ PE | PG, 0, PAE, LME | LMA, true, false, true },
 		{ PE, 0, 0, 0, false, false, true },
@@ -146,9 +155,15 @@ static void test_sregs_are_checked_as_kvm_is_valid_sregs_does(void **state)
 
 static void test_sregs_apic_base_is_checked(void **state)
 {
-	static const struct { uint64_t base; bool ok; } rows[] = {
-		{ 0xfee00900, true }, { 0xfee00100, true }, { 0xfee00901, false },
-		{ 0xfee00d00, false }, /* x2APIC, not in CPUID */ { 1ull << 41 | 0x900, false },
+	static const struct {
+		uint64_t base;
+		bool ok;
+	} rows[] = {
+		{ 0xfee00900, true },
+		{ 0xfee00100, true },
+		{ 0xfee00901, false },
+		{ 0xfee00d00, false },
+		/* x2APIC, not in CPUID */ { 1ull << 41 | 0x900, false },
 	};
 	struct kvm_sregs sregs;
 
@@ -202,8 +217,12 @@ static void test_debugregs_come_back_and_are_checked(void **state)
 
 static void test_fpu_and_xsave_are_two_views_of_one_state(void **state)
 {
-	struct kvm_fpu fpu = { .fcw = 0x37f, .fsw = 0x1234, .ftwx = 0x55, .last_opcode = 7,
-			       .last_ip = 0x1111, .last_dp = 0x2222 };
+	struct kvm_fpu fpu = { .fcw = 0x37f,
+			       .fsw = 0x1234,
+			       .ftwx = 0x55,
+			       .last_opcode = 7,
+			       .last_ip = 0x1111,
+			       .last_dp = 0x2222 };
 	struct kvm_xsave x = { 0 };
 	struct kvm_fpu got;
 	uint64_t header;
@@ -219,7 +238,8 @@ static void test_fpu_and_xsave_are_two_views_of_one_state(void **state)
 	memset((char *)x.region + 160, 0x11, 16);
 	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_XSAVE, &x), 0);
 	assert_int_equal(FD_IOCTL(m.vcpu, KVM_GET_FPU, &got), 0);
-	assert_memory_equal(got.xmm[0], "\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11", 16);
+	assert_memory_equal(got.xmm[0],
+			    "\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11", 16);
 	assert_memory_equal(got.xmm[1], fpu.xmm[1], 16);
 	assert_int_equal(got.fsw, 0x1234);
 	assert_int_equal(got.ftwx, 0x55);
@@ -348,9 +368,9 @@ static void test_events_are_checked(void **state)
 	struct kvm_vcpu_events good = events(), e;
 
 	(void)state;
-#define REFUSED(change)                                                                            \
-	e = good;                                                                                  \
-	change;                                                                                    \
+#define REFUSED(change) \
+	e = good;       \
+	change;         \
 	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_VCPU_EVENTS, &e), -EINVAL)
 	REFUSED(e.flags = 1u << 31);
 	REFUSED(e.exception.injected = 1; e.exception.nr = 32);
@@ -423,7 +443,8 @@ struct msr_list {
 
 static long msrs(unsigned long request, uint32_t index, uint64_t *value)
 {
-	struct msr_list list = { .header.nmsrs = 1, .entry = { { .index = index, .data = *value } } };
+	struct msr_list list = { .header.nmsrs = 1,
+				 .entry = { { .index = index, .data = *value } } };
 	long r = FD_IOCTL(m.vcpu, request, &list);
 
 	*value = list.entry[0].data;
@@ -432,10 +453,11 @@ static long msrs(unsigned long request, uint32_t index, uint64_t *value)
 
 static void test_msrs_stop_at_the_first_that_fails(void **state)
 {
-	struct msr_list list = { .header.nmsrs = 4, .entry = { { .index = 0x2ff, .data = 0xc06 },
-							       { .index = 0x3b, .data = 1 },
-							       { .index = 0xdead, .data = 1 },
-							       { .index = 0x1a0, .data = 1 } } };
+	struct msr_list list = { .header.nmsrs = 4,
+				 .entry = { { .index = 0x2ff, .data = 0xc06 },
+					    { .index = 0x3b, .data = 1 },
+					    { .index = 0xdead, .data = 1 },
+					    { .index = 0x1a0, .data = 1 } } };
 
 	(void)state;
 	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_MSRS, &list), 2);
@@ -451,10 +473,11 @@ static void test_msrs_stop_at_the_first_that_fails(void **state)
 static void test_msrs_that_qemu_writes_are_accepted(void **state)
 {
 	/* What of QEMU's list is not the processor's own (those the script does not have). */
-	static const uint32_t indices[] = { 0x11, 0x12, 0x4b564d02, 0x4b564d03, 0x4b564d04, 0x3b,
-					    0x1a0, 0x34, 0xc001011f, 0x6e0, 0x8b, 0x10a, 0xc0010117,
-					    0x17a, 0x200, 0x20f, 0x250, 0x258, 0x259, 0x268, 0x26f,
-					    0x2ff, 0x400, 0x427 };
+	static const uint32_t indices[] = { 0x11,  0x12,  0x4b564d02, 0x4b564d03, 0x4b564d04,
+					    0x3b,  0x1a0, 0x34,       0xc001011f, 0x6e0,
+					    0x8b,  0x10a, 0xc0010117, 0x17a,      0x200,
+					    0x20f, 0x250, 0x258,      0x259,      0x268,
+					    0x26f, 0x2ff, 0x400,      0x427 };
 	uint64_t value, cap = 10 | 1 << 8;
 
 	(void)state;
@@ -474,12 +497,22 @@ static void test_msrs_that_qemu_writes_are_accepted(void **state)
 
 static void test_mtrrs_are_checked_as_in_the_kernel(void **state)
 {
-	static const struct { uint32_t index; uint64_t value; bool ok; } rows[] = {
-		{ 0x200, 0x80000006, true },	{ 0x200, 0x80000002, false },
-		{ 0x200, 0x80000106, false },	{ 0x200, 1ull << 36, false },
-		{ 0x201, 0xf80000800, true },	{ 0x201, 0xf80000400, false },
-		{ 0x250, 0x0606060606060606, true }, { 0x250, 0x0606060606060206, false },
-		{ 0x2ff, 0xc06, true },		{ 0x2ff, 0xc02, false }, { 0x2ff, 0x1c06, false },
+	static const struct {
+		uint32_t index;
+		uint64_t value;
+		bool ok;
+	} rows[] = {
+		{ 0x200, 0x80000006, true },
+		{ 0x200, 0x80000002, false },
+		{ 0x200, 0x80000106, false },
+		{ 0x200, 1ull << 36, false },
+		{ 0x201, 0xf80000800, true },
+		{ 0x201, 0xf80000400, false },
+		{ 0x250, 0x0606060606060606, true },
+		{ 0x250, 0x0606060606060206, false },
+		{ 0x2ff, 0xc06, true },
+		{ 0x2ff, 0xc02, false },
+		{ 0x2ff, 0x1c06, false },
 	};
 	uint64_t value;
 
@@ -527,7 +560,8 @@ static void test_machine_check_banks_follow_mcg_cap(void **state)
 
 static void test_feature_msrs_are_read_from_the_device(void **state)
 {
-	struct msr_list list = { .header.nmsrs = 2, .entry = { { .index = 0x8b }, { .index = 0x1a0 } } };
+	struct msr_list list = { .header.nmsrs = 2,
+				 .entry = { { .index = 0x8b }, { .index = 0x1a0 } } };
 
 	(void)state;
 	assert_int_equal(FD_IOCTL(m.kvm, KVM_GET_MSRS, &list), 1); /* the second is no feature */
@@ -589,9 +623,11 @@ static void test_cpuid_with_an_impossible_address_width_is_refused(void **state)
 
 static void test_cpuid_old_form_is_accepted(void **state)
 {
-	struct { struct kvm_cpuid header; struct kvm_cpuid_entry entry[2]; } old = {
-		.header.nent = 2, .entry = { { .function = 0, .ebx = 5 }, { .function = 1, .ecx = 6 } }
-	};
+	struct {
+		struct kvm_cpuid header;
+		struct kvm_cpuid_entry entry[2];
+	} old = { .header.nent = 2,
+		  .entry = { { .function = 0, .ebx = 5 }, { .function = 1, .ecx = 6 } } };
 	struct cpuid_list got = { .header.nent = 2 };
 
 	(void)state;

@@ -100,13 +100,23 @@ static void test_throttle_qemu_sleep_is_truncated_to_microseconds(void **state)
 
 static void test_kernel_parse_accepts_versions_and_refuses_the_rest(void **state)
 {
-	static const struct { const char *text; int result; unsigned kernel; } rows[] = {
-		{ "6.12", 0, KERNEL(6, 12, 0) },      { "6.12.117", 0, KERNEL(6, 12, 117) },
-		{ "5.12.0", 0, KERNEL(5, 12, 0) },    { "7.3.4", 0, KERNEL(7, 3, 4) },
-		{ "5.11.255", -EINVAL, 0 },           { "6", -EINVAL, 0 },
-		{ "", -EINVAL, 0 },                   { "6.", -EINVAL, 0 },
-		{ "6.12.1.1", -EINVAL, 0 },           { "6.300", -EINVAL, 0 },
-		{ "v6.12", -EINVAL, 0 },              { "6.-1", -EINVAL, 0 },
+	static const struct {
+		const char *text;
+		int result;
+		unsigned kernel;
+	} rows[] = {
+		{ "6.12", 0, KERNEL(6, 12, 0) },
+		{ "6.12.117", 0, KERNEL(6, 12, 117) },
+		{ "5.12.0", 0, KERNEL(5, 12, 0) },
+		{ "7.3.4", 0, KERNEL(7, 3, 4) },
+		{ "5.11.255", -EINVAL, 0 },
+		{ "6", -EINVAL, 0 },
+		{ "", -EINVAL, 0 },
+		{ "6.", -EINVAL, 0 },
+		{ "6.12.1.1", -EINVAL, 0 },
+		{ "6.300", -EINVAL, 0 },
+		{ "v6.12", -EINVAL, 0 },
+		{ "6.-1", -EINVAL, 0 },
 		{ "6.12-rc1", -EINVAL, 0 },
 	};
 	unsigned kernel;
@@ -184,9 +194,15 @@ static void test_options_parse_keeps_what_is_not_named(void **state)
 
 static void test_options_parse_names_what_is_wrong(void **state)
 {
-	static const struct { const char *text, *word; } rows[] = {
-		{ "vendor=via", "vendor" }, { "kernel=2.6", "kernel" }, { "count=yes", "count" },
-		{ "colour=red", "colour" }, { "log=7", "log" }, { "backend", "backend" },
+	static const struct {
+		const char *text, *word;
+	} rows[] = {
+		{ "vendor=via", "vendor" },
+		{ "kernel=2.6", "kernel" },
+		{ "count=yes", "count" },
+		{ "colour=red", "colour" },
+		{ "log=7", "log" },
+		{ "backend", "backend" },
 		{ "vendor=intel,capability=2", "capability" },
 	};
 	struct shim_options o;

@@ -5,7 +5,7 @@
  *
  *   process CASE     exit status 0: as Linux does it; 1: not, and what; 77: no /dev/kvm
  */
-#include "tests/integration/kvm_api.h"
+#include "tests/integration/case.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -15,40 +15,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <sys/wait.h>
 
 static char self[4096];
-
-static void __attribute__((noreturn, format(printf, 2, 3))) fail(int line, const char *format, ...)
-{
-	va_list arguments;
-
-	fflush(stdout);
-	fprintf(stderr, "process.c:%d: ", line);
-	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
-	va_end(arguments);
-	fputc('\n', stderr);
-	_exit(1);
-}
-#define CHECK(condition, ...)                                        \
-	do {                                                         \
-		if (!(condition))                                    \
-			fail(__LINE__, #condition ": " __VA_ARGS__); \
-	} while (0)
-
-static bool is_device(int fd)
-{
-	return ioctl(fd, KVM_GET_API_VERSION, 0) == KVM_API_VERSION;
-}
-
-static void wait_for(pid_t child)
-{
-	int status;
-
-	CHECK(waitpid(child, &status, 0) == child, "%s", strerror(errno));
-	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0, "child ended with %#x", status);
-}
 
 /* ------------------------------------------------------------------ opening */
 
@@ -254,21 +222,6 @@ static void case_poll(void)
 	FD_ZERO(&set);
 	FD_SET(fd, &set);
 	CHECK(select(fd + 1, &set, NULL, NULL, &none) == 1, "%s", strerror(errno));
-}
-
-/* As a program with system-call stubs of its own. */
-static long own_syscall(long number, long a, long b, long c, long d, long e, long f)
-{
-	register long r10 __asm__("r10") = d;
-	register long r8 __asm__("r8") = e;
-	register long r9 __asm__("r9") = f;
-	long result;
-
-	__asm__ volatile("syscall"
-			 : "=a"(result)
-			 : "0"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-			 : "rcx", "r11", "memory");
-	return result;
 }
 
 static void case_raw_mmap(void)

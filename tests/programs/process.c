@@ -793,9 +793,8 @@ int main(int argc, char **argv)
 		cases[i].run();
 		return 0;
 	}
-	fprintf(stderr, "usage: process CASE, one of:");
+	fprintf(stderr, "usage: process CASE; cases:\n");
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-		fprintf(stderr, " %s", cases[i].name);
-	fprintf(stderr, "\n");
+		fprintf(stderr, "%s\n", cases[i].name);
 	return 2;
 }

@@ -535,6 +535,8 @@ static void test_machine_check_banks_follow_mcg_cap(void **state)
 	assert_int_equal(msrs(KVM_GET_MSRS, 0x40c, &value), 1); /* bank 3's control */
 	assert_int_equal(value, ~0ull);
 	assert_int_equal(msrs(KVM_GET_MSRS, 0x410, &value), 0); /* there is no bank 4 */
+	value = 0;
+	assert_int_equal(msrs(KVM_SET_MSRS, 0x410, &value), 0);
 	value = 1;
 	assert_int_equal(msrs(KVM_SET_MSRS, 0x400, &value), 0); /* all bits or none */
 	assert_int_equal(FD_IOCTL(m.vcpu, KVM_X86_SET_MCE, &mce), 0);

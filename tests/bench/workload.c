@@ -2,6 +2,8 @@
 /*
  * Memory-heavy compiled C as a guest: sorting, a hash table, a sieve, lists, copies. Freestanding, a
  * flat 64-bit image at 1 MiB (workload.ld); RCX says how many rounds, RAX is the checksum at the end.
+ * Built a second time with LOCKS: about one instruction in a hundred is then a locked one, aligned, as
+ * in a program that counts what it does.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -14,6 +16,17 @@ static struct node {
 	struct node *next;
 	uint64_t value;
 } nodes[WORDS];
+
+#ifdef LOCKS
+static uint32_t events;
+#define COUNT(often) \
+	do { \
+		if (often) \
+			__asm__ volatile("lock addl $1, %0" : "+m"(events)::"cc"); \
+	} while (0)
+#else
+#define COUNT(often) ((void)0)
+#endif
 
 static uint32_t state = 1;
 static uint32_t random_word(void)
@@ -28,6 +41,7 @@ static void sift(uint32_t *heap, size_t at, size_t size)
 {
 	uint32_t value = heap[at];
 
+	COUNT(1);
 	while (2 * at + 1 < size) {
 		size_t child = 2 * at + 1;
 
@@ -71,6 +85,7 @@ static uint32_t hashed(void)
 		uint32_t key = numbers[i] | 1;
 		size_t at = (key * 2654435761u) >> 15;
 
+		COUNT(i % 8 == 0);
 		while (table[at] && table[at] != key)
 			at = (at + 1) % (2 * WORDS);
 		found += table[at] == key;
@@ -89,6 +104,7 @@ static uint32_t sieve(void)
 		if (composite[i])
 			continue;
 		primes++;
+		COUNT(1);
 		for (size_t k = i * 2; k < sizeof(composite); k += i)
 			composite[k] = 1;
 	}
@@ -104,8 +120,10 @@ static uint64_t list(void)
 		nodes[i].value = i;
 	}
 	const struct node *n = nodes;
-	for (size_t i = 0; i < 4 * WORDS; i++, n = n->next)
+	for (size_t i = 0; i < 4 * WORDS; i++, n = n->next) {
+		COUNT(i % 16 == 0);
 		sum += n->value;
+	}
 	return sum;
 }
 

@@ -27,6 +27,9 @@ static _Atomic unsigned files_used; /* high-water mark */
 static struct shim_lock files_lock;
 static _Atomic bool reap_wanted;
 
+/* Scans for closed files are numbered, and overlap; a file remembers the last one that saw it. */
+static _Atomic uint64_t scans;
+
 static struct {
 	_Atomic(struct shim_file *) file;
 	_Atomic unsigned generation;
@@ -164,6 +167,8 @@ int file_open(struct shim_file *file, enum shim_kind kind, const char *name, int
 		file->kind = kind;
 		file->owner = process_id();
 		atomic_store(&file->closed, false);
+		/* Scans that have begun may have passed its number already. */
+		atomic_store(&file->seen, atomic_load(&scans));
 		atomic_store(&file->refs, 1);
 		r = registry_add(file);
 		if (r && map)
@@ -262,7 +267,7 @@ struct shim_file *shim_file_get(int fd)
 
 /* ------------------------------------------------------------------ letting go of them */
 
-static void mark_fd(int fd)
+static void mark_fd(int fd, uint64_t number)
 {
 	dev_t dev;
 	ino_t ino;
@@ -272,9 +277,13 @@ static void mark_fd(int fd)
 		return;
 	for (unsigned i = 0; i < n; i++) {
 		struct shim_file *file = atomic_load(&files[i]);
+		uint64_t seen;
 
-		if (file && file->ino == ino && file->dev == dev)
-			atomic_store(&file->seen, true);
+		if (!file || file->ino != ino || file->dev != dev)
+			continue;
+		seen = atomic_load(&file->seen);
+		while (seen < number && !atomic_compare_exchange_weak(&file->seen, &seen, number))
+			;
 	}
 }
 
@@ -297,9 +306,10 @@ static int parse_fd(const char *name)
 	return fd;
 }
 
-/* Sets `seen` of all files that a descriptor refers to. */
-static void mark_all(void)
+/* Marks all files that a descriptor refers to with the number of this scan, which it returns. */
+static uint64_t mark_all(void)
 {
+	uint64_t number = atomic_fetch_add(&scans, 1) + 1;
 	_Alignas(struct linux_dirent64) char buffer[2048];
 	int directory = (int)raw_syscall(SYS_openat, AT_FDCWD, "/proc/self/fd",
 					 O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
@@ -307,8 +317,8 @@ static void mark_all(void)
 
 	if (directory < 0) { /* no /proc here */
 		for (int fd = 0; fd < CACHED_FDS; fd++)
-			mark_fd(fd);
-		return;
+			mark_fd(fd, number);
+		return number;
 	}
 	while ((n = raw_syscall(SYS_getdents64, directory, buffer, sizeof(buffer))) > 0) {
 		for (long at = 0; at < n;) {
@@ -316,33 +326,41 @@ static void mark_all(void)
 			int fd = parse_fd(entry->d_name);
 
 			if (fd >= 0 && fd != directory)
-				mark_fd(fd);
+				mark_fd(fd, number);
 			at += entry->d_reclen;
 		}
 	}
 	raw_syscall(SYS_close, directory);
+	return number;
+}
+
+static bool unseen(const struct shim_file *file, uint64_t number)
+{
+	return file && file_is_ours(file) && !atomic_load(&file->closed) &&
+	       atomic_load(&file->seen) < number;
 }
 
 /* Async-signal-safe, any thread. Nothing is freed here. */
 static void scan(void)
 {
 	unsigned n = atomic_load(&files_used);
+	uint64_t first;
+	bool missing = false;
 
 	readers_enter();
-	for (unsigned i = 0; i < n; i++) {
-		struct shim_file *file = atomic_load(&files[i]);
-
-		if (file)
-			atomic_store(&file->seen, false);
-	}
-	mark_all();
-	for (unsigned i = 0; i < n; i++) {
+	first = mark_all();
+	for (unsigned i = 0; i < n && !missing; i++)
+		missing = unseen(atomic_load(&files[i]), first);
+	/* A list of descriptors is not taken at one instant: dup() and close() by another thread may
+	 * have moved a file from a number not yet reached to one passed already. Look again. */
+	if (missing)
+		mark_all();
+	for (unsigned i = 0; missing && i < n; i++) {
 		struct shim_file *file = atomic_load(&files[i]);
 		bool open = false;
 
-		if (!file || file->owner != process_id() || atomic_load(&file->seen))
-			continue;
-		if (atomic_compare_exchange_strong(&file->closed, &open, true))
+		if (unseen(file, first) &&
+		    atomic_compare_exchange_strong(&file->closed, &open, true))
 			shim_file_put(file);
 	}
 	readers_leave();

@@ -57,7 +57,7 @@ struct shim_file {
 	_Atomic unsigned
 		refs;        /* one for its descriptors, one per user, one per open vCPU of a VM */
 	_Atomic bool closed; /* no descriptor refers to it any more */
-	_Atomic bool seen;   /* scratch of shim_descriptors_closed() */
+	_Atomic uint64_t seen; /* number of the last shim_descriptors_closed() that saw it */
 };
 
 /* A new descriptor, sealed, for `file`, which becomes findable. `size`: of the memory behind it, which

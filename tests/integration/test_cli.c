@@ -343,11 +343,12 @@ static void test_run_exit_port_gives_the_status_that_qemu_would(void **state)
 	static const struct {
 		const char code[16];
 		int status;
+		const char *value;
 	} cases[] = {
-		{ "\xb0\x00\xe6\xf4", 1 }, /* mov al, 0; out 0xf4, al */
-		{ "\xb0\x10\xe6\xf4", 33 },
-		{ "\xb8\x2a\x01\xe7\xf4", 0x55 },   /* mov ax, 0x12a; out 0xf4, ax */
-		{ "\xb0\x07\xba\xf6\x00\xee", 15 }, /* any of its four ports */
+		{ "\xb0\x00\xe6\xf4", 1, "value 0x0" }, /* mov al, 0; out 0xf4, al */
+		{ "\xb0\x10\xe6\xf4", 33, "value 0x10" },
+		{ "\xb8\x2a\x01\xe7\xf4", 0x55, "value 0x12a" }, /* mov ax, 0x12a; out 0xf4, ax */
+		{ "\xb0\x07\xba\xf6\x00\xee", 15, "value 0x7" }, /* any of its four ports */
 	};
 	struct run run;
 
@@ -355,6 +356,7 @@ static void test_run_exit_port_gives_the_status_that_qemu_would(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		run_program(&run, BUSLOCK, "run", write_file("exit.bin", cases[i].code, 16));
 		assert_exit(&run, cases[i].status);
+		assert_says(run.err, cases[i].value);
 	}
 }
 
@@ -586,6 +588,25 @@ static void test_run_vcpus_all_start_with_their_number(void **state)
 	assert_says(run.err, "all vCPUs halted");
 }
 
+static void test_run_vcpus_have_stacks_of_their_own(void **state)
+{
+	/* cmp ebx, N; jne halt; mov rax, rsp; shr rax, 14; out 0xf4, al; halt: hlt */
+	char code[] = "\x83\xfb\x00\x75\x09\x48\x89\xe0\x48\xc1\xe8\x0e\xe6\xf4\xf4";
+	struct run run;
+
+	(void)state;
+	/* 16 KiB each, below the monitor's own 64 KiB */
+	for (char n = 0; n < 3; n++) {
+		char wanted[16];
+
+		code[2] = n;
+		run_program(&run, BUSLOCK, "run", write_code("stack.bin", code), "--mode", "long",
+			    "--vcpus", "3", "-m", "64M");
+		snprintf(wanted, sizeof(wanted), "value 0x%x", 0xfc - n);
+		assert_says(run.err, wanted);
+	}
+}
+
 static void test_run_accesses_to_nothing_read_ones_and_are_counted(void **state)
 {
 	/* mov esi, 0xd0000000; mov ax, [rsi]; mov [rsi], ax; in al, 0x40; and al, ah; out 0xf4, al */
@@ -609,8 +630,12 @@ static void test_run_serial_port_answers_as_drivers_probe_it(void **state)
 		{ "\xba\xfd\x03\xec\xe6\xf4", 2 * 0x60 + 1 },
 		/* scratch register keeps 0x5a: mov dx, 0x3ff; mov al, 0x5a; out; mov al, 0; in */
 		{ "\xba\xff\x03\xb0\x5a\xee\xb0\x00\xec\xe6\xf4", 2 * 0x5a + 1 },
+		/* nobody at the other end, but ready; shr al, 1: the status has no room for bit 7 */
+		{ "\xba\xfe\x03\xec\xd0\xe8\xe6\xf4", 2 * (0xb0 >> 1) + 1 },
 		/* loop-back (MCR bit 4 with RTS, OUT2): MSR has CTS, DCD: 0x90 */
-		{ "\xba\xfc\x03\xb0\x1a\xee\xb2\xfe\xec\xe6\xf4", (2 * 0x90 + 1) & 0xff },
+		{ "\xba\xfc\x03\xb0\x1a\xee\xb2\xfe\xec\xd0\xe8\xe6\xf4", 2 * (0x90 >> 1) + 1 },
+		/* … with DTR, OUT1: DSR, RI */
+		{ "\xba\xfc\x03\xb0\x15\xee\xb2\xfe\xec\xe6\xf4", 2 * 0x60 + 1 },
 		/* loop-back: what is sent is received, and not printed */
 		{ "\xba\xfc\x03\xb0\x10\xee\xb2\xf8\xb0\x41\xee\xb0\x00\xec\xe6\xf4",
 		  (2 * 0x41 + 1) & 0xff },
@@ -749,6 +774,14 @@ static void test_run_report_goes_where_it_is_asked_to(void **state)
 	run_program(&run, BUSLOCK, "run", GUEST("multiboot.elf"), argument);
 	read_file(in_directory("r.txt"), text, sizeof(text));
 	assert_says(text, "buslock: summary");
+	snprintf(argument, sizeof(argument), "--report=json:%s", in_directory("r2"));
+	run_program(&run, BUSLOCK, "run", GUEST("multiboot.elf"), argument);
+	read_file(in_directory("r2"), text, sizeof(text));
+	assert_says(text, "\"schema\":\"buslock-report\"");
+	snprintf(argument, sizeof(argument), "--report=text:%s", in_directory("r2.json"));
+	run_program(&run, BUSLOCK, "run", GUEST("multiboot.elf"), argument);
+	read_file(in_directory("r2.json"), text, sizeof(text));
+	assert_says(text, "buslock: summary");
 	run_program(&run, BUSLOCK, "run", GUEST("multiboot.elf"), "--report=/nonexistent/report");
 	assert_exit(&run, 2);
 	assert_says(run.err, "/nonexistent/report");
@@ -866,6 +899,7 @@ int main(void)
 		cmocka_unit_test(test_run_damaged_elf_is_refused_with_the_reason),
 		cmocka_unit_test(test_run_bad_options_are_refused_before_anything_runs),
 		cmocka_unit_test(test_run_vcpus_all_start_with_their_number),
+		cmocka_unit_test(test_run_vcpus_have_stacks_of_their_own),
 		cmocka_unit_test(test_run_accesses_to_nothing_read_ones_and_are_counted),
 		cmocka_unit_test(test_run_serial_port_answers_as_drivers_probe_it),
 		cmocka_unit_test(test_run_reset_through_the_keyboard_controller_ends_with_0),

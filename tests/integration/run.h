@@ -73,8 +73,7 @@ static inline void run_start_how(struct run *run, const char *const argv[], stru
 		putenv(strdup(how.variable));
 	dup2(fileno(run->files[0]), 1);
 	dup2(fileno(run->files[1]), 2);
-	close(fileno(run->files[0]));
-	close(fileno(run->files[1]));
+	close_range(3, ~0u, 0); /* also what the caller of the tests left open */
 	execvp(argv[0], (char *const *)(uintptr_t)argv);
 	_exit(98);
 }

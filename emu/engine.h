@@ -92,6 +92,9 @@ uint64_t engine_get_kernel_gs(struct engine *engine); /* SWAPGS is native */
 void engine_set_kernel_gs(struct engine *engine, uint64_t base);
 void engine_set_tsc_aux(struct engine *engine, uint64_t value); /* RDTSCP is native */
 
+/* Is it the one version whose insides are known? */
+bool engine_version_fits(void);
+/* engine_check.c: 0, or -ENOTSUP with the reason in `why`; -ENOMEM. */
 int engine_check(char *why, size_t size);
 
 #endif

@@ -201,65 +201,46 @@ static enum outcome mov_dr(struct emu_vcpu *v, const struct insn *i)
 
 /* ------------------------------------------------------------------ MSRs, CPUID */
 
-static enum outcome rdmsr(struct emu_vcpu *v, const struct insn *i)
+/* The hypervisor answers: with the next run the access completes, or faults. */
+static enum outcome leave_msr(struct emu_vcpu *v, const struct insn *i, bool write, uint64_t value,
+			      bool filtered)
 {
-	struct cpu *c = &v->cpu;
 	struct run_state *run = v->run;
-	uint32_t index = (uint32_t)c->gpr[EMU_RCX];
-	uint64_t value;
-	if (!privileged(c))
-		return raise_error(v, EXC_GP, 0);
-	bool filtered = v->vm->msr_filter &&
-			v->vm->msr_filter(v->vm->msr_filter_opaque, v, index, false);
-	int ret = filtered ? -ENOENT : emu_vcpu_get_msr(v, index, &value, false);
-	if (ret == -ENOENT && (filtered || v->vm->msr_unknown_exits)) {
-		run->pending = PENDING_RDMSR;
-		run->pending_rip = linear_rip(c);
-		run->insn = *i;
-		run->msr_value = 0;
-		run->msr_error = false;
-		leave(v, EMU_EXIT_RDMSR, VMX_RDMSR);
-		v->exit->insn_length = i->length;
-		v->exit->msr.index = index;
-		v->exit->msr.value = &run->msr_value;
-		v->exit->msr.error = &run->msr_error;
-		v->exit->msr.filtered = filtered;
-		return EXIT;
-	}
-	if (ret)
-		return raise_error(v, EXC_GP, 0);
-	c->gpr[EMU_RAX] = (uint32_t)value;
-	c->gpr[EMU_RDX] = value >> 32;
-	return done(v, i);
+	run->pending = write ? PENDING_WRMSR : PENDING_RDMSR;
+	run->pending_rip = linear_rip(&v->cpu);
+	run->insn = *i;
+	run->msr_value = value;
+	run->msr_error = false;
+	leave(v, write ? EMU_EXIT_WRMSR : EMU_EXIT_RDMSR, write ? VMX_WRMSR : VMX_RDMSR);
+	v->exit->insn_length = i->length;
+	v->exit->msr.index = (uint32_t)v->cpu.gpr[EMU_RCX];
+	v->exit->msr.value = &run->msr_value;
+	v->exit->msr.error = &run->msr_error;
+	v->exit->msr.filtered = filtered;
+	return EXIT;
 }
 
-static enum outcome wrmsr(struct emu_vcpu *v, const struct insn *i)
+static enum outcome access_msr(struct emu_vcpu *v, const struct insn *i)
 {
 	struct cpu *c = &v->cpu;
-	struct run_state *run = v->run;
+	struct emu_vm *vm = v->vm;
+	bool write = i->op == OP_WRMSR;
 	uint32_t index = (uint32_t)c->gpr[EMU_RCX];
-	uint64_t value = (uint32_t)c->gpr[EMU_RAX] | c->gpr[EMU_RDX] << 32;
+	uint64_t value = write ? (uint32_t)c->gpr[EMU_RAX] | c->gpr[EMU_RDX] << 32 : 0;
 	if (!privileged(c))
 		return raise_error(v, EXC_GP, 0);
-	bool filtered = v->vm->msr_filter &&
-			v->vm->msr_filter(v->vm->msr_filter_opaque, v, index, true);
-	int ret = filtered ? -ENOENT : emu_vcpu_set_msr(v, index, value, false);
-	if (ret == -ENOENT && (filtered || v->vm->msr_unknown_exits)) {
-		run->pending = PENDING_WRMSR;
-		run->pending_rip = linear_rip(c);
-		run->insn = *i;
-		run->msr_value = value;
-		run->msr_error = false;
-		leave(v, EMU_EXIT_WRMSR, VMX_WRMSR);
-		v->exit->insn_length = i->length;
-		v->exit->msr.index = index;
-		v->exit->msr.value = &run->msr_value;
-		v->exit->msr.error = &run->msr_error;
-		v->exit->msr.filtered = filtered;
-		return EXIT;
-	}
+	bool filtered = vm->msr_filter && vm->msr_filter(vm->msr_filter_opaque, v, index, write);
+	int ret = filtered ? -ENOENT
+		  : write  ? emu_vcpu_set_msr(v, index, value, false)
+			   : emu_vcpu_get_msr(v, index, &value, false);
+	if (ret == -ENOENT && (filtered || vm->msr_unknown_exits))
+		return leave_msr(v, i, write, value, filtered);
 	if (ret)
 		return raise_error(v, EXC_GP, 0);
+	if (!write) {
+		c->gpr[EMU_RAX] = (uint32_t)value;
+		c->gpr[EMU_RDX] = value >> 32;
+	}
 	return done(v, i);
 }
 
@@ -450,101 +431,100 @@ static enum outcome native_as_supervisor(struct emu_vcpu *v, const struct insn *
 	return NATIVE;
 }
 
+/* SGDT, SIDT, SLDT, STR, SMSW: in the engine unless CR4.UMIP forbids them (SDM vol. 2, SGDT). */
+static enum outcome store_table(struct emu_vcpu *v, const struct insn *i)
+{
+	(void)i;
+	return v->cpu.cr4 & CR4_UMIP && v->cpu.cpl ? raise_error(v, EXC_GP, 0) : NATIVE;
+}
+
+static enum outcome invalidate_caches(struct emu_vcpu *v, const struct insn *i)
+{
+	return privileged(&v->cpu) ? done(v, i) : raise_error(v, EXC_GP, 0);
+}
+
+/* Linux executes MONITOR and MWAIT as NOP (KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS). */
+static enum outcome monitor_mwait(struct emu_vcpu *v, const struct insn *i)
+{
+	return privileged(&v->cpu) ? done(v, i) : raise(v, EXC_UD);
+}
+
+static enum outcome pause_insn(struct emu_vcpu *v, const struct insn *i)
+{
+	v->vm_yield = true;
+	return done(v, i);
+}
+
+/* There are no performance counters. */
+static enum outcome rdpmc(struct emu_vcpu *v, const struct insn *i)
+{
+	(void)i;
+	return raise_error(v, EXC_GP, 0);
+}
+
+/* What is not listed is #UD. */
+static enum outcome (*const handlers[OP_COUNT])(struct emu_vcpu *, const struct insn *) = {
+	[OP_IN] = insn_io,
+	[OP_OUT] = insn_io,
+	[OP_INS] = insn_io,
+	[OP_OUTS] = insn_io,
+	[OP_HLT] = hlt,
+	[OP_CPUID] = cpuid,
+	[OP_RDMSR] = access_msr,
+	[OP_WRMSR] = access_msr,
+	[OP_RDPMC] = rdpmc,
+	[OP_MOV_FROM_CR] = mov_cr,
+	[OP_MOV_TO_CR] = mov_cr,
+	[OP_MOV_FROM_DR] = mov_dr,
+	[OP_MOV_TO_DR] = mov_dr,
+	[OP_CLTS] = clts,
+	[OP_LMSW] = lmsw,
+	[OP_SYSCALL] = insn_syscall,
+	[OP_SYSRET] = insn_syscall,
+	[OP_SYSENTER] = insn_syscall,
+	[OP_SYSEXIT] = insn_syscall,
+	[OP_INT] = software_interrupt,
+	[OP_INT1] = software_interrupt,
+	[OP_INT3] = software_interrupt,
+	[OP_INTO] = software_interrupt,
+	[OP_IRET] = insn_iret,
+	[OP_STI] = sti,
+	[OP_POPF] = popf,
+	[OP_MOV_TO_SEG] = insn_mov_to_seg,
+	[OP_POP_SEG] = insn_mov_to_seg,
+	[OP_LOAD_FAR] = insn_mov_to_seg,
+	[OP_JMP_FAR] = insn_far_jmp,
+	[OP_CALL_FAR] = insn_far_jmp,
+	[OP_RET_FAR] = insn_far_ret,
+	[OP_LGDT] = insn_load_table,
+	[OP_LIDT] = insn_load_table,
+	[OP_LLDT] = insn_load_table,
+	[OP_LTR] = insn_load_table,
+	[OP_SGDT] = store_table,
+	[OP_SIDT] = store_table,
+	[OP_SLDT] = store_table,
+	[OP_STR] = store_table,
+	[OP_SMSW] = store_table,
+	[OP_LAR] = native_as_supervisor,
+	[OP_LSL] = native_as_supervisor,
+	[OP_VERR] = native_as_supervisor,
+	[OP_VERW] = native_as_supervisor,
+	[OP_INVLPG] = invlpg,
+	[OP_INVD] = invalidate_caches,
+	[OP_WBINVD] = invalidate_caches,
+	[OP_MONITOR] = monitor_mwait,
+	[OP_MWAIT] = monitor_mwait,
+	[OP_VMCALL] = vmcall,
+	[OP_VMMCALL] = vmcall,
+	[OP_XGETBV] = xgetbv,
+	[OP_XSETBV] = xsetbv,
+	[OP_PAUSE] = pause_insn,
+	/* the engine gets these wrong in some forms (scan.c) */
+	[OP_CMPXCHG] = hand_execute,
+	[OP_BRANCH] = hand_execute,
+};
+
 enum outcome special_execute(struct emu_vcpu *v, const struct insn *i)
 {
-	struct cpu *c = &v->cpu;
-	switch (i->op) {
-	case OP_IN:
-	case OP_OUT:
-	case OP_INS:
-	case OP_OUTS:
-		return insn_io(v, i);
-	case OP_HLT:
-		return hlt(v, i);
-	case OP_CPUID:
-		return cpuid(v, i);
-	case OP_RDMSR:
-		return rdmsr(v, i);
-	case OP_WRMSR:
-		return wrmsr(v, i);
-	case OP_MOV_FROM_CR:
-	case OP_MOV_TO_CR:
-		return mov_cr(v, i);
-	case OP_MOV_FROM_DR:
-	case OP_MOV_TO_DR:
-		return mov_dr(v, i);
-	case OP_CLTS:
-		return clts(v, i);
-	case OP_LMSW:
-		return lmsw(v, i);
-	case OP_SYSCALL:
-	case OP_SYSRET:
-	case OP_SYSENTER:
-	case OP_SYSEXIT:
-		return insn_syscall(v, i);
-	case OP_INT:
-	case OP_INT1:
-	case OP_INT3:
-	case OP_INTO:
-		return software_interrupt(v, i);
-	case OP_IRET:
-		return insn_iret(v, i);
-	case OP_STI:
-		return sti(v, i);
-	case OP_POPF:
-		return popf(v, i);
-	case OP_MOV_TO_SEG:
-	case OP_POP_SEG:
-	case OP_LOAD_FAR:
-		return insn_mov_to_seg(v, i);
-	case OP_JMP_FAR:
-	case OP_CALL_FAR:
-		return insn_far_jmp(v, i);
-	case OP_RET_FAR:
-		return insn_far_ret(v, i);
-	case OP_LGDT:
-	case OP_LIDT:
-	case OP_LLDT:
-	case OP_LTR:
-		return insn_load_table(v, i);
-	case OP_SGDT:
-	case OP_SIDT:
-	case OP_SLDT:
-	case OP_STR:
-	case OP_SMSW:
-		if (c->cr4 & CR4_UMIP && c->cpl)
-			return raise_error(v, EXC_GP, 0);
-		return NATIVE;
-	case OP_LAR:
-	case OP_LSL:
-	case OP_VERR:
-	case OP_VERW:
-		return native_as_supervisor(v, i);
-	case OP_INVLPG:
-		return invlpg(v, i);
-	case OP_INVD:
-	case OP_WBINVD:
-		return privileged(c) ? done(v, i) : raise_error(v, EXC_GP, 0);
-	case OP_MONITOR:
-	case OP_MWAIT:
-		/* Linux executes them as NOP (KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS) */
-		return privileged(c) ? done(v, i) : raise(v, EXC_UD);
-	case OP_VMCALL:
-	case OP_VMMCALL:
-		return vmcall(v, i);
-	case OP_XGETBV:
-		return xgetbv(v, i);
-	case OP_XSETBV:
-		return xsetbv(v, i);
-	case OP_PAUSE:
-		v->vm_yield = true;
-		return done(v, i);
-	case OP_CMPXCHG:
-	case OP_BRANCH:
-		return hand_execute(v, i);
-	case OP_RDPMC:
-		return raise_error(v, EXC_GP, 0); /* there are no counters */
-	default:
-		return raise(v, EXC_UD);
-	}
+	return handlers[i->op] ? handlers[i->op](v, i) : raise(v, EXC_UD);
 }

@@ -15,6 +15,8 @@
 #ifndef BUSLOCK_VMM_SHIM_INTERPOSE_H
 #define BUSLOCK_VMM_SHIM_INTERPOSE_H
 
+#include "vmm_shim/raw.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -37,20 +39,6 @@
 #define INTERPOSE(function, name)                                  \
 	extern __typeof__(function) exported_##name __asm__(#name) \
 		__attribute__((alias(#function), visibility("default")))
-
-static inline long raw_syscall(long number, long a, long b, long c, long d, long e, long f)
-{
-	register long r10 __asm__("r10") = d;
-	register long r8 __asm__("r8") = e;
-	register long r9 __asm__("r9") = f;
-	long result;
-
-	__asm__ volatile("syscall"
-			 : "=a"(result)
-			 : "0"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-			 : "rcx", "r11", "memory");
-	return result;
-}
 
 /* The kernel's result as the C library gives it: -1 and errno. */
 static inline long raw_result(long result)

@@ -148,6 +148,7 @@ static void test_emulator_state_goes_around_unchanged(void **state)
 static void test_emulator_counts_one_exit_for_each_split_lock(void **state)
 {
 	unsigned locks = 0;
+	uint32_t counter;
 
 	(void)state;
 	LOAD("\xb9\x64\x00"             /* mov cx, 100 */
@@ -161,7 +162,8 @@ static void test_emulator_counts_one_exit_for_each_split_lock(void **state)
 		locks++;
 		assert_int_equal(m.run->flags, BUS_LOCK_FLAG);
 		/* trap-like: the n-th exit comes behind the n-th increment */
-		assert_int_equal(*(uint32_t *)(ram + 0x203e), locks);
+		memcpy(&counter, ram + 0x203e, sizeof(counter));
+		assert_int_equal(counter, locks);
 	}
 	assert_int_equal(locks, 100);
 	assert_int_equal(m.run->exit_reason, KVM_EXIT_HLT);

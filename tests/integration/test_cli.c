@@ -131,6 +131,8 @@ static const struct {
 	{ { "--mode", "32", "f0 64 ff 05 10 00 00 00", "fs.base=102e" },
 	  { "linear 0x103e", "2 + 2 bytes", "bus lock    yes" } },
 	{ { "f0 ff 05 00 00 00 00", "rip=1037" }, { "linear 0x103e", "bus lock    yes" } },
+	/* 64-bit code has no DS base */
+	{ { "f0 ff 07", "rdi=1000", "ds.base=3e" }, { "linear 0x1000 ", "bus lock    no" } },
 	{ { "87 c8" }, { "XCHG between registers does not lock", "no memory" } },
 	{ { "ff 07", "rdi=103e" },
 	  { "no LOCK prefix", "crosses into the next", "bus lock    no: only a locked access" } },
@@ -156,6 +158,19 @@ static void test_explain_known_instructions_get_the_verdict_and_its_rule(void **
 		for (size_t j = 0; j < 5 && explained[i].wanted[j]; j++)
 			assert_says(run.out, explained[i].wanted[j]);
 	}
+}
+
+static void test_explain_registers_that_were_given_are_not_assumed(void **state)
+{
+	struct run run;
+
+	(void)state;
+	run_program(&run, BUSLOCK, "explain", "--mode", "16", "26 87 55 02", "es=0", "di=0");
+	assert_exit(&run, 0);
+	assert_silent(run.out, "not given");
+	/* only what an address depends on: not DX, not DS */
+	run_program(&run, BUSLOCK, "explain", "--mode", "16", "26 87 55 02", "di=0");
+	assert_says(run.out, "not given and taken as 0: es\n");
 }
 
 static void test_explain_json_has_what_the_text_has(void **state)
@@ -887,6 +902,7 @@ int main(void)
 		cmocka_unit_test(test_cli_without_a_sub_command_is_a_usage_error),
 		cmocka_unit_test(test_cli_help_tells_about_every_sub_command),
 		cmocka_unit_test(test_explain_known_instructions_get_the_verdict_and_its_rule),
+		cmocka_unit_test(test_explain_registers_that_were_given_are_not_assumed),
 		cmocka_unit_test(test_explain_json_has_what_the_text_has),
 		cmocka_unit_test(test_explain_bad_input_is_refused_with_the_reason),
 		cmocka_unit_test(test_host_split_lock_detection_is_told_by_mode),

@@ -13,10 +13,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define REPORT_MAGIC 0x4b434f4c53554233ull
-#define REPORT_VCPUS 64   /* further vCPUs share the last row */
-#define REPORT_SITES 4096 /* further sites are counted in sites_lost */
-#define REPORT_REASONS 64 /* KVM exit reasons; larger ones share the last */
+#define REPORT_MAGIC   0x4b434f4c53554233ull
+#define REPORT_VCPUS   64   /* further vCPUs share the last row */
+#define REPORT_SITES   4096 /* further sites are counted in sites_lost */
+#define REPORT_REASONS 64   /* KVM exit reasons; larger ones share the last */
 
 enum { REPORT_SPLIT = 1, REPORT_NON_WB = 2, REPORT_STUFFED = 4 }; /* cause of a bus lock, or-ed */
 
@@ -30,36 +30,36 @@ struct report_lock {
 
 /* A place in the guest that takes bus locks: linear RIP and instruction bytes are the key. */
 struct report_site {
-	_Atomic uint64_t count;  /* 0: free */
-	_Atomic uint32_t state;  /* 0 free, 1 being written, 2 valid */
-	uint8_t cause;           /* of all its locks, or-ed */
-	struct report_lock first; /* the first one seen here */
+	_Atomic uint64_t count;                  /* 0: free */
+	_Atomic uint32_t state;                  /* 0 free, 1 being written, 2 valid */
+	uint8_t cause;                           /* of all its locks, or-ed */
+	struct report_lock first;                /* the first one seen here */
 	_Atomic uint64_t linear_min, linear_max; /* of the operand's first byte */
 };
 
 struct report_vcpu {
-	_Atomic uint64_t runs;        /* KVM_RUN calls */
+	_Atomic uint64_t runs; /* KVM_RUN calls */
 	_Atomic uint64_t exits[REPORT_REASONS];
-	_Atomic uint64_t interrupted; /* KVM_RUN returned EINTR */
-	_Atomic uint64_t errors;      /* … any other error */
+	_Atomic uint64_t interrupted;   /* KVM_RUN returned EINTR */
+	_Atomic uint64_t errors;        /* … any other error */
 	_Atomic uint64_t bus_lock_flag; /* returns with KVM_RUN_X86_BUS_LOCK */
 	_Atomic uint64_t locked, bus_locks, split, non_wb, stuffed, instructions;
-	_Atomic uint64_t run_ns;      /* inside KVM_RUN */
-	_Atomic uint64_t throttled_ns;/* from a return with the bus-lock flag to the next KVM_RUN */
-	_Atomic uint64_t first_lock_ns, last_lock_ns; /* time of the first and last bus-lock return */
-	_Atomic uint64_t waiting_ns;  /* time of the last return if it had the flag, else 0 */
+	_Atomic uint64_t run_ns;       /* inside KVM_RUN */
+	_Atomic uint64_t throttled_ns; /* from a return with the flag to the next KVM_RUN */
+	_Atomic uint64_t first_lock_ns, last_lock_ns; /* of returns with the flag */
+	_Atomic uint64_t waiting_ns;     /* time of the last return if it had the flag, else 0 */
 	_Atomic uint64_t last_return_ns; /* KVM_RUN returned last */
-	_Atomic uint64_t resumed_ns;  /* KVM_RUN called again after the last bus-lock return */
+	_Atomic uint64_t resumed_ns;     /* KVM_RUN called again after the last bus-lock return */
 };
 
 struct report {
 	uint64_t magic;
-	uint64_t start_ns;            /* creation */
+	uint64_t start_ns; /* creation */
 	_Atomic uint64_t first_run_ns;
 	_Atomic uint32_t vms, vcpus;
 	_Atomic uint32_t detection_enabled; /* KVM_ENABLE_CAP(193, EXIT) seen */
-	_Atomic uint32_t counting;    /* instructions are counted */
-	_Atomic uint32_t attached;    /* processes in which the preloaded library has come up */
+	_Atomic uint32_t counting;          /* instructions are counted */
+	_Atomic uint32_t attached; /* processes in which the preloaded library has come up */
 	_Atomic uint64_t sites_lost;
 	struct report_vcpu vcpu[REPORT_VCPUS];
 	struct report_site site[REPORT_SITES];

@@ -328,6 +328,7 @@ static void test_locked_detection_off_reports_nothing_but_counts(void **state)
 	assert_int_equal(x.word, VMX_HLT);
 	emu_vcpu_set_bus_lock_exiting(vcpu, true);
 	emu_vcpu_get_stats(vcpu, &after);
+	assert_int_equal(after.bus_locks - before.bus_locks, 1);
 	assert_int_equal(after.split - before.split, 1);
 	assert_int_equal(after.locked - before.locked, 1);
 }

@@ -11,6 +11,7 @@
  * `rip` is used for relative operands. Legal LOCK, REP prefixes that Capstone loses are put back.
  * Thread-safe. 0, or -EILSEQ when there is no text for it (`out` then holds "(bad)"), -ENOMEM.
  */
-int disasm_text(char *out, size_t size, const uint8_t *bytes, size_t n, uint64_t rip, unsigned mode);
+int disasm_text(char *out, size_t size, const uint8_t *bytes, size_t n, uint64_t rip,
+		unsigned mode);
 
 #endif

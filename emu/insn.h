@@ -28,6 +28,8 @@ enum insn_map { MAP_ONE, MAP_0F, MAP_0F38, MAP_0F3A };
  * executes by itself and that never has to be done by hand is OP_PLAIN (or OP_BRANCH where it ends
  * straight-line code).
  */
+/* Families of operations in lines, comments in columns: */
+/* clang-format off */
 enum insn_op {
 	OP_UD,     /* no such instruction, or one whose prefixes or operands make it #UD */
 	OP_PLAIN,
@@ -143,6 +145,7 @@ struct insn_access {
 	uint8_t seg;       /* enum insn_segment */
 	uint8_t access;    /* INSN_READ | INSN_WRITE; both: read-modify-write */
 };
+/* clang-format on */
 #define INSN_MAX_ACCESSES 4
 
 /*

@@ -13,26 +13,38 @@
 
 enum { SELECTOR_RPL = 3, SELECTOR_TI = 4 };
 /* The error code that names a selector: without RPL (SDM 6.13). */
-#define SELECTOR_ERROR(selector)  ((uint32_t)(selector) & 0xfffcu)
-#define SELECTOR_IS_NULL(selector) (!((selector) & 0xfffcu))
+#define SELECTOR_ERROR(selector)   (0xfffcu & (uint32_t)(selector))
+#define SELECTOR_IS_NULL(selector) (!(0xfffcu & (selector)))
 
 /* Types of system descriptors (SDM 3.5, table 3-2). */
 enum {
-	SYS_TSS16 = 1, SYS_LDT = 2, SYS_TSS16_BUSY = 3, SYS_CALL16 = 4, SYS_TASK_GATE = 5,
-	SYS_INT16 = 6, SYS_TRAP16 = 7, SYS_TSS = 9, SYS_TSS_BUSY = 11, SYS_CALL = 12, SYS_INT = 14,
+	SYS_TSS16 = 1,
+	SYS_LDT = 2,
+	SYS_TSS16_BUSY = 3,
+	SYS_CALL16 = 4,
+	SYS_TASK_GATE = 5,
+	SYS_INT16 = 6,
+	SYS_TRAP16 = 7,
+	SYS_TSS = 9,
+	SYS_TSS_BUSY = 11,
+	SYS_CALL = 12,
+	SYS_INT = 14,
 	SYS_TRAP = 15,
 };
-enum { DESC_BUSY = 1 << 9 };          /* TSS, in the high word */
-#define DESC_ATTRIBUTES 0x00f0ff00u   /* what struct segment keeps of the high word */
+enum { DESC_BUSY = 1 << 9 };        /* TSS, in the high word */
+#define DESC_ATTRIBUTES 0x00f0ff00u /* what struct segment keeps of the high word */
 
 /* An entry of the GDT or LDT as it lies in memory. */
 struct descriptor {
 	uint32_t low, high;
-	uint32_t upper;    /* base 63:32 of a system descriptor in long mode, else 0 */
-	uint64_t linear;   /* where it was read */
+	uint32_t upper;  /* base 63:32 of a system descriptor in long mode, else 0 */
+	uint64_t linear; /* where it was read */
 };
 
-static inline unsigned descriptor_dpl(const struct descriptor *d) { return DESC_GET_DPL(d->high); }
+static inline unsigned descriptor_dpl(const struct descriptor *d)
+{
+	return DESC_GET_DPL(d->high);
+}
 static inline bool descriptor_is_code(const struct descriptor *d)
 {
 	return (d->high & (DESC_S | DESC_CODE)) == (DESC_S | DESC_CODE);
@@ -64,7 +76,10 @@ enum outcome descriptor_update(struct emu_vcpu *v, uint64_t linear, uint32_t set
 /* Set the accessed bit of a code or data segment unless it is set. */
 enum outcome descriptor_touch(struct emu_vcpu *v, struct descriptor *d);
 
-static inline bool vendor_is_amd(const struct emu_vcpu *v) { return v->vm->config.vendor == EMU_AMD; }
+static inline bool vendor_is_amd(const struct emu_vcpu *v)
+{
+	return v->vm->config.vendor == EMU_AMD;
+}
 
 /* ------------------------------------------------------------------ segment registers */
 
@@ -91,9 +106,9 @@ enum outcome code_offset_check(struct emu_vcpu *v, const struct descriptor *cs, 
 struct stack {
 	struct segment ss;
 	uint64_t rsp;
-	uint32_t error;   /* of the #SS when it does not hold what is pushed */
-	uint8_t width;    /* bytes of the pointer that count: 8, 4 or 2 */
-	uint8_t cpl;      /* of the accesses */
+	uint32_t error; /* of the #SS when it does not hold what is pushed */
+	uint8_t width;  /* bytes of the pointer that count: 8, 4 or 2 */
+	uint8_t cpl;    /* of the accesses */
 };
 
 struct stack stack_current(const struct cpu *c);
@@ -106,11 +121,12 @@ enum outcome stack_from_tss64(struct emu_vcpu *v, unsigned cpl, unsigned ist, st
 enum outcome stack_put(struct emu_vcpu *v, struct stack *s, const uint64_t *items, unsigned n,
 		       unsigned size);
 /* Read `n` items of the current stack from `skip` bytes above its top. */
-enum outcome stack_get(struct emu_vcpu *v, uint64_t skip, uint64_t *items, unsigned n, unsigned size);
+enum outcome stack_get(struct emu_vcpu *v, uint64_t skip, uint64_t *items, unsigned n,
+		       unsigned size);
 /* The stack pointer as a stack of `width` bytes of pointer changes it. */
-static inline uint64_t stack_pointer(uint64_t old, uint64_t new, unsigned width)
+static inline uint64_t stack_pointer(uint64_t old, uint64_t now, unsigned width)
 {
-	return width == 2 ? (old & ~0xffffull) | (new & 0xffff) : new & size_mask(width);
+	return width == 2 ? (old & ~0xffffull) | (now & 0xffff) : now & size_mask(width);
 }
 static inline void stack_use(struct cpu *c, const struct stack *s)
 {

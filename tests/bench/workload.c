@@ -19,9 +19,9 @@ static struct node {
 
 #ifdef LOCKS
 static uint32_t events;
-#define COUNT(often) \
-	do { \
-		if (often) \
+#define COUNT(often)                                                               \
+	do {                                                                       \
+		if (often)                                                         \
 			__asm__ volatile("lock addl $1, %0" : "+m"(events)::"cc"); \
 	} while (0)
 #else

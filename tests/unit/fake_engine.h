@@ -10,7 +10,10 @@
 #define ENGINE_MAX 2000 /* as many as the real one takes */
 
 struct fake_engine {
-	struct { uint8_t *host; uint64_t size; } mapped[ENGINE_MAX];
+	struct {
+		uint8_t *host;
+		uint64_t size;
+	} mapped[ENGINE_MAX];
 	unsigned count, maps, unmaps, drops;
 	const void *dropped;
 	int fail; /* answer of the next map */

@@ -21,8 +21,8 @@
 struct emu_vm {
 	struct memory memory;
 	unsigned physical_bits;
-	unsigned code_writes;  /* calls of code_written() */
-	uint64_t code_gpa;     /* of the last */
+	unsigned code_writes; /* calls of code_written() */
+	uint64_t code_gpa;    /* of the last */
 };
 
 struct memory *vm_memory(struct emu_vm *vm)
@@ -128,7 +128,8 @@ static const struct paging_info {
 } paging_info[] = {
 	[PAGING_32] = { "32-bit", 2, 10, 4, CR0_PE | CR0_PG, CR4_PSE, 0 },
 	[PAGING_PAE] = { "PAE", 3, 9, 8, CR0_PE | CR0_PG, CR4_PAE, EFER_NXE },
-	[PAGING_4] = { "4-level", 4, 9, 8, CR0_PE | CR0_PG, CR4_PAE, EFER_LME | EFER_LMA | EFER_NXE },
+	[PAGING_4] = { "4-level", 4, 9, 8, CR0_PE | CR0_PG, CR4_PAE,
+		       EFER_LME | EFER_LMA | EFER_NXE },
 	[PAGING_5] = { "5-level", 5, 9, 8, CR0_PE | CR0_PG, CR4_PAE | CR4_LA57,
 		       EFER_LME | EFER_LMA | EFER_NXE },
 };
@@ -185,7 +186,8 @@ static inline void page_map(struct machine *m, enum paging paging, uint64_t line
 	c->efer |= p->efer;
 	c->cr3 = TABLE(p->levels);
 	for (unsigned level = p->levels; level > leaf_level; level--)
-		entry_put(m, paging, level, linear, TABLE(level - 1) | upper_bits(paging, level, upper));
+		entry_put(m, paging, level, linear,
+			  TABLE(level - 1) | upper_bits(paging, level, upper));
 	entry_put(m, paging, leaf_level, linear, leaf);
 }
 

@@ -13,20 +13,35 @@
  * entries of the same top table.
  */
 enum {
-	INFRA_PT = 0x60000, INFRA_PD = 0x61000, INFRA_PDPT = 0x62000, INFRA_PML4 = 0x63000,
-	GDT = 0x101000, IDT = 0x102000, TSS = 0x103000, STACK_TOP = 0x105000,
-	KERNEL_CODE = 0x106000, HANDLERS = 0x106100, USER_CODE = 0x108000,
+	INFRA_PT = 0x60000,
+	INFRA_PD = 0x61000,
+	INFRA_PDPT = 0x62000,
+	INFRA_PML4 = 0x63000,
+	GDT = 0x101000,
+	IDT = 0x102000,
+	TSS = 0x103000,
+	STACK_TOP = 0x105000,
+	KERNEL_CODE = 0x106000,
+	HANDLERS = 0x106100,
+	USER_CODE = 0x108000,
 	FRAME = 0x200000,
 	PORT_DONE = 0x80, /* below: the vector of an exception */
 	PORT_NONE = ~0,   /* ended otherwise */
 };
-enum { CODE_32 = 0x08, DATA_0 = 0x10, USER_32 = 0x18, USER_DATA = 0x20, CODE_64 = 0x38,
-       USER_64 = 0x40, TSS_SELECTOR = 0x28 };
+enum {
+	CODE_32 = 0x08,
+	DATA_0 = 0x10,
+	USER_32 = 0x18,
+	USER_DATA = 0x20,
+	CODE_64 = 0x38,
+	USER_64 = 0x40,
+	TSS_SELECTOR = 0x28
+};
 
-#define LINEAR_32  0x92345abcull
-#define LINEAR_4   0x123456789abcull
-#define LINEAR_5   0x45123456789abcull
-#define LINEAR_IN(paging)                                                                              \
+#define LINEAR_32 0x92345abcull
+#define LINEAR_4  0x123456789abcull
+#define LINEAR_5  0x45123456789abcull
+#define LINEAR_IN(paging) \
 	((paging) <= PAGING_PAE ? LINEAR_32 : (paging) == PAGING_4 ? LINEAR_4 : LINEAR_5)
 
 /* The other one. */
@@ -56,8 +71,15 @@ static bool chance(unsigned one_in)
 static void build_descriptors(struct machine *m, bool long_mode)
 {
 	static const uint64_t gdt[] = {
-		0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00cffb000000ffff, 0x00cff3000000ffff,
-		0x00008b0000000067 | (uint64_t)TSS << 16, 0, 0x00af9b000000ffff, 0x00affb000000ffff,
+		0,
+		0x00cf9b000000ffff,
+		0x00cf93000000ffff,
+		0x00cffb000000ffff,
+		0x00cff3000000ffff,
+		0x00008b0000000067 | (uint64_t)TSS << 16,
+		0,
+		0x00af9b000000ffff,
+		0x00affb000000ffff,
 	};
 
 	memcpy(m->ram + GDT, gdt, sizeof(gdt));
@@ -129,7 +151,8 @@ static inline uint64_t access_rip(unsigned access, uint64_t linear)
 
 /* ------------------------------------------------------------------ random cases */
 
-static uint64_t random_entry(const struct processor *p, enum paging paging, unsigned level, uint64_t base, bool leaf)
+static uint64_t random_entry(const struct processor *p, enum paging paging, unsigned level,
+			     uint64_t base, bool leaf)
 {
 	uint64_t entry = base | P;
 
@@ -175,7 +198,9 @@ static void random_controls(struct cpu *c, enum paging paging)
 	c->cr3 = TABLE(info->levels);
 }
 
-struct counts { unsigned done, fault, reserved; };
+struct counts {
+	unsigned done, fault, reserved;
+};
 
 static void check_case(struct machine *m, const struct processor *p, enum paging paging,
 		       struct counts *counts)
@@ -183,7 +208,8 @@ static void check_case(struct machine *m, const struct processor *p, enum paging
 	static const unsigned kinds[] = { WALK_READ, WALK_WRITE, WALK_FETCH };
 	struct cpu *c = &m->v.cpu;
 	unsigned levels = paging_info[paging].levels;
-	unsigned leaf_level = chance(3) ? 2 + (paging >= PAGING_4 && p->gigabyte_pages && chance(2)) : 1;
+	unsigned leaf_level = chance(3) ? 2 + (paging >= PAGING_4 && p->gigabyte_pages && chance(2))
+					: 1;
 	unsigned shift = 12 + (leaf_level - 1) * paging_info[paging].index_bits;
 	uint64_t linear = LINEAR_IN(paging), base = FRAME, before[5], real[5];
 	unsigned access = kinds[random64() % 3] | (chance(2) ? WALK_USER : 0), port;
@@ -202,7 +228,8 @@ static void check_case(struct machine *m, const struct processor *p, enum paging
 	for (unsigned level = levels; level >= leaf_level; level--) {
 		bool leaf = level == leaf_level;
 
-		before[level - 1] = random_entry(p, paging, level, leaf ? base : TABLE(level - 1), leaf);
+		before[level - 1] =
+			random_entry(p, paging, level, leaf ? base : TABLE(level - 1), leaf);
 		entry_put(m, paging, level, linear, before[level - 1]);
 	}
 
@@ -214,8 +241,9 @@ static void check_case(struct machine *m, const struct processor *p, enum paging
 
 	outcome = page_walk(&m->v, linear, access, &w);
 	if ((outcome == DONE) != (port == PORT_DONE) ||
-	    (outcome == FAULT && (m->v.fault.vector != fault.vector ||
-				  m->v.fault.error != fault.error || m->v.fault.cr2 != fault.cr2))) {
+	    (outcome == FAULT &&
+	     (m->v.fault.vector != fault.vector || m->v.fault.error != fault.error ||
+	      m->v.fault.cr2 != fault.cr2))) {
 		for (unsigned level = levels; level >= leaf_level; level--)
 			print_message("level %u: %#018llx\n", level,
 				      (unsigned long long)before[level - 1]);

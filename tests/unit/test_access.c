@@ -381,7 +381,8 @@ static void test_cache_keeps_translation_until_flush(void **state)
 
 	long_mode(m);
 	for (unsigned round = 0; round < 1000; round++) { /* more than flush numbers */
-		uint64_t frame = FRAME + (round & 7) * 0x1000, linear = LINEAR + round % PAGES * 0x1000;
+		uint64_t frame = FRAME + (round & 7) * 0x1000,
+			 linear = LINEAR + round % PAGES * 0x1000;
 
 		entry_put(m, PAGING_4, 1, linear, frame | P | RW);
 		access_flush(&m->v);
@@ -445,12 +446,14 @@ static void test_cache_conflicting_pages_are_told_apart(void **state)
 	struct access_page page;
 
 	long_mode(m);
-	page_map(m, PAGING_4, LINEAR + DATA_CACHE_SIZE * 0x1000ull, 1, 0x300000 | P | RW, P | RW | US);
+	page_map(m, PAGING_4, LINEAR + DATA_CACHE_SIZE * 0x1000ull, 1, 0x300000 | P | RW,
+		 P | RW | US);
 	for (unsigned i = 0; i < 3; i++) {
 		assert_int_equal(access_lookup(&m->v, LINEAR, true, 0, &page), DONE);
 		assert_int_equal(page.gpa, FRAME);
 		assert_int_equal(access_lookup(&m->v, LINEAR + DATA_CACHE_SIZE * 0x1000ull, true, 0,
-					       &page), DONE);
+					       &page),
+				 DONE);
 		assert_int_equal(page.gpa, 0x300000);
 	}
 }
@@ -490,13 +493,13 @@ static void test_stuffed_lock_reported_once(void **state)
 
 /* ------------------------------------------------------------------ segments */
 
-#define DATA     (DESC_P | DESC_S)
-#define DATA_W   (DESC_P | DESC_S | DESC_WRITABLE)
-#define CODE_X   (DESC_P | DESC_S | DESC_CODE)
-#define CODE_R   (DESC_P | DESC_S | DESC_CODE | DESC_READABLE)
-#define DOWN     (DESC_P | DESC_S | DESC_WRITABLE | DESC_EXPAND_DOWN)
-#define DOWN_32  (DOWN | DESC_DB)
-#define CONFORM  (CODE_R | DESC_CONFORMING)
+#define DATA    (DESC_P | DESC_S)
+#define DATA_W  (DESC_P | DESC_S | DESC_WRITABLE)
+#define CODE_X  (DESC_P | DESC_S | DESC_CODE)
+#define CODE_R  (DESC_P | DESC_S | DESC_CODE | DESC_READABLE)
+#define DOWN    (DESC_P | DESC_S | DESC_WRITABLE | DESC_EXPAND_DOWN)
+#define DOWN_32 (DOWN | DESC_DB)
+#define CONFORM (CODE_R | DESC_CONFORMING)
 
 static const struct {
 	const char *what;
@@ -549,8 +552,8 @@ static void test_segment_type_and_limit_checks(void **state)
 			m->v.cpu.segment[seg].flags = segment_rows[i].flags;
 			m->v.cpu.segment[seg].limit = segment_rows[i].limit;
 			m->v.cpu.segment[seg].base = 0x12340000;
-			outcome = seg_linear(&m->v, seg, segment_rows[i].offset, segment_rows[i].size,
-					     segment_rows[i].write, &linear);
+			outcome = seg_linear(&m->v, seg, segment_rows[i].offset,
+					     segment_rows[i].size, segment_rows[i].write, &linear);
 			if (outcome != (segment_rows[i].fine ? DONE : FAULT))
 				fail_msg("%s, segment %u: %d", segment_rows[i].what, seg, outcome);
 			if (outcome)
@@ -614,9 +617,11 @@ static void test_segment_64_bit_mode_canonical_only(void **state)
 		c->segment[seg].limit = 0;
 		if (seg != SEG_CS)
 			c->segment[seg].flags = 0;
-		assert_int_equal(seg_linear(&m->v, seg, 0xffff800000000000, 8, true, &linear), DONE);
+		assert_int_equal(seg_linear(&m->v, seg, 0xffff800000000000, 8, true, &linear),
+				 DONE);
 		assert_int_equal(linear, 0xffff800000000000 + base);
-		assert_int_equal(seg_linear(&m->v, seg, 0x7ffffffffff8 - base, 8, true, &linear), DONE);
+		assert_int_equal(seg_linear(&m->v, seg, 0x7ffffffffff8 - base, 8, true, &linear),
+				 DONE);
 		assert_int_equal(seg_linear(&m->v, seg, 0x7ffffffffff9 - base, 8, true, &linear),
 				 FAULT);
 		assert_fault(m, vector, 0);

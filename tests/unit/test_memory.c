@@ -37,7 +37,10 @@ static void test_map_overlap_refused_neighbour_accepted(void **state)
 	(void)state;
 	struct memory *m = new_memory();
 	uint8_t *host = host_pages(4 * MB);
-	static const struct { uint64_t gpa, size; int ret; } rows[] = {
+	static const struct {
+		uint64_t gpa, size;
+		int ret;
+	} rows[] = {
 		{ 0x100000, 0x100000, -EEXIST }, { 0x0ff000, 0x2000, -EEXIST },
 		{ 0x1ff000, 0x2000, -EEXIST },   { 0x0, 0x300000, -EEXIST },
 		{ 0x140000, 0x1000, -EEXIST },   { 0x0, 0x100000, 0 },
@@ -90,11 +93,11 @@ static void test_map_changes_move_generation(void **state)
 	uint8_t *host = host_pages(MB);
 	uint64_t log[4], generation = m->generation;
 
-#define MOVED(call)                                                                                    \
-	do {                                                                                           \
-		assert_int_equal(call, 0);                                                             \
-		assert_int_not_equal(m->generation, generation);                                       \
-		generation = m->generation;                                                            \
+#define MOVED(call)                                              \
+	do {                                                     \
+		assert_int_equal(call, 0);                       \
+		assert_int_not_equal(m->generation, generation); \
+		generation = m->generation;                      \
 	} while (0)
 	MOVED(memory_map(m, 0, 0, MB, host, 0));
 	MOVED(memory_set_flags(m, 0, EMU_MEM_LOG_DIRTY));
@@ -115,7 +118,10 @@ static void test_table_random_operations_agree_with_linear_list(void **state)
 	enum { SLOTS = 48, PAGES = 256 };
 	struct memory *m = new_memory();
 	uint8_t *host = host_pages(PAGES * 4096);
-	struct { uint64_t gpa, size; uint8_t *host; } list[SLOTS] = { 0 };
+	struct {
+		uint64_t gpa, size;
+		uint8_t *host;
+	} list[SLOTS] = { 0 };
 
 	for (unsigned round = 0; round < 20000; round++) {
 		unsigned number = random64() % SLOTS;
@@ -129,7 +135,8 @@ static void test_table_random_operations_agree_with_linear_list(void **state)
 			list[number].size = 0;
 		} else {
 			for (unsigned i = 0; i < SLOTS; i++) {
-				if (i != number && list[i].size && gpa < list[i].gpa + list[i].size &&
+				if (i != number && list[i].size &&
+				    gpa < list[i].gpa + list[i].size &&
 				    list[i].gpa < gpa + pages * 4096)
 					expected = -EEXIST;
 			}

@@ -6,12 +6,18 @@
 #include <stdio.h>
 
 /* A linear address with another index at each level; canonical for 4 levels, too. */
-#define LINEAR     0x123456789abcull
-#define LINEAR_32  0x12345abcull
-#define FRAME      0x200000ull /* where the page lies; aligned for the larger ones as well */
+#define LINEAR    0x123456789abcull
+#define LINEAR_32 0x12345abcull
+#define FRAME     0x200000ull /* where the page lies; aligned for the larger ones as well */
 
-enum { READ = WALK_READ, WRITE = WALK_WRITE, FETCH = WALK_FETCH, USER = WALK_USER,
-       SYSTEM = WALK_SYSTEM, QUIET = WALK_NO_SIDE_EFFECTS };
+enum {
+	READ = WALK_READ,
+	WRITE = WALK_WRITE,
+	FETCH = WALK_FETCH,
+	USER = WALK_USER,
+	SYSTEM = WALK_SYSTEM,
+	QUIET = WALK_NO_SIDE_EFFECTS
+};
 
 static uint64_t linear_for(enum paging paging)
 {
@@ -171,7 +177,8 @@ static void check_error(struct machine *m, enum paging paging, const char *what,
 		c->efer &= ~EFER_NXE;
 	result = walk_result(m, linear, access, &w);
 	if (strcmp(result, expected))
-		fail_msg("%s, %s: %s, expected %s", paging_info[paging].name, what, result, expected);
+		fail_msg("%s, %s: %s, expected %s", paging_info[paging].name, what, result,
+			 expected);
 	if (!strcmp(result, "OK"))
 		assert_int_equal(w.gpa, FRAME | (linear & 0xfff));
 }
@@ -179,10 +186,10 @@ static void check_error(struct machine *m, enum paging paging, const char *what,
 static void test_walk_permissions_give_error_code(void **state)
 {
 	struct machine *m = *state;
-#define CHECK(table, paging)                                                                           \
-	for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++)                                \
-		check_error(m, paging, table[i].what, table[i].access, table[i].set, table[i].upper,   \
-			    table[i].leaf, table[i].result)
+#define CHECK(table, paging)                                                                 \
+	for (unsigned i = 0; i < sizeof(table) / sizeof(table[0]); i++)                      \
+	check_error(m, paging, table[i].what, table[i].access, table[i].set, table[i].upper, \
+		    table[i].leaf, table[i].result)
 
 	for (enum paging paging = 0; paging < PAGINGS; paging++)
 		CHECK(errors, paging);
@@ -242,22 +249,22 @@ static void test_walk_every_level_restricts(void **state)
  */
 static const struct {
 	enum paging paging;
-	unsigned level;  /* of the entry */
+	unsigned level; /* of the entry */
 	bool leaf;
 	uint64_t reserved;
 } reserved_rows[] = {
 	{ PAGING_32, 2, false, 0 },
-	{ PAGING_32, 2, true, 0x00200000 },            /* 21; 20:13 are address bits 39:32 */
+	{ PAGING_32, 2, true, 0x00200000 }, /* 21; 20:13 are address bits 39:32 */
 	{ PAGING_32, 1, true, 0 },
-	{ PAGING_PAE, 3, false, 0xffffff00000001e6 },  /* 63:40, 8:5, 2:1 */
-	{ PAGING_PAE, 2, false, 0x7fffff0000000000 },  /* 62:40 */
-	{ PAGING_PAE, 2, true, 0x7fffff00001fe000 },   /* and 20:13 */
+	{ PAGING_PAE, 3, false, 0xffffff00000001e6 }, /* 63:40, 8:5, 2:1 */
+	{ PAGING_PAE, 2, false, 0x7fffff0000000000 }, /* 62:40 */
+	{ PAGING_PAE, 2, true, 0x7fffff00001fe000 },  /* and 20:13 */
 	{ PAGING_PAE, 1, true, 0x7fffff0000000000 },
-	{ PAGING_4, 4, false, 0x000fff0000000080 },    /* 51:40, PS */
+	{ PAGING_4, 4, false, 0x000fff0000000080 }, /* 51:40, PS */
 	{ PAGING_4, 3, false, 0x000fff0000000000 },
-	{ PAGING_4, 3, true, 0x000fff003fffe000 },     /* 29:13 */
+	{ PAGING_4, 3, true, 0x000fff003fffe000 }, /* 29:13 */
 	{ PAGING_4, 2, false, 0x000fff0000000000 },
-	{ PAGING_4, 2, true, 0x000fff00001fe000 },     /* 20:13 */
+	{ PAGING_4, 2, true, 0x000fff00001fe000 }, /* 20:13 */
 	{ PAGING_4, 1, true, 0x000fff0000000000 },
 	{ PAGING_5, 5, false, 0x000fff0000000080 },
 	{ PAGING_5, 4, false, 0x000fff0000000080 },
@@ -291,8 +298,8 @@ static void test_walk_reserved_bits_give_rsvd(void **state)
 			entry_put(m, paging, level, linear, entry ^ 1ull << bit);
 			result = walk_result(m, linear, READ | USER, &w);
 			if (expected != !strcmp(result, "#PF(d)"))
-				fail_msg("%s, level %u, bit %u: %s", paging_info[paging].name, level,
-					 bit, result);
+				fail_msg("%s, level %u, bit %u: %s", paging_info[paging].name,
+					 level, bit, result);
 		}
 		entry_put(m, paging, level, linear, entry);
 	}
@@ -301,7 +308,10 @@ static void test_walk_reserved_bits_give_rsvd(void **state)
 static void test_walk_reserved_bits_follow_physical_width(void **state)
 {
 	struct machine *m = *state;
-	static const struct { unsigned bits; uint64_t leaf_4, leaf_pae, large_32; } rows[] = {
+	static const struct {
+		unsigned bits;
+		uint64_t leaf_4, leaf_pae, large_32;
+	} rows[] = {
 		{ 32, 0x000fffff00000000, 0x7fffffff00000000, 0x003fe000 },
 		{ 36, 0x000ffff000000000, 0x7ffffff000000000, 0x003e0000 },
 		{ 46, 0x000fc00000000000, 0x7fffc00000000000, 0x00200000 },
@@ -317,7 +327,8 @@ static void test_walk_reserved_bits_follow_physical_width(void **state)
 			assert_string_equal(walk_result(m, LINEAR, READ, &w),
 					    rows[i].leaf_4 >> bit & 1 ? "#PF(9)" : "OK");
 			if (!(rows[i].leaf_4 >> bit & 1))
-				assert_int_equal(w.gpa, (bit < 52 ? 1ull << bit : 0) | (LINEAR & 0xfff));
+				assert_int_equal(w.gpa,
+						 (bit < 52 ? 1ull << bit : 0) | (LINEAR & 0xfff));
 			memset(&m->v.cpu, 0, sizeof(m->v.cpu));
 			page_map(m, PAGING_PAE, LINEAR_32, 1, P | 1ull << bit, P | RW);
 			assert_string_equal(walk_result(m, LINEAR_32, READ, &w),
@@ -363,7 +374,8 @@ static void test_walk_page_sizes_give_address(void **state)
 		{ PAGING_32, 2, 0xffd57000 | PS, 0x89abcdef, 0xabffebcdef, 22 },
 		{ PAGING_PAE, 1, 0xab12345000, 0x89abcdef, 0xab12345def, 12 },
 		{ PAGING_PAE, 2, 0xab12400000 | PS, 0x89abcdef, 0xab124bcdef, 21 },
-		{ PAGING_PAE, 2, 0xab12401000 | PS, 0xffffffff, 0xab125fffff, 21 }, /* bit 12: PAT */
+		{ PAGING_PAE, 2, 0xab12401000 | PS, 0xffffffff, 0xab125fffff,
+		  21 }, /* bit 12: PAT */
 		{ PAGING_4, 1, 0xab12345000, 0xffff8000deadbeef, 0xab12345eef, 12 },
 		{ PAGING_4, 2, 0xab12400000 | PS, 0x00007fffdeadbeef, 0xab124dbeef, 21 },
 		{ PAGING_4, 3, 0xab40000000 | PS, 0xffffffffdeadbeef, 0xab5eadbeef, 30 },
@@ -376,7 +388,8 @@ static void test_walk_page_sizes_give_address(void **state)
 		struct walk w;
 
 		memset(&m->v.cpu, 0, sizeof(m->v.cpu));
-		page_map(m, rows[i].paging, rows[i].linear, rows[i].level, rows[i].leaf | P | RW, P | RW);
+		page_map(m, rows[i].paging, rows[i].linear, rows[i].level, rows[i].leaf | P | RW,
+			 P | RW);
 		assert_string_equal(walk_result(m, rows[i].linear, READ, &w), "OK");
 		assert_int_equal(w.gpa, rows[i].gpa);
 		assert_int_equal(w.page_shift, rows[i].shift);
@@ -427,17 +440,21 @@ static void test_walk_without_paging_is_identity(void **state)
 		assert_true(w.writable && w.user && w.executable && w.dirty && w.write_ok);
 		assert_false(w.stuffed_lock);
 		assert_int_equal(w.memory_type, EMU_MT_WB);
-		assert_string_equal(walk_result(m, 0xfee00000, READ, &w), "OK"); /* not ours to judge */
+		assert_string_equal(walk_result(m, 0xfee00000, READ, &w),
+				    "OK"); /* not ours to judge */
 	}
 }
 
 static void test_walk_non_canonical_is_gp(void **state)
 {
 	struct machine *m = *state;
-	static const struct { uint64_t linear; bool in_4, in_5; } rows[] = {
-		{ 0x00007fffffffffff, true, true },  { 0x0000800000000000, false, true },
-		{ 0xffff7fffffffffff, false, true }, { 0xffff800000000000, true, true },
-		{ 0x00ffffffffffffff, false, true }, { 0x0100000000000000, false, false },
+	static const struct {
+		uint64_t linear;
+		bool in_4, in_5;
+	} rows[] = {
+		{ 0x00007fffffffffff, true, true },   { 0x0000800000000000, false, true },
+		{ 0xffff7fffffffffff, false, true },  { 0xffff800000000000, true, true },
+		{ 0x00ffffffffffffff, false, true },  { 0x0100000000000000, false, false },
 		{ 0xfeffffffffffffff, false, false }, { 0xff00000000000000, false, true },
 		{ 0x8000000000000000, false, false }, { 0xffffffffffffffff, true, true },
 	};
@@ -480,8 +497,8 @@ static void check_bits(struct machine *m, enum paging paging, uint64_t linear, u
 		if (paging == PAGING_PAE && level == 3)
 			expected = 0;
 		if (bits != expected)
-			fail_msg("%s, level %u: %#llx instead of %#llx", paging_info[paging].name, level,
-				 (unsigned long long)bits, (unsigned long long)expected);
+			fail_msg("%s, level %u: %#llx instead of %#llx", paging_info[paging].name,
+				 level, (unsigned long long)bits, (unsigned long long)expected);
 	}
 }
 
@@ -562,12 +579,21 @@ static void test_walk_without_side_effects_ignores_permissions(void **state)
 static void test_walk_write_ok_follows_permissions(void **state)
 {
 	struct machine *m = *state;
-	static const struct { unsigned access, set; uint64_t leaf; bool ok; } rows[] = {
-		{ READ, 0, P | RW | D, true },           { READ, 0, P | RW, false },
-		{ READ, 0, P | D, true },                { READ, WP, P | D, false },
-		{ READ | USER, 0, P | US | D, false },   { READ | USER, 0, P | RW | US | D, true },
-		{ READ, SMAP | AC, P | RW | US | D, true }, { FETCH, WP, P | RW | D, true },
-		{ FETCH, SMAP, P | RW | US | D, false }, { FETCH, SMAP | AC, P | RW | US | D, true },
+	static const struct {
+		unsigned access, set;
+		uint64_t leaf;
+		bool ok;
+	} rows[] = {
+		{ READ, 0, P | RW | D, true },
+		{ READ, 0, P | RW, false },
+		{ READ, 0, P | D, true },
+		{ READ, WP, P | D, false },
+		{ READ | USER, 0, P | US | D, false },
+		{ READ | USER, 0, P | RW | US | D, true },
+		{ READ, SMAP | AC, P | RW | US | D, true },
+		{ FETCH, WP, P | RW | D, true },
+		{ FETCH, SMAP, P | RW | US | D, false },
+		{ FETCH, SMAP | AC, P | RW | US | D, true },
 	};
 	struct walk w;
 
@@ -611,7 +637,8 @@ static void test_walk_marks_pages_of_tables_dirty(void **state)
 	assert_int_equal(log[1], 1);
 	assert_string_equal(walk_result(m, LINEAR, WRITE, &w), "OK");
 	assert_int_equal(memory_dirty_log(&m->vm.memory, RAM_SLOT, log, true), 0);
-	assert_int_equal(log[0], 1ull << 16); /* D in the last table; the page itself is the caller's */
+	assert_int_equal(log[0],
+			 1ull << 16); /* D in the last table; the page itself is the caller's */
 	assert_int_equal(log[1] | log[FRAME / 4096 / 64], 0);
 	assert_string_equal(walk_result(m, LINEAR, WRITE, &w), "OK");
 	assert_int_equal(memory_dirty_log(&m->vm.memory, RAM_SLOT, log, true), 0);
@@ -697,7 +724,8 @@ static void test_walk_table_outside_slots_is_mmio(void **state)
 			entry_put(m, paging, level, linear, 0xfe000000 | P);
 			assert_string_equal(walk_result(m, linear, READ, &w), "MMIO");
 			assert_int_equal(m->v.mmio_gpa,
-					 0xfe000000 + (entry_gpa(paging, level - 1, linear) & 0xfff));
+					 0xfe000000 +
+						 (entry_gpa(paging, level - 1, linear) & 0xfff));
 		}
 		page_map(m, paging, linear, 1, FRAME | P, P);
 		m->v.cpu.cr3 = 0xfe000000;
@@ -733,8 +761,8 @@ static void test_walk_tables_in_several_slots_found(void **state)
 	page_map(m, PAGING_4, LINEAR, 1, 0, P | RW);
 	assert_int_equal(memory_map(&m->vm.memory, 1, 0xab00000000, 0x1000, host + 0x1000, 0), 0);
 	entry_put(m, PAGING_4, 2, LINEAR, 0xab00000000 | P | RW);
-	memcpy(host + 0x1000 + (entry_gpa(PAGING_4, 1, LINEAR) & 0xfff), &(uint64_t){ FRAME | P | RW },
-	       8);
+	memcpy(host + 0x1000 + (entry_gpa(PAGING_4, 1, LINEAR) & 0xfff),
+	       &(uint64_t){ FRAME | P | RW }, 8);
 	assert_string_equal(walk_result(m, LINEAR, READ, &w), "OK");
 	assert_int_equal(w.gpa, FRAME | (LINEAR & 0xfff));
 	assert_int_equal(host[0x1000 + (entry_gpa(PAGING_4, 1, LINEAR) & 0xfff)], P | RW | A);

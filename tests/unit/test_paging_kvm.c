@@ -68,8 +68,15 @@ static const char *open_kvm(uint8_t *ram)
 
 static struct kvm_segment segment(uint16_t selector, unsigned type, unsigned dpl, bool l)
 {
-	return (struct kvm_segment){ .selector = selector, .limit = 0xffffffff, .type = type,
-				     .present = 1, .dpl = dpl, .db = !l, .s = 1, .l = l, .g = 1 };
+	return (struct kvm_segment){ .selector = selector,
+				     .limit = 0xffffffff,
+				     .type = type,
+				     .present = 1,
+				     .dpl = dpl,
+				     .db = !l,
+				     .s = 1,
+				     .l = l,
+				     .g = 1 };
 }
 
 /* Run one access on the real processor; the port at which it ended. */
@@ -85,8 +92,9 @@ static unsigned run_guest(struct machine *m, unsigned access, uint64_t linear, s
 	regs.rip = access_rip(access, linear);
 	s.cs = segment(cs, 11, user ? 3 : 0, lm);
 	s.ds = s.es = s.fs = s.gs = s.ss = segment(ds, 3, user ? 3 : 0, false);
-	s.tr = (struct kvm_segment){ .base = TSS, .limit = 0x67, .selector = TSS_SELECTOR, .type = 11,
-				     .present = 1 };
+	s.tr = (struct kvm_segment){
+		.base = TSS, .limit = 0x67, .selector = TSS_SELECTOR, .type = 11, .present = 1
+	};
 	s.gdt.base = GDT;
 	s.gdt.limit = 9 * 8 - 1;
 	s.idt.base = IDT;

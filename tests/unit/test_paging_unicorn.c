@@ -14,8 +14,18 @@ static int vector; /* of the exception, -1: none */
 
 /* The processor state in a saved context (docs/engine.md: Unicorn 2.1.1). */
 #define CONTEXT_HEADER 20
-enum { AT_RIP = 128, AT_RFLAGS = 136, AT_CC_OP = 168, AT_DF = 172, AT_HFLAGS = 176, AT_SEGMENTS = 184,
-       AT_CR = 424, AT_EFER = 560, AT_ERROR_CODE = 5352, AT_OLD_EXCEPTION = 5464 };
+enum {
+	AT_RIP = 128,
+	AT_RFLAGS = 136,
+	AT_CC_OP = 168,
+	AT_DF = 172,
+	AT_HFLAGS = 176,
+	AT_SEGMENTS = 184,
+	AT_CR = 424,
+	AT_EFER = 560,
+	AT_ERROR_CODE = 5352,
+	AT_OLD_EXCEPTION = 5464
+};
 
 struct uc_segment {
 	uint32_t selector, pad;

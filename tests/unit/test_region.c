@@ -23,7 +23,8 @@ static void test_region_subranges_of_one_block_reuse_it(void **state)
 		assert_null(memory_find(m, 0xf0000));
 		assert_int_equal(memory_map(m, 0, 0, 0xc0000, host, 0), 0);
 		assert_int_equal(memory_map(m, 1, 0xf0000, 0x10000, host + 0xf0000,
-					    i & 1 ? EMU_MEM_READONLY : 0), 0);
+					    i & 1 ? EMU_MEM_READONLY : 0),
+				 0);
 		assert_int_equal(memory_map(m, 2, MB, 63 * MB, host + MB, 0), 0);
 		assert_int_equal(memory_unmap(m, 1), 0);
 		assert_int_equal(memory_unmap(m, 2), 0);

@@ -156,12 +156,46 @@ void code_scanned(struct emu_vcpu *v, const struct slot *s, uint64_t gpa, unsign
 	}
 }
 
-void code_written(struct emu_vcpu *v, const struct slot *s, uint64_t gpa)
+void code_drop(struct emu_vcpu *v, const struct slot *s, uint64_t gpa)
 {
 	if (page_flags_get(slot_page_flags(s, gpa)) & PAGE_CODE) {
 		memory_drop_code(&v->vm->memory, s->region, page_number(s, gpa));
 		vcpu_flush(v);
 	}
+}
+
+/* The longest write by hand, linear_write()'s. */
+#define LONGEST_WRITE 64
+
+void code_written(struct emu_vcpu *v, const struct slot *s, uint64_t gpa)
+{
+	if (!(page_flags_get(slot_page_flags(s, gpa)) & PAGE_CODE))
+		return;
+	/* data beside code: what was translated stays true */
+	const struct code_page *p = page_of(s, gpa);
+	unsigned at = (unsigned)(gpa & ~PAGE_MASK);
+	if (p->high <= p->low || at >= p->high || at + LONGEST_WRITE <= p->low)
+		return;
+	code_drop(v, s, gpa);
+}
+
+/*
+ * A page that has lost its code again and again holds code and data that change in turn; its writes
+ * are cheaper done one by one than by translating its code anew each time.
+ */
+#define DROPS_OF_MIXED_PAGE 8
+
+bool code_page_is_mixed(struct emu_vm *vm, const uint8_t *host_page)
+{
+	struct mixed_page *m = &vm->mixed[((uintptr_t)host_page >> PAGE_SHIFT) % MIXED_PAGES];
+	if (m->host != host_page) {
+		m->host = host_page;
+		m->drops = 0;
+	}
+	if (m->drops == DROPS_OF_MIXED_PAGE)
+		return true;
+	m->drops++;
+	return false;
 }
 
 void code_new_epoch(struct emu_vm *vm)

@@ -285,35 +285,50 @@ enum outcome native_step(struct emu_vcpu *v, const struct insn *i)
 	}
 }
 
+/* One instruction in the engine that writes the page it is on. */
+static enum outcome step_on_open_page(struct emu_vcpu *v, const struct insn *i,
+				      const struct slot *s, uint64_t gpa, const uint8_t *page)
+{
+	code_drop(v, s, gpa);
+	v->open_code_page = page;
+	enum outcome r = native_step(v, i);
+	v->open_code_page = NULL;
+	memory_drop_code(&v->vm->memory, s->region,
+			 (uint64_t)(page - s->region->host) >> PAGE_SHIFT);
+	page_flags_set(slot_page_flags(s, gpa), PAGE_EVER_W);
+	vcpu_flush(v);
+	return r;
+}
+
 /* A write to a page with code, or code that the monitor changed. */
 static enum outcome code_refused(struct emu_vcpu *v)
 {
 	struct run_state *run = v->run;
 	const struct slot *s = run->refused_slot;
 	uint64_t gpa = run->refused_gpa, rip = linear_rip(&v->cpu);
-	code_written(v, s, gpa);
-	if (run->refused_access != ENGINE_WRITE)
+	const uint8_t *page = (const uint8_t *)((uintptr_t)slot_host(s, gpa) & PAGE_MASK);
+	const struct insn *i;
+	if (run->refused_access != ENGINE_WRITE) {
+		code_drop(v, s, gpa);
 		return DONE;
+	}
 	/* on the page that executes, or the next, which the same block may reach: it would become code
 	 * again before the write is done */
-	const uint8_t *target = (const uint8_t *)((uintptr_t)slot_host(s, gpa) & PAGE_MASK);
-	if (code_host_page(v, rip) != target && code_host_page(v, rip + PAGE_SIZE) != target)
+	bool own = code_host_page(v, rip) == page || code_host_page(v, rip + PAGE_SIZE) == page;
+	if (!own && !code_page_is_mixed(v->vm, page)) {
+		code_drop(v, s, gpa);
 		return DONE;
-	const struct insn *i;
+	}
 	enum outcome r = decode_at_rip(v, &i);
 	if (r)
 		return r;
 	r = hand_execute(v, i);
 	if (r != UNHANDLED)
 		return r;
-	v->open_code_page = target;
-	r = native_step(v, i);
-	v->open_code_page = NULL;
-	memory_drop_code(&v->vm->memory, s->region,
-			 (uint64_t)(target - s->region->host) >> PAGE_SHIFT);
-	page_flags_set(slot_page_flags(s, gpa), PAGE_EVER_W);
-	vcpu_flush(v);
-	return r;
+	if (own)
+		return step_on_open_page(v, i, s, gpa, page);
+	code_drop(v, s, gpa);
+	return DONE;
 }
 
 /* ------------------------------------------------------------------ stops */

@@ -309,7 +309,7 @@ void vcpu_forget_code(struct emu_vcpu *v, uint64_t linear)
 {
 	struct scan_page page = { .linear = 1 };
 	if (scan_open(v, linear, &page))
-		code_written(v, page.slot, page.gpa);
+		code_drop(v, page.slot, page.gpa);
 	engine_drop_all(v->vm->engine);
 	vcpu_flush(v);
 }

@@ -12,7 +12,8 @@
 #include "emu/runlock.h"
 
 /* Pages whose code may be executed without another look; a short list makes a run's start cheap. */
-#define HOT_PAGES 8
+#define HOT_PAGES   8
+#define MIXED_PAGES 64 /* of code and data, direct mapped (code.c) */
 
 struct emu_vm {
 	struct emu_config config;
@@ -30,6 +31,11 @@ struct emu_vm {
 	uint32_t epoch;
 	int hot_pages;
 	struct code_page *hot[HOT_PAGES];
+
+	struct mixed_page {
+		const uint8_t *host;
+		unsigned drops;
+	} mixed[MIXED_PAGES];
 
 	uint8_t *scratch;              /* SCRATCH_PAGES that stand in for devices (mmio.c) */
 	struct counted_block *counted; /* with config.count (run.c) */
@@ -49,7 +55,12 @@ struct emu_vm {
 bool code_fill(struct emu_vcpu *v, const struct slot *s, uint64_t gpa, enum engine_access access,
 	       bool may_write, unsigned *perms);
 void code_scanned(struct emu_vcpu *v, const struct slot *s, uint64_t gpa, unsigned length);
+/* Up to 64 bytes at gpa are about to be written by hand: code they belong to is forgotten. */
 void code_written(struct emu_vcpu *v, const struct slot *s, uint64_t gpa);
+/* All code of the page is. */
+void code_drop(struct emu_vcpu *v, const struct slot *s, uint64_t gpa);
+/* The engine was refused a write to this page of code: has that happened often? */
+bool code_page_is_mixed(struct emu_vm *vm, const uint8_t *host_page);
 void code_new_epoch(struct emu_vm *vm);  /* the monitor may have written: before a run */
 void code_forget_hot(struct emu_vm *vm); /* the TLB was flushed */
 

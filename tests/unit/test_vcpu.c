@@ -499,6 +499,28 @@ static void test_vcpu_code_written_through_an_alias_is_seen(void **state)
 	assert_int_equal(emu_vm_unmap(m->vm, 1), 0);
 }
 
+static void test_vcpu_data_beside_code_stays_exact(void **state)
+{
+	struct machine *m = *state;
+	/* loop: inc dword [rip → same page]; call f; dec ecx; jnz; hlt. f, on another page, also changes
+	 * data beside itself; the stack is on the page of the loop. Then f's own immediate. */
+	CODE_AT(m, CODE, 0xff, 0x05, 0xfa, 0x03, 0x00, 0x00, 0xe8, 0xf5, 0x0f, 0x00, 0x00, 0xff,
+		0xc9, 0x75, 0xf1, 0xf4);
+	CODE_AT(m, CODE + 0x1000, 0xff, 0x05, 0xfa, 0x03, 0x00, 0x00, 0xb8, 1, 0, 0, 0, 0x01, 0xc3,
+		0xff, 0x05, 0xf4, 0xff, 0xff, 0xff, 0xc3);
+	enum { TURNS = 5000 };
+	set_reg(m, EMU_RBX, 0);
+	set_reg(m, EMU_RCX, TURNS);
+	set_reg(m, EMU_RSP, CODE + 0x800);
+	run(m, EMU_EXIT_HLT);
+	uint32_t beside_loop, beside_function;
+	memcpy(&beside_loop, m->ram + CODE + 0x400, 4);
+	memcpy(&beside_function, m->ram + CODE + 0x1400, 4);
+	assert_int_equal(beside_loop, TURNS);
+	assert_int_equal(beside_function, TURNS);
+	assert_int_equal(reg(m, EMU_RBX), TURNS * (TURNS + 1) / 2);
+}
+
 static void test_vcpu_endless_new_code_never_fills_the_engine(void **state)
 {
 	struct machine *m = *state;
@@ -771,6 +793,7 @@ int main(void)
 		TEST(test_vcpu_unknown_msr_leaves_or_faults),
 		TEST(test_vcpu_code_written_by_the_monitor_is_seen),
 		TEST(test_vcpu_code_written_through_an_alias_is_seen),
+		TEST(test_vcpu_data_beside_code_stays_exact),
 		TEST(test_vcpu_endless_new_code_never_fills_the_engine),
 		TEST(test_vcpu_memory_declared_gone_ends_in_efault),
 		TEST(test_vcpu_memory_that_vanishes_ends_in_efault),

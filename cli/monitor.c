@@ -69,7 +69,9 @@ static int open_device(struct monitor *m)
 			 KVM_API_VERSION);
 		return -ENOTSUP;
 	}
-	r = kvm_call(&m->kvm, KVM_CREATE_VM, 0);
+	do
+		r = kvm_call(&m->kvm, KVM_CREATE_VM, 0);
+	while (r == -EINTR);
 	if (r < 0)
 		return refuse("KVM_CREATE_VM", r);
 	r = kvm_handle_of(&m->vm, (int)r, &m->kvm);

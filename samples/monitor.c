@@ -238,7 +238,9 @@ static void create_vm(struct vm *vm, struct options *options)
 	int version = ioctl(vm->kvm, KVM_GET_API_VERSION, 0);
 	if (version != KVM_API_VERSION)
 		fail("/dev/kvm: API version %d, not %d", version, KVM_API_VERSION);
-	vm->fd = ioctl(vm->kvm, KVM_CREATE_VM, 0);
+	do
+		vm->fd = ioctl(vm->kvm, KVM_CREATE_VM, 0);
+	while (vm->fd < 0 && errno == EINTR);
 	if (vm->fd < 0)
 		fail("KVM_CREATE_VM: %s", strerror(errno));
 	/* Intel wants three pages of its own below 4 GiB for real mode; others ignore it. */

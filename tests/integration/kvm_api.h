@@ -212,7 +212,11 @@ static inline void vm_create(struct vm *vm, size_t size)
 	vm->kvm = kvm_open();
 	if (kvm_ioctl(vm->kvm, KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
 		die("KVM_GET_API_VERSION is not %d", KVM_API_VERSION);
-	vm->fd = (int)kvm_ioctl(vm->kvm, KVM_CREATE_VM, 0);
+	/* a signal may interrupt it: Linux starts a thread for the VM */
+	do
+		vm->fd = (int)_kvm_ioctl(vm->kvm, KVM_CREATE_VM, 0);
+	while (vm->fd == -EINTR);
+	kvm_checked(vm->fd, "KVM_CREATE_VM");
 	vm->run_size = (size_t)kvm_ioctl(vm->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
 	vm->bus_lock = kvm_ioctl(vm->fd, KVM_CHECK_EXTENSION, KVM_CAP_X86_BUS_LOCK_EXIT);
 	kvm_ioctl(vm->fd, KVM_SET_TSS_ADDR, 0xfffbd000);

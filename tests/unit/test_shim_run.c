@@ -170,10 +170,11 @@ static void test_run_immediate_exit_clears_flags_and_leaves_the_reason(void **st
 	(void)state;
 	machine_start(&m, "exit bus_lock\nexit hlt\n");
 	expect_run(&m, 0, KVM_EXIT_X86_BUS_LOCK, BUS_LOCK_FLAG);
+	uint64_t runs = regs_of(&m).r9; /* the ticker may have made it more than one */
 	m.run->immediate_exit = 1;
 	for (unsigned i = 0; i < 3; i++) /* the ghost of the last exit */
 		expect_run(&m, -EINTR, KVM_EXIT_X86_BUS_LOCK, 0);
-	assert_int_equal(regs_of(&m).r9, 1); /* the guest did not run */
+	assert_int_equal(regs_of(&m).r9, runs); /* the guest did not run */
 	m.run->immediate_exit = 0;
 	expect_run(&m, 0, KVM_EXIT_HLT, 0);
 	machine_stop(&m);
@@ -188,10 +189,11 @@ static void test_run_immediate_exit_completes_a_pending_in_first(void **state)
 	expect_run(&m, 0, KVM_EXIT_IO, 0);
 	memcpy((char *)m.run + m.run->io.data_offset, "\x78\x56\x34\x12", 4);
 	assert_int_equal(regs_of(&m).rax, 0);
+	uint64_t runs = regs_of(&m).r9;
 	m.run->immediate_exit = 1;
 	expect_run(&m, -EINTR, KVM_EXIT_IO, 0);
 	assert_int_equal(regs_of(&m).rax, 0x12345678);
-	assert_int_equal(regs_of(&m).r9, 1);
+	assert_int_equal(regs_of(&m).r9, runs);
 	machine_stop(&m);
 }
 
@@ -281,7 +283,8 @@ static void test_run_sync_regs_go_both_ways(void **state)
 	machine_start(&m, "exit hlt\nset rax=0x77\nexit hlt\n");
 	m.run->kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
 	expect_run(&m, 0, KVM_EXIT_HLT, 0);
-	assert_int_equal(m.run->s.regs.regs.r9, 1);
+	assert_int_equal(m.run->s.regs.regs.r9, regs_of(&m).r9);
+	assert_true(m.run->s.regs.regs.r9 >= 1);
 	assert_int_equal(m.run->s.regs.sregs.cs.selector, 0xf000);
 	m.run->s.regs.regs.rbx = 0x1234;
 	m.run->kvm_dirty_regs = KVM_SYNC_X86_REGS;

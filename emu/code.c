@@ -80,7 +80,7 @@ static void note_hot(struct emu_vm *vm, struct code_page *p)
 
 /*
  * What may the engine do with this page? False: something has to be done first, outside the engine
- * (a write to code, or code that the monitor changed): code_written().
+ * (a write to code, or code that the monitor changed): code_refused() in run.c.
  */
 bool code_fill(struct emu_vcpu *v, const struct slot *s, uint64_t gpa, enum engine_access access,
 	       bool may_write, unsigned *perms)
@@ -132,9 +132,8 @@ bool code_fill(struct emu_vcpu *v, const struct slot *s, uint64_t gpa, enum engi
 }
 
 /* `length` bytes at gpa, within a page, were looked at for translation. */
-void code_scanned(struct emu_vcpu *v, const struct slot *s, uint64_t gpa, unsigned length)
+void code_scanned(const struct slot *s, uint64_t gpa, unsigned length)
 {
-	(void)v;
 	if (!(page_flags_get(slot_page_flags(s, gpa)) & PAGE_CODE))
 		return;
 	struct code_page *p = page_of(s, gpa);

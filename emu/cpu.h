@@ -79,6 +79,10 @@ enum {
 #define EFER_LMA       (1ull << 10)
 #define EFER_NXE       (1ull << 11)
 
+/* bits of the debug registers that read as one (SDM 20.2.3, 20.2.4) */
+#define DR6_FIXED 0xffff0ff0ull
+#define DR7_FIXED 0x400ull
+
 /* exception vectors */
 enum {
 	EXC_DE = 0,
@@ -168,7 +172,6 @@ struct slot;
 struct engine;
 struct emu_msrs;
 
-#define CODE_CACHE_SIZE 256 /* decoded special instructions, direct mapped */
 #define DATA_CACHE_SIZE 256 /* translations of hand-emulated accesses, direct mapped */
 
 struct emu_vcpu {
@@ -197,7 +200,6 @@ struct emu_vcpu {
 
 	struct emu_stats stats;
 	_Atomic unsigned kicked;
-	int engine_code;               /* after a run that failed with -EIO */
 	bool running;                  /* in emu_vcpu_run(), with the run lock */
 	const uint8_t *open_code_page; /* host page that one instruction executes from and writes */
 	void *engine_context;          /* this vCPU's whole engine state while another one runs */

@@ -13,9 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DR6_FIXED 0xffff0ff0ull
-#define DR6_BS    (1u << 14)
-#define DR7_FIXED 0x400ull
+#define DR6_BS (1u << 14)
 
 /* ------------------------------------------------------------------ leaving */
 
@@ -490,7 +488,6 @@ static enum outcome handle_stop(struct emu_vcpu *v, struct engine_stop stop, uin
 	case ENGINE_HOST_FAULT:
 		return HOST_GONE;
 	default:
-		v->engine_code = stop.code;
 		return UNHANDLED;
 	}
 }

@@ -261,14 +261,14 @@ static size_t scan_bytes(struct emu_vcpu *v, uint64_t linear, struct scan_page *
 	return INSN_MAX_LENGTH;
 }
 
-static void scanned(struct emu_vcpu *v, const struct scan_page *p, uint64_t from, uint64_t to)
+static void scanned(const struct scan_page *p, uint64_t from, uint64_t to)
 {
 	if (!p->host || p->linear == 1)
 		return;
 	uint64_t end = p->linear + PAGE_SIZE;
 	uint64_t low = from > p->linear ? from : p->linear, high = to < end ? to : end;
 	if (low < high)
-		code_scanned(v, p->slot, p->gpa + (low - p->linear), (unsigned)(high - low));
+		code_scanned(p->slot, p->gpa + (low - p->linear), (unsigned)(high - low));
 }
 
 static bool scan(void *opaque, uint64_t pc, unsigned mode, uint64_t *stop)
@@ -285,7 +285,7 @@ static bool scan(void *opaque, uint64_t pc, unsigned mode, uint64_t *stop)
 		uint8_t bytes[INSN_MAX_LENGTH];
 		struct insn i;
 		if (second.linear == (at & PAGE_MASK) && first.linear != second.linear) {
-			scanned(v, &first, pc, at);
+			scanned(&first, pc, at);
 			first = second;
 			second.linear = 1;
 		}
@@ -299,8 +299,8 @@ static bool scan(void *opaque, uint64_t pc, unsigned mode, uint64_t *stop)
 		if (i.op == OP_BRANCH)
 			break;
 	}
-	scanned(v, &first, pc, at + INSN_MAX_LENGTH);
-	scanned(v, &second, pc, at + INSN_MAX_LENGTH);
+	scanned(&first, pc, at + INSN_MAX_LENGTH);
+	scanned(&second, pc, at + INSN_MAX_LENGTH);
 	*stop = at;
 	return special;
 }

@@ -161,9 +161,7 @@ static enum outcome clts(struct emu_vcpu *v, const struct insn *i)
 	return done(v, i);
 }
 
-#define DR6_FIXED 0xffff0ff0ull
-#define DR7_FIXED 0x400ull
-#define DR7_GD    (1u << 13)
+#define DR7_GD (1u << 13)
 
 static enum outcome mov_dr(struct emu_vcpu *v, const struct insn *i)
 {

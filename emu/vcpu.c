@@ -8,9 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DR6_FIXED 0xffff0ff0ull
-#define DR7_FIXED 0x400ull
-
 /* SDM table 10-1: processor state after RESET. */
 void vcpu_reset(struct emu_vcpu *v)
 {

@@ -54,7 +54,7 @@ struct emu_vm {
 /* code.c: code that is written */
 bool code_fill(struct emu_vcpu *v, const struct slot *s, uint64_t gpa, enum engine_access access,
 	       bool may_write, unsigned *perms);
-void code_scanned(struct emu_vcpu *v, const struct slot *s, uint64_t gpa, unsigned length);
+void code_scanned(const struct slot *s, uint64_t gpa, unsigned length);
 /* Up to 64 bytes at gpa are about to be written by hand: code they belong to is forgotten. */
 void code_written(struct emu_vcpu *v, const struct slot *s, uint64_t gpa);
 /* All code of the page is. */

@@ -113,7 +113,7 @@ static bool set_log(struct request *request, const char *level)
 /* The shim's own parser knows what is right; errors name the option of this command. */
 static bool set_option(struct request *request, const char *name, const char *value)
 {
-	char text[PATH_MAX + 32], why[200];
+	char text[PATH_MAX + 32], why[512];
 	int n = snprintf(text, sizeof(text), "%s=%s", name, value);
 
 	if (n < 0 || (size_t)n >= sizeof(text) || (strcmp(name, "script") && strchr(value, ','))) {

@@ -231,7 +231,7 @@ static bool parse_timeout(struct run *run, const char *text)
 /* The emulator's own parser knows vendors and kernels. */
 static bool parse_shim(struct run *run, const char *option, const char *key, const char *text)
 {
-	char words[128], why[200];
+	char words[128], why[512];
 
 	if (strchr(text, ',') ||
 	    snprintf(words, sizeof(words), "%s=%s", key, text) >= (int)sizeof(words)) {

@@ -30,11 +30,41 @@ enum emu_vendor { EMU_INTEL, EMU_AMD };
 
 #define EMU_MAX_VCPUS 64
 
+/*
+ * Who decides the type of memory (memtype.h has the tables). The first three are what KVM's
+ * vmx_get_mt_mask() makes of RAM.
+ */
+enum emu_memory_policy {
+	EMU_MEMORY_WB_IGNORE_PAT, /* EPT: WB, and the guest's PAT ignored. KVM on Intel by default */
+	EMU_MEMORY_WB,            /* EPT: WB; the guest's PAT counts */
+	EMU_MEMORY_GUEST_MTRR,    /* EPT: the guest's MTRR type, its PAT counts; see `cd_is_uc` */
+	EMU_MEMORY_NATIVE, /* no second level: the guest's MTRRs, PAT and CR0.CD, as on metal */
+	EMU_MEMORY_NPT,    /* AMD nested paging: guest PAT, host PAT and MTRR WB (APM 15.25.8) */
+};
+
+/* A bus lock while an event is being delivered: the SDM does not say what the exit looks like. */
+enum emu_delivery_lock {
+	EMU_DELIVERY_LOCK_AFTER,     /* reason 74 in front of the handler's first instruction */
+	EMU_DELIVERY_LOCK_VECTORING, /* the same, with valid IDT-vectoring information */
+};
+
 struct emu_config {
 	enum emu_vendor vendor;
 	bool mmio_all; /* execute every instruction on MMIO, not only what Linux's emulator knows */
 	bool count;    /* count guest instructions (costs a hook per translated block) */
 	unsigned physical_address_bits; /* 0: 40. Page-table bits above are reserved (32 to 52) */
+
+	enum emu_memory_policy memory_policy;
+	/* EMU_MEMORY_GUEST_MTRR with CR0.CD: UC and the PAT ignored (KVM without the quirk
+	 * CD_NW_CLEARED), else WB. */
+	bool cd_is_uc;
+	/* Exit reason 74 comes without bit 26. The SDM says that it comes with it (27.9.1, app. C),
+	 * Linux is prepared for both. */
+	bool bare_reason_74;
+	enum emu_delivery_lock delivery_lock;
+	/* AMD: a locked access that crosses a naturally aligned block of so many bytes counts as
+	 * misaligned (APM 7.3.3: at most the line). 0: 64; or 8, 16, 32. -EINVAL for others. */
+	unsigned lock_boundary;
 };
 
 /* ------------------------------------------------------------------ the VM and its memory */
@@ -79,6 +109,25 @@ int emu_vm_dirty_clear(struct emu_vm *vm, unsigned slot, uint64_t first, uint64_
  */
 void emu_vm_host_range_gone(struct emu_vm *vm, const void *host, size_t size);
 void emu_vm_host_range_back(struct emu_vm *vm, const void *host, size_t size);
+
+/*
+ * [gpa, gpa+size), page aligned, has second-level type `type` (EMU_MT_UC, WC, WT, WP, WB) with the
+ * guest's PAT in force, whatever the policy: a device's memory. The latest declaration wins.
+ * -EINVAL; -ENOMEM.
+ */
+int emu_vm_declare_memory_type(struct emu_vm *vm, uint64_t gpa, uint64_t size, unsigned type);
+void emu_vm_set_memory_policy(struct emu_vm *vm, enum emu_memory_policy policy, bool cd_is_uc);
+
+/* What the second level of address translation does with the page at gpa; for hypervisors. */
+enum emu_page_intercept {
+	EMU_PAGE_ORDINARY,
+	EMU_PAGE_VIOLATION,   /* EPT violation at any access (SDM 31.3.3.2) */
+	EMU_PAGE_MISCONFIG,   /* EPT misconfiguration (SDM 31.3.3.1) */
+	EMU_PAGE_APIC_ACCESS, /* the APIC-access page: data accesses leave (SDM 32.4) */
+	EMU_PAGE_APIC_WRITE, /* …virtualized: writes go to memory, then a trap-like exit (SDM 32.4.3.3) */
+};
+/* -EINVAL: not page aligned; -ENOMEM. */
+int emu_vm_intercept_page(struct emu_vm *vm, uint64_t gpa, enum emu_page_intercept what);
 
 /* Copy from or to guest-physical memory (slots only). 0 or -EFAULT. */
 int emu_vm_read(struct emu_vm *vm, uint64_t gpa, void *data, size_t size);
@@ -179,6 +228,43 @@ int emu_vcpu_translate(struct emu_vcpu *vcpu, uint64_t linear, uint64_t *gpa, bo
 void emu_vcpu_set_bus_lock_exiting(struct emu_vcpu *vcpu, bool on);
 bool emu_vcpu_bus_lock_exiting(const struct emu_vcpu *vcpu);
 
+/*
+ * AMD: bus locks that may still execute before one exits (VMCB 120h, APM 15.14.5). Loaded and kept as
+ * the hardware does: counted down by every bus lock while exiting is on.
+ */
+void emu_vcpu_set_bus_lock_counter(struct emu_vcpu *vcpu, uint16_t count);
+uint16_t emu_vcpu_bus_lock_counter(const struct emu_vcpu *vcpu);
+
+/* Further VM-execution controls, for those who write a hypervisor; all off at creation. */
+struct emu_controls {
+	uint32_t exception_bitmap; /* these leave with EMU_EXIT_EXCEPTION instead of being delivered
+				    * (SDM 26.2; APM 15.12). Fault-like; #DB with DR6 unchanged and
+				    * its causes in the qualification (SDM 28.2.1) */
+	bool monitor_trap;         /* EMU_EXIT_MTF behind every instruction (SDM 26.5.2) */
+	bool task_switch;          /* task switches leave (SDM 26.2); else they are carried out */
+};
+void emu_vcpu_set_controls(struct emu_vcpu *vcpu, const struct emu_controls *controls);
+
+/*
+ * The host's own split-lock detection (MSR 33h bit 29 stays in force in a guest): asked on the
+ * vCPU's thread in front of every split lock; true: #AC(0) before the access, whatever CR0.AM,
+ * RFLAGS.AC and CPL are (SDM 11.1.2.3). NULL: off. Intel only.
+ */
+void emu_vm_set_split_lock_trap(struct emu_vm *vm,
+				bool (*trap)(void *opaque, struct emu_vcpu *vcpu), void *opaque);
+
+/*
+ * With emu_config.count: EMU_EXIT_LIMIT (the VMX-preemption timer's exit) at the first instruction
+ * boundary where the engine can stop once emu_stats.instructions has reached `instructions`: at most
+ * a block of code later, and always at the same place. 0: none.
+ */
+void emu_vcpu_set_instruction_limit(struct emu_vcpu *vcpu, uint64_t instructions);
+/* Where RDTSC, RDTSCP and IA32_TIME_STAMP_COUNTER come from, before the guest's offset; called on the
+ * vCPU's thread with emu_stats.instructions exact (needs emu_config.count for that). NULL: the host's
+ * counter. Before the first run. */
+void emu_vm_set_tsc_source(struct emu_vm *vm, uint64_t (*tsc)(void *opaque, struct emu_vcpu *vcpu),
+			   void *opaque);
+
 /* Exit with EMU_EXIT_INTERRUPT_WINDOW as soon as an external interrupt could be delivered. */
 void emu_vcpu_request_interrupt_window(struct emu_vcpu *vcpu, bool on);
 /* Could one be delivered now (IF set, no shadow, nothing injected)? */
@@ -212,6 +298,14 @@ enum emu_lock_cause {
 	EMU_LOCK_STUFFED = 4, /* not the instruction's operand: accessed/dirty bit, descriptor */
 };
 
+/* Whose lock a stuffed one is (SDM 11.1.2.1). */
+enum emu_stuffed {
+	EMU_STUFFED_NOT,
+	EMU_STUFFED_PAGING,     /* accessed or dirty bit of a paging-structure entry */
+	EMU_STUFFED_DESCRIPTOR, /* accessed bit of a segment descriptor */
+	EMU_STUFFED_BUSY,       /* busy bit of a TSS descriptor */
+};
+
 /* One locked access. Owned by whoever holds the struct it is in. */
 struct emu_lock {
 	unsigned cause;      /* EMU_LOCK_, or-ed; NONE: locked, but not a bus lock */
@@ -224,6 +318,11 @@ struct emu_lock {
 	uint8_t mode; /* 16, 32, 64 */
 	uint8_t insn_length;
 	uint8_t insn[15];
+	uint8_t memory_type;      /* EMU_MT_, effective; of a split one that which is not WB */
+	uint8_t guest_type;       /* what the guest's own PAT and MTRRs make of it */
+	enum emu_stuffed stuffed; /* `linear` is then the descriptor's, or the address whose
+				       * translation updated the entry at `gpa` */
+	bool in_delivery;         /* while an event was being delivered; `rip` is where it was */
 };
 
 /* Called on the vCPU's thread for every bus lock, whether or not it causes an exit. */
@@ -236,6 +335,9 @@ struct emu_stats {
 	uint64_t locked;    /* locked accesses */
 	uint64_t bus_locks; /* of these: any cause */
 	uint64_t split, non_wb, stuffed;
+	uint64_t
+		guest_non_wb; /* locked accesses to memory that the guest believes not to be WB, bus
+				* locks or not; MTRRs that the guest never enabled say nothing */
 	uint64_t instructions;           /* with emu_config.count, else 0 */
 	uint64_t interrupts, exceptions; /* delivered through the guest's IDT */
 };
@@ -243,6 +345,9 @@ void emu_vcpu_get_stats(const struct emu_vcpu *vcpu, struct emu_stats *stats);
 
 /* Is this access a bus lock? The rule itself (SDM 11.1.2): line split, or type other than WB. */
 unsigned emu_bus_lock_cause(uint64_t linear, uint32_t size, unsigned memory_type);
+/* The same with AMD's boundary (emu_config.lock_boundary). */
+unsigned emu_bus_lock_cause_at(uint64_t linear, uint32_t size, unsigned memory_type,
+			       unsigned boundary);
 enum {
 	EMU_MT_UC = 0,
 	EMU_MT_WC = 1,
@@ -273,7 +378,10 @@ enum {
 	VMX_INVALID_STATE = 33,
 	VMX_MTF = 37,
 	VMX_EPT_VIOLATION = 48,
+	VMX_APIC_ACCESS = 44,
 	VMX_EPT_MISCONFIG = 49,
+	VMX_PREEMPTION_TIMER = 52,
+	VMX_APIC_WRITE = 56,
 	VMX_BUS_LOCK = 74,
 };
 #define VMX_EXIT_BUS_LOCK_ASSERTED 0x04000000u /* bit 26 */
@@ -294,6 +402,13 @@ enum emu_exit_type {
 	EMU_EXIT_SET_TPR,        /* MOV to CR8 lowered it */
 	EMU_EXIT_VMCALL,         /* RIP is behind it */
 	EMU_EXIT_INTERNAL_ERROR, /* an instruction that can't be executed; RIP is on it */
+	EMU_EXIT_EXCEPTION,      /* intercepted; vector and error code in `interruption` */
+	EMU_EXIT_MTF,
+	EMU_EXIT_TASK_SWITCH, /* before anything of it is done */
+	EMU_EXIT_APIC_ACCESS,
+	EMU_EXIT_APIC_WRITE,    /* trap-like */
+	EMU_EXIT_EPT,           /* a page with EMU_PAGE_VIOLATION or EMU_PAGE_MISCONFIG */
+	EMU_EXIT_LIMIT,         /* emu_vcpu_set_instruction_limit() */
 	EMU_EXIT_ENTRY_FAILURE, /* the state or the injected event is not one that VM entry accepts */
 };
 
@@ -301,7 +416,9 @@ enum { EMU_ERROR_EMULATION = 1, EMU_ERROR_DELIVERY = 3 }; /* as KVM_INTERNAL_ERR
 
 struct emu_exit {
 	enum emu_exit_type type;
-	uint32_t word; /* VMX exit reason with bits 26, 31; on AMD the low half of the exit code */
+	uint32_t
+		word; /* VMX exit reason with its modifier bits (SDM 27.9.1); on AMD the low half of
+			* the exit code (APM app. C) */
 	uint64_t qualification; /* SDM 30.2.1 (AMD: EXITINFO1) */
 	uint64_t guest_linear, guest_physical;
 	uint32_t interruption, interruption_error; /* SDM 27.9.2 */

@@ -19,10 +19,35 @@
 #include <stdint.h>
 
 struct report;
+struct trace;
 struct shim_file;
 
 enum shim_irqchip { SHIM_IRQCHIP_NONE, SHIM_IRQCHIP_KERNEL };
 enum shim_backend { SHIM_BACKEND_EMULATOR, SHIM_BACKEND_SCRIPT };
+
+/* Who decides the type of guest memory (profile.h says what each kernel makes of it). */
+enum shim_memory {
+	SHIM_MEMORY_DEFAULT, /* kvm on Intel, amd on AMD */
+	SHIM_MEMORY_KVM,     /* Intel: RAM is WB, the guest's PAT ignored */
+	SHIM_MEMORY_KVM_NONCOHERENT /* Intel: as with an assigned device that does not snoop */,
+	SHIM_MEMORY_GUEST, /* the guest's own PAT, MTRRs and CR0.CD, as on metal */
+	SHIM_MEMORY_AMD,   /* AMD: nested paging, the guest's PAT counts */
+};
+
+/* The host's split_lock_detect= (Documentation/arch/x86/buslock.rst). Off: nothing is simulated. */
+enum shim_split_lock {
+	SHIM_SPLIT_LOCK_OFF,
+	SHIM_SPLIT_LOCK_WARN,
+	SHIM_SPLIT_LOCK_FATAL,
+	SHIM_SPLIT_LOCK_RATELIMIT,
+};
+
+enum shim_time { SHIM_TIME_REAL, SHIM_TIME_VIRTUAL };
+
+#define SHIM_MAX_UC 8
+struct shim_range {
+	uint64_t gpa, size;
+};
 
 /* Chosen once, before the first descriptor; printed in every trace header. */
 struct shim_options {
@@ -31,16 +56,42 @@ struct shim_options {
 	bool mmio_all;
 	bool count;
 	bool capability; /* capability 193 is offered (default true) */
+
+	enum shim_memory memory;
+	struct shim_range uc[SHIM_MAX_UC]; /* second-level type UC: a device's memory */
+	unsigned ucs;
+
+	bool guest_sld; /* the guest sees CORE_CAPABILITIES and MSR 33h, which KVM hides */
+	enum shim_split_lock host_split_lock;
+	unsigned host_ratelimit;  /* locks a second, 1 to 1000, with SHIM_SPLIT_LOCK_RATELIMIT */
+	bool split_lock_mitigate; /* kernel.split_lock_mitigate (default true) */
+	bool split_lock_fix; /* a proposed fix: an interrupted sleep still disables detection */
+	unsigned hz;         /* CONFIG_HZ: 100, 250 (default), 300 or 1000 */
+
+	/* What the manuals leave open; the defaults are emu_config's. */
+	bool bare_reason_74;
+	bool delivery_vectoring; /* EMU_DELIVERY_LOCK_VECTORING */
+	unsigned lock_boundary;  /* AMD: 8, 16, 32 or 64 (default) */
+
+	enum shim_time time;
+	unsigned tsc_khz;     /* of virtual time; default 2,000,000 */
+	unsigned insn_cycles; /* TSC cycles of an instruction in virtual time; default 1 */
+	unsigned lock_cycles; /* … of a bus lock, on top; default 1000 */
+
 	enum shim_backend backend;
 	const char *script;    /* SHIM_BACKEND_SCRIPT: file with exits */
 	int log_level;         /* 0 nothing, 1 warnings, 2 info, 3 debug (BUSLOCK_LOG) */
 	struct report *report; /* may be NULL */
+	struct trace *trace;   /* may be NULL */
 };
 void shim_options_default(struct shim_options *options);
 /* "vendor=intel,kernel=6.12,…", the form in which `buslock exec` hands them over in the environment
  * variable BUSLOCK_OPTIONS. -EINVAL with the reason in `why`. */
 int shim_options_parse(struct shim_options *options, const char *text, char *why, size_t size);
 int shim_options_format(const struct shim_options *options, char *text, size_t size);
+
+/* Do they go together? -EINVAL with the reason in `why`: AMD with a kernel before 6.16 and so on. */
+int shim_options_check(const struct shim_options *options, char *why, size_t size);
 
 /* -EBUSY once a descriptor has been opened. */
 int shim_configure(const struct shim_options *options);

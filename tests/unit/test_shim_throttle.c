@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The reference throttle, options and kernel profiles: pure functions. */
+/* The reference throttle and kernel profiles: pure functions. */
 #include "tests/unit/shim_script.h"
 #include "vmm_shim/throttle.h"
 
@@ -150,82 +150,6 @@ static void test_config_before_shim_configure_is_that_of_the_default_kernel(void
 	assert_memory_equal(&p, &shim_config.profile, sizeof(p));
 }
 
-/* ------------------------------------------------------------------ options */
-
-static void test_options_format_and_parse_are_inverse(void **state)
-{
-	struct shim_options a, b;
-	char text[256], why[128];
-
-	(void)state;
-	shim_options_default(&a);
-	a.vendor = EMU_AMD;
-	a.kernel = KERNEL(6, 12, 117);
-	a.mmio_all = true;
-	a.count = true;
-	a.capability = false;
-	a.backend = SHIM_BACKEND_SCRIPT;
-	a.script = "/a file, with a comma";
-	a.log_level = 3;
-	assert_true(shim_options_format(&a, text, sizeof(text)) > 0);
-	shim_options_default(&b);
-	assert_int_equal(shim_options_parse(&b, text, why, sizeof(why)), 0);
-	assert_int_equal(b.vendor, EMU_AMD);
-	assert_int_equal(b.kernel, a.kernel);
-	assert_true(b.mmio_all && b.count && !b.capability);
-	assert_int_equal(b.backend, SHIM_BACKEND_SCRIPT);
-	assert_string_equal(b.script, a.script);
-	assert_int_equal(b.log_level, 3);
-	free((char *)b.script);
-}
-
-static void test_options_parse_keeps_what_is_not_named(void **state)
-{
-	struct shim_options o;
-
-	(void)state;
-	shim_options_default(&o);
-	assert_int_equal(shim_options_parse(&o, "kernel=7.3.2", NULL, 0), 0);
-	assert_int_equal(o.kernel, KERNEL(7, 3, 2));
-	assert_int_equal(o.vendor, EMU_INTEL);
-	assert_true(o.capability);
-	assert_int_equal(shim_options_parse(&o, "", NULL, 0), 0);
-}
-
-static void test_options_parse_names_what_is_wrong(void **state)
-{
-	static const struct {
-		const char *text, *word;
-	} rows[] = {
-		{ "vendor=via", "vendor" },
-		{ "kernel=2.6", "kernel" },
-		{ "count=yes", "count" },
-		{ "colour=red", "colour" },
-		{ "log=7", "log" },
-		{ "backend", "backend" },
-		{ "vendor=intel,capability=2", "capability" },
-	};
-	struct shim_options o;
-	char why[256];
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		shim_options_default(&o);
-		assert_int_equal(shim_options_parse(&o, rows[i].text, why, sizeof(why)), -EINVAL);
-		assert_non_null(strstr(why, rows[i].word));
-	}
-}
-
-static void test_options_format_into_too_little_room_is_refused(void **state)
-{
-	struct shim_options o;
-	char text[16];
-
-	(void)state;
-	shim_options_default(&o);
-	assert_int_equal(shim_options_format(&o, text, sizeof(text)), -ENOSPC);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -239,10 +163,6 @@ int main(void)
 		cmocka_unit_test(test_kernel_parse_accepts_versions_and_refuses_the_rest),
 		cmocka_unit_test(test_profile_resets_exit_reason_since_6_8),
 		cmocka_unit_test(test_config_before_shim_configure_is_that_of_the_default_kernel),
-		cmocka_unit_test(test_options_format_and_parse_are_inverse),
-		cmocka_unit_test(test_options_parse_keeps_what_is_not_named),
-		cmocka_unit_test(test_options_parse_names_what_is_wrong),
-		cmocka_unit_test(test_options_format_into_too_little_room_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

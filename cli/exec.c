@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* `buslock exec`: somebody else's monitor, with the KVM API emulated in its process. */
 #include "cli/exec.h"
+#include "cli/choices.h"
 #include "cli/cli.h"
-#include "vmm_shim/shim.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -29,124 +29,38 @@ static const char *const library_places[] = {
 
 struct request {
 	bool dry_run;
-	struct shim_options options;
-	const char *log; /* NULL: as in the environment */
+	struct choices choices;
 	struct output output;
 	int success;    /* exit status of the program that counts as success */
 	char **command; /* the program and its arguments */
-	char script[PATH_MAX];
 };
 
 /* ------------------------------------------------------------------ options */
 
-enum {
-	OPT_CPU = 256,
-	OPT_KERNEL,
-	OPT_MMIO,
-	OPT_COUNT,
-	OPT_NO_CAPABILITY,
-	OPT_LOG,
-	OPT_REPORT,
-	OPT_EXPECT,
-	OPT_SUCCESS,
-	OPT_SYMBOLS,
-	OPT_TOP,
-	OPT_BACKEND,
-	OPT_SCRIPT
-};
+enum { OPT_REPORT = 256, OPT_EXPECT, OPT_SUCCESS, OPT_SYMBOLS, OPT_TOP };
 
 static const struct argp_option arguments[] = {
-	{ NULL, 0, NULL, 0, "What the program gets:", 1 },
-	{ "cpu", OPT_CPU, "VENDOR", 0, "The processor: intel (default)", 1 },
-	{ "kernel", OPT_KERNEL, "VERSION", 0, "Answer as this version of Linux; default 6.12", 1 },
-	{ "mmio", OPT_MMIO, "WHICH", 0,
-	  "Instructions executed on device memory: kvm, those that Linux's emulator knows "
-	  "(default), "
-	  "or all",
-	  1 },
-	{ "no-capability", OPT_NO_CAPABILITY, NULL, 0, "A kernel without KVM_CAP_X86_BUS_LOCK_EXIT",
-	  1 },
-	{ "backend", OPT_BACKEND, "NAME", 0,
-	  "What runs the guest: emulator (default) or script, the exits of a file", 1 },
-	{ "script", OPT_SCRIPT, "FILE", 0, "The exits; implies --backend=script", 1 },
-	{ NULL, 0, NULL, 0, "What you get:", 2 },
+	{ NULL, 0, NULL, 0, "What the program gets:", CHOICES_GROUP },
+	{ NULL, 0, NULL, 0, "What you get:", 3 },
 	{ "report", OPT_REPORT, "WHAT", OPTION_ARG_OPTIONAL,
 	  "Summary at the end: text (default) or json, on standard error; FILE, text:FILE or "
 	  "json:FILE (a FILE that ends in .json is JSON); none",
-	  2 },
+	  3 },
 	{ "expect", OPT_EXPECT, "CONDITIONS", 0,
 	  "Conditions on the summary, such as 'locks==100,rate<=10'; the exit status is 1 if the "
 	  "program succeeded and they did not hold",
-	  2 },
+	  3 },
 	{ "success", OPT_SUCCESS, "STATUS", 0,
 	  "The program's exit status that means success, 0 by default; it is reported as 0. (A "
-	  "guest "
-	  "that leaves QEMU through isa-debug-exit gives an odd one.)",
-	  2 },
+	  "guest that leaves QEMU through isa-debug-exit gives an odd one.)",
+	  3 },
 	{ "symbols", OPT_SYMBOLS, "FILE", 0,
-	  "The guest's symbols for the summary: ELF or System.map", 2 },
-	{ "top", OPT_TOP, "N", 0, "Places in the guest to show, 10 by default", 2 },
-	{ "count", OPT_COUNT, NULL, 0, "Count guest instructions (slower)", 2 },
-	{ "log", OPT_LOG, "LEVEL", 0,
-	  "What the emulation says on standard error: nothing, warning (default), info or debug",
-	  2 },
+	  "The guest's symbols for the summary: ELF or System.map", 3 },
+	{ "top", OPT_TOP, "N", 0, "Places in the guest to show, 10 by default", 3 },
 	{ NULL, 0, NULL, 0, "Other:", -1 },
 	{ "dry-run", 'n', NULL, 0, "Print the command that would be executed, for a shell", -1 },
 	{ 0 },
 };
-
-static const char *const levels[] = { "nothing", "warning", "info", "debug" };
-#define LEVELS (sizeof(levels) / sizeof(*levels))
-
-static bool set_log(struct request *request, const char *level)
-{
-	for (size_t i = 0; i < LEVELS; i++) {
-		if (strcmp(level, levels[i]) && strcmp(level, (const char[]){ (char)('0' + i), 0 }))
-			continue;
-		request->log = levels[i];
-		request->options.log_level = (int)i;
-		return true;
-	}
-	return false;
-}
-
-/* The shim's own parser knows what is right; errors name the option of this command. */
-static bool set_option(struct request *request, const char *name, const char *value)
-{
-	char text[PATH_MAX + 32], why[512];
-	int n = snprintf(text, sizeof(text), "%s=%s", name, value);
-
-	if (n < 0 || (size_t)n >= sizeof(text) || (strcmp(name, "script") && strchr(value, ','))) {
-		complain("exec: --%s: '%s' is not understood", name, value);
-		return false;
-	}
-	if (shim_options_parse(&request->options, text, why, sizeof(why)) < 0) {
-		complain("exec: %s", why);
-		return false;
-	}
-	return true;
-}
-
-static bool set_cpu(struct request *request, const char *value)
-{
-	if (!strcmp(value, "amd")) {
-		complain("exec: --cpu=amd: AMD's Bus Lock Threshold is not modelled yet; use "
-			 "--cpu=intel");
-		return false;
-	}
-	return set_option(request, "vendor", value);
-}
-
-static bool set_script(struct request *request, const char *value)
-{
-	/* The program may change its directory before it opens /dev/kvm. */
-	if (!realpath(value, request->script)) {
-		complain("exec: --script=%s: %s", value, strerror(errno));
-		return false;
-	}
-	return set_option(request, "backend", "script") &&
-	       set_option(request, "script", request->script);
-}
 
 static bool set_number(const char *name, const char *value, uint64_t most, uint64_t *number)
 {
@@ -154,14 +68,6 @@ static bool set_number(const char *name, const char *value, uint64_t most, uint6
 		return true;
 	complain("exec: --%s=%s: give a number from 0 to %llu", name, value,
 		 (unsigned long long)most);
-	return false;
-}
-
-static bool set_mmio(struct request *request, const char *value)
-{
-	if (!strcmp(value, "all") || !strcmp(value, "kvm"))
-		return set_option(request, "mmio_all", *value == 'a' ? "1" : "0");
-	complain("exec: --mmio=%s: give all or kvm", value);
 	return false;
 }
 
@@ -173,20 +79,6 @@ static bool take(struct request *request, int key, char *value)
 	case 'n':
 		request->dry_run = true;
 		return true;
-	case OPT_CPU:
-		return set_cpu(request, value);
-	case OPT_KERNEL:
-		return set_option(request, "kernel", value);
-	case OPT_MMIO:
-		return set_mmio(request, value);
-	case OPT_COUNT:
-		return set_option(request, "count", "1");
-	case OPT_NO_CAPABILITY:
-		return set_option(request, "capability", "0");
-	case OPT_BACKEND:
-		return set_option(request, "backend", value);
-	case OPT_SCRIPT:
-		return set_script(request, value);
 	case OPT_REPORT:
 		output_set_report(&request->output, value);
 		return true;
@@ -201,16 +93,11 @@ static bool take(struct request *request, int key, char *value)
 	case OPT_SYMBOLS:
 		request->output.symbols = value;
 		return true;
-	case OPT_TOP:
+	default: /* OPT_TOP */
 		if (!set_number("top", value, REPORT_SITES, &number))
 			return false;
 		request->output.top = (unsigned)number;
 		return true;
-	default: /* OPT_LOG */
-		if (set_log(request, value))
-			return true;
-		complain("exec: --log=%s: give nothing, warning, info or debug", value);
-		return false;
 	}
 }
 
@@ -219,6 +106,9 @@ static error_t parse(int key, char *value, struct argp_state *state)
 	struct request *request = state->input;
 
 	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &request->choices;
+		return 0;
 	case ARGP_KEY_ARG:
 		/* The program; what follows is its own, options included. */
 		request->command = state->argv + state->next - 1;
@@ -228,7 +118,7 @@ static error_t parse(int key, char *value, struct argp_state *state)
 		complain("exec: which program? buslock exec [OPTION...] -- MONITOR [ARGUMENT...]");
 		exit(STATUS_USAGE);
 	default:
-		if (key != 'n' && (key < OPT_CPU || key > OPT_SCRIPT))
+		if (key != 'n' && (key < OPT_REPORT || key > OPT_TOP))
 			return ARGP_ERR_UNKNOWN;
 		if (!take(request, key, value))
 			exit(STATUS_USAGE);
@@ -236,8 +126,11 @@ static error_t parse(int key, char *value, struct argp_state *state)
 	}
 }
 
+static struct argp_child children[2]; /* the first is choices_argp() */
+
 static const struct argp argp = {
 	.options = arguments,
+	.children = children,
 	.parser = parse,
 	.args_doc = "-- MONITOR [ARGUMENT...]",
 	.doc = "Run a KVM monitor, unmodified, with the KVM API emulated in its process: it gets "
@@ -349,7 +242,7 @@ static int describe(const struct request *request, const struct exec_program *pr
 	const char *others = getenv("LD_PRELOAD"), *tsan = getenv("TSAN_OPTIONS");
 	char options[PATH_MAX + 256], runtimes[ELF_RUNTIMES * 2 * 66] = "";
 	struct elf_program image;
-	int result = shim_options_format(&request->options, options, sizeof(options));
+	int result = shim_options_format(&request->choices.shim, options, sizeof(options));
 
 	add_runtimes(runtimes, sizeof(runtimes), &program->image);
 	if (elf_inspect(library, &image) == 0)
@@ -359,8 +252,8 @@ static int describe(const struct request *request, const struct exec_program *pr
 			     others && *others ? ":" : "", others ? others : "");
 	if (result >= 0)
 		result = add(environment, "BUSLOCK_OPTIONS=%s", options);
-	if (result >= 0 && request->log)
-		result = add(environment, "BUSLOCK_LOG=%s", request->log);
+	if (result >= 0 && request->choices.log)
+		result = add(environment, "BUSLOCK_LOG=%s", request->choices.log);
 	/* Our library is not instrumented: without this its locks are invisible, its accesses not. */
 	if (result >= 0 && program->image.thread_sanitizer)
 		result = add(environment, "TSAN_OPTIONS=ignore_noninstrumented_modules=1%s%s",
@@ -544,16 +437,12 @@ int command_exec(int argc, char **argv)
 	struct exec_program *program;
 	int status;
 
-	shim_options_default(&request.options);
+	choices_default(&request.choices, "exec: ");
+	children[0].argp = choices_argp();
 	output_default(&request.output);
 	argp_err_exit_status = STATUS_USAGE;
-	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &request))
-		return STATUS_USAGE;
-	if (request.options.backend == SHIM_BACKEND_SCRIPT && !request.options.script) {
-		complain("exec: --backend=script needs --script=FILE with the exits");
-		return STATUS_USAGE;
-	}
-	if (!output_check(&request.output))
+	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &request) ||
+	    !choices_check(&request.choices) || !output_check(&request.output))
 		return STATUS_USAGE;
 	program = malloc(sizeof(*program));
 	if (!program) {
@@ -564,6 +453,6 @@ int command_exec(int argc, char **argv)
 	if (!status)
 		status = start(&request, program);
 	free(program);
-	free((char *)(uintptr_t)request.options.script);
+	choices_free(&request.choices);
 	return status;
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* `buslock run`: a guest image under the built-in monitor. */
 #include "cli/boot.h"
+#include "cli/choices.h"
 #include "cli/cli.h"
 #include "cli/console.h"
 #include "cli/monitor.h"
 #include "emu/emu.h"
-#include "vmm_shim/shim.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -19,7 +19,7 @@
 
 struct run {
 	struct monitor_options monitor;
-	struct shim_options shim;
+	struct choices choices;
 	struct output output;
 	const char *guest;
 	bool progress;
@@ -37,10 +37,6 @@ enum {
 	OPTION_RATE,
 	OPTION_TIMEOUT,
 	OPTION_MAX_EXITS,
-	OPTION_CPU,
-	OPTION_KERNEL,
-	OPTION_COUNT,
-	OPTION_MMIO,
 	OPTION_DEVICE,
 	OPTION_REPORT,
 	OPTION_EXPECT,
@@ -60,16 +56,11 @@ static const struct argp_option options[] = {
 	{ "append", OPTION_APPEND, "TEXT", 0, "Command line of a multiboot kernel", 1 },
 	{ "set", OPTION_SET, "REG=VALUE", 0,
 	  "A general register at the start, such as di=0x3e; may be repeated", 1 },
-	{ NULL, 0, NULL, 0, "The machine:", 2 },
+	{ NULL, 0, NULL, 0, "The machine:", CHOICES_GROUP },
 	{ "memory", 'm', "SIZE", 0, "With K, M or G; default 64M", 2 },
 	{ "vcpus", OPTION_VCPUS, "N", 0, "All start at the entry, with their number in RBX", 2 },
 	{ "console", OPTION_CONSOLE, "WHICH", 0,
 	  "What is printed: both (default), serial or debug; for guests that write to both", 2 },
-	{ "cpu", OPTION_CPU, "VENDOR", 0, "intel (default)", 2 },
-	{ "kernel", OPTION_KERNEL, "VERSION", 0, "Whose KVM is emulated; default 6.12", 2 },
-	{ "mmio", OPTION_MMIO, "WHICH", 0,
-	  "Instructions on device memory: those that Linux emulates (kvm, default) or all", 2 },
-	{ "count", OPTION_COUNT, NULL, 0, "Count instructions; slower", 2 },
 	{ "device", OPTION_DEVICE, "FILE", 0,
 	  "Use this KVM device (/dev/kvm) instead of the emulator", 2 },
 	{ NULL, 0, NULL, 0, "The policy and the end:", 3 },
@@ -228,22 +219,6 @@ static bool parse_timeout(struct run *run, const char *text)
 	return false;
 }
 
-/* The emulator's own parser knows vendors and kernels. */
-static bool parse_shim(struct run *run, const char *option, const char *key, const char *text)
-{
-	char words[128], why[512];
-
-	if (strchr(text, ',') ||
-	    snprintf(words, sizeof(words), "%s=%s", key, text) >= (int)sizeof(words)) {
-		complain("%s: '%s' is not understood", option, text);
-		return false;
-	}
-	if (!shim_options_parse(&run->shim, words, why, sizeof(why)))
-		return true;
-	complain("%s: %s", option, why);
-	return false;
-}
-
 static bool parse_guest_option(struct run *run, int key, char *text)
 {
 	struct image_options *image = &run->monitor.image;
@@ -267,7 +242,6 @@ static bool parse_guest_option(struct run *run, int key, char *text)
 
 static bool parse_machine_option(struct run *run, int key, char *text)
 {
-	static const char *const mmio[] = { "kvm", "all", NULL };
 	static const char *const consoles[] = { "both", "serial", "debug", NULL };
 	uint64_t number;
 	int which;
@@ -284,23 +258,6 @@ static bool parse_machine_option(struct run *run, int key, char *text)
 		if (!one_of("--console", text, consoles, &which))
 			return false;
 		run->monitor.consoles = (enum monitor_consoles)which;
-		return true;
-	case OPTION_CPU:
-		if (!strcmp(text, "amd")) {
-			complain("--cpu amd: AMD's Bus Lock Threshold is not modelled yet; use "
-				 "--cpu intel");
-			return false;
-		}
-		return parse_shim(run, "--cpu", "vendor", text);
-	case OPTION_KERNEL:
-		return parse_shim(run, "--kernel", "kernel", text);
-	case OPTION_COUNT:
-		run->shim.count = true;
-		return true;
-	case OPTION_MMIO:
-		if (!one_of("--mmio", text, mmio, &which))
-			return false;
-		run->shim.mmio_all = which == 1;
 		return true;
 	default:
 		run->monitor.device = text;
@@ -356,6 +313,8 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
 		complain("which guest? buslock run GUEST [OPTION...]; --help tells more");
 		return EINVAL;
 	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &run->choices;
+		return 0;
 	case ARGP_KEY_FINI:
 	case ARGP_KEY_END:
 	case ARGP_KEY_SUCCESS:
@@ -366,8 +325,7 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
 		good = parse_end_option(run, key, text);
 	else if (key >= OPTION_REPORT && key <= OPTION_NO_PROGRESS)
 		good = parse_end_option(run, key, text);
-	else if (key == 'm' || key == OPTION_VCPUS || key == OPTION_CONSOLE ||
-		 (key >= OPTION_CPU && key <= OPTION_DEVICE))
+	else if (key == 'm' || key == OPTION_VCPUS || key == OPTION_CONSOLE || key == OPTION_DEVICE)
 		good = parse_machine_option(run, key, text);
 	else if (key >= OPTION_MODE && key <= OPTION_SET)
 		good = parse_guest_option(run, key, text);
@@ -446,12 +404,12 @@ static int run_guest(struct run *run)
 	char why[200];
 	int status;
 
-	run->shim.report = run->monitor.report;
+	run->choices.shim.report = run->monitor.report;
 	if (!run->monitor.device && emu_engine_check(why, sizeof(why))) {
 		complain("the emulator does not work here: %s", why);
 		return STATUS_USAGE;
 	}
-	if (!run->monitor.device && shim_configure(&run->shim)) {
+	if (!run->monitor.device && shim_configure(&run->choices.shim)) {
 		complain("the emulator cannot be configured");
 		return STATUS_USAGE;
 	}
@@ -471,17 +429,19 @@ static bool consistent(const struct run *run)
 		complain("%s: %s", run->guest, strerror(errno));
 		return false;
 	}
-	if (run->monitor.device && (run->shim.count || run->shim.mmio_all)) {
-		complain("--count and --mmio are the emulator's; %s has nothing of the kind",
-			 run->monitor.device);
+	if (run->monitor.device && run->choices.given) {
+		complain("--%s: such choices are the emulator's; %s is what it is. Leave out one "
+			 "of the two",
+			 run->choices.given, run->monitor.device);
 		return false;
 	}
-	return true;
+	return choices_check(&run->choices);
 }
 
 int command_run(int argc, char **argv)
 {
-	static const struct argp argp = { options, parse_option, "GUEST", doc, NULL, NULL, NULL };
+	const struct argp_child children[] = { { .argp = choices_argp() }, { 0 } };
+	const struct argp argp = { options, parse_option, "GUEST", doc, children, NULL, NULL };
 	struct run run = { .progress = true };
 	struct symbols *symbols;
 	int fd, status;
@@ -490,7 +450,7 @@ int command_run(int argc, char **argv)
 	run.monitor.memory = DEFAULT_MEMORY;
 	output_default(&run.output);
 	run.output.wanted = true;
-	shim_options_default(&run.shim);
+	choices_default(&run.choices, "");
 	argp_err_exit_status = STATUS_USAGE;
 	if (argp_parse(&argp, argc, argv, 0, NULL, &run) || !consistent(&run))
 		return STATUS_USAGE;
@@ -506,5 +466,6 @@ int command_run(int argc, char **argv)
 		symbols_free(symbols);
 	}
 	report_detach(run.monitor.report);
+	choices_free(&run.choices);
 	return status;
 }

@@ -283,6 +283,13 @@ static const struct option *find(const char *name)
 
 /* ------------------------------------------------------------------ the interface */
 
+const char *shim_option_values(const char *name)
+{
+	const struct option *option = find(name);
+
+	return option ? option->values : NULL;
+}
+
 static int parse_word(struct shim_options *options, char *word, char *why, size_t size)
 {
 	const struct option *option;
@@ -347,6 +354,7 @@ int shim_options_format(const struct shim_options *o, char *buffer, size_t size)
 	return text.left ? (int)(text.at - buffer) : -ENOSPC;
 }
 
+/* Options are named as NAME=VALUE in these sentences: a command puts its own names there. */
 static int refuse(char *why, size_t size, const char *reason)
 {
 	if (why)
@@ -362,21 +370,27 @@ int shim_options_check(const struct shim_options *o, char *why, size_t size)
 		return refuse(why, size, "kernel: Linux knows bus-lock exits from 5.12 on");
 	if (amd && (o->memory == SHIM_MEMORY_KVM || o->memory == SHIM_MEMORY_KVM_NONCOHERENT))
 		return refuse(why, size,
-			      "memory=kvm and kvm-noncoherent are what KVM does on Intel; on AMD "
-			      "the guest's PAT always counts: memory=amd");
+			      "memory=kvm and memory=kvm-noncoherent are what KVM does on Intel; "
+			      "on AMD the guest's PAT always counts: memory=amd");
 	if (!amd && o->memory == SHIM_MEMORY_AMD)
 		return refuse(why, size, "memory=amd needs vendor=amd");
 	if (amd && (o->host_split_lock || o->guest_sld))
 		return refuse(why, size,
-			      "split-lock detection by #AC exists on Intel only: leave "
-			      "host_split_lock off and guest_sld 0 with vendor=amd");
-	if (o->lock_boundary & (o->lock_boundary - 1))
-		return refuse(why, size, "lock_boundary: give 8, 16, 32 or 64");
+			      "split-lock detection by #AC exists on Intel only: with vendor=amd "
+			      "host_split_lock=off and guest_sld=0");
+	if (o->lock_boundary & (o->lock_boundary - 1)) {
+		char sentence[64];
+
+		snprintf(sentence, sizeof(sentence), "lock_boundary=%u: give 8, 16, 32 or 64",
+			 o->lock_boundary);
+		return refuse(why, size, sentence);
+	}
 	if (!amd && o->lock_boundary != 64)
-		return refuse(why, size,
-			      "lock_boundary: Intel's is the line, 64; only AMD allows less");
+		return refuse(
+			why, size,
+			"lock_boundary=64, the line, is Intel's; AMD's (vendor=amd) may be less");
 	if (amd && (o->bare_reason_74 || o->delivery_vectoring))
-		return refuse(why, size, "bare_reason_74 and delivery_vectoring are Intel's");
+		return refuse(why, size, "bare_reason_74=1 and delivery_vectoring=1 are Intel's");
 	if (o->time == SHIM_TIME_VIRTUAL && o->backend == SHIM_BACKEND_SCRIPT)
 		return refuse(why, size,
 			      "time=virtual counts the guest's instructions; a script "

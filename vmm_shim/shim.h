@@ -90,6 +90,9 @@ void shim_options_default(struct shim_options *options);
 int shim_options_parse(struct shim_options *options, const char *text, char *why, size_t size);
 int shim_options_format(const struct shim_options *options, char *text, size_t size);
 
+/* What the option of that name takes, in words; NULL: there is no such option. */
+const char *shim_option_values(const char *name);
+
 /* Do they go together? -EINVAL with the reason in `why`: AMD with a kernel before 6.16 and so on. */
 int shim_options_check(const struct shim_options *options, char *why, size_t size);
 

@@ -561,9 +561,11 @@ static void test_run_bad_options_are_refused_before_anything_runs(void **state)
 		{ { "@", "--symbols=/nonexistent" }, "--symbols: /nonexistent" },
 		{ { "@", "--cpu=z80" }, "z80" },
 		{ { "@", "--kernel=4.19" }, "4.19" },
-		{ { "@", "--mmio=some" }, "'some' is not kvm or all" },
+		{ { "@", "--mmio=some" }, "--mmio=some: give kvm or all" },
 		{ { "@", "--device=/dev/null" }, "/dev/null" },
-		{ { "@", "--device=/dev/kvm", "--count" }, "are the emulator's" },
+		{ { "@", "--device=/dev/kvm", "--count" },
+		  "--count: such choices are the emulator's" },
+		{ { "@", "--device=/dev/kvm", "--uc=0+4096" }, "--uc: such choices are the" },
 	};
 	const char *guest = write_code("halt.bin", HALT);
 

@@ -79,6 +79,10 @@ enum {
 #define EFER_LMA       (1ull << 10)
 #define EFER_NXE       (1ull << 11)
 
+/* MSR 33h, MSR_MEMORY_CTRL (SDM 11.1.2.3) */
+#define MEMORY_CTRL_UC_LOCK_DISABLE    (1ull << 28)
+#define MEMORY_CTRL_SPLIT_LOCK_DISABLE (1ull << 29)
+
 /* bits of the debug registers that read as one (SDM 20.2.3, 20.2.4) */
 #define DR6_FIXED 0xffff0ff0ull
 #define DR7_FIXED 0x400ull
@@ -194,6 +198,8 @@ struct emu_vcpu {
 	bool vm_yield;           /* PAUSE: let another vCPU run */
 
 	uint64_t xcr0, apic_base;
+	uint64_t memory_ctrl; /* MSR 33h */
+	bool uc_lock_is_ac;   /* CPUID.(7,2):EDX[6]: UC-lock disable raises #AC(0), not #GP(0) */
 	struct emu_msrs *msrs;
 	struct emu_cpuid *cpuid;
 	size_t cpuid_count;

@@ -149,6 +149,24 @@ static void describe(struct emu_vcpu *v, const struct insn *i, uint64_t linear, 
 	memcpy(lock->insn, i->bytes, i->length);
 }
 
+/* SDM 11.1.2.3: split-lock and UC-lock disable are faults, in front of the access. */
+static bool split_lock_disabled(struct emu_vcpu *v)
+{
+	if (v->memory_ctrl & MEMORY_CTRL_SPLIT_LOCK_DISABLE)
+		return true;
+	/* the host's setting of the bit: an MSR that VM entry does not switch */
+	return v->vm->split_lock_trap && v->vm->split_lock_trap(v->vm->split_lock_trap_opaque, v);
+}
+
+enum outcome lock_begin(struct emu_vcpu *v, const struct emu_lock *lock)
+{
+	if (lock->cause & EMU_LOCK_SPLIT && split_lock_disabled(v))
+		return raise_error(v, EXC_AC, 0);
+	if (lock->cause & EMU_LOCK_NON_WB && v->memory_ctrl & MEMORY_CTRL_UC_LOCK_DISABLE)
+		return raise_error(v, v->uc_lock_is_ac ? EXC_AC : EXC_GP, 0);
+	return DONE;
+}
+
 void note_lock(struct emu_vcpu *v, const struct emu_lock *lock)
 {
 	v->stats.bus_locks++;
@@ -175,6 +193,13 @@ enum outcome locked_execute(struct emu_vcpu *v, const struct insn *i)
 	if (r)
 		return r;
 
+	struct emu_lock lock;
+	if (place.cause) {
+		describe(v, i, linear, size, &place, &lock);
+		r = lock_begin(v, &lock);
+		if (r)
+			return r;
+	}
 	struct operand old, new;
 	load(&place, size, &old);
 	do {
@@ -185,11 +210,8 @@ enum outcome locked_execute(struct emu_vcpu *v, const struct insn *i)
 		!guest_compare_exchange(place.page.host, place.rest, place.split, size, &old, new));
 
 	v->stats.locked++;
-	if (place.cause) {
-		struct emu_lock lock;
-		describe(v, i, linear, size, &place, &lock);
+	if (place.cause)
 		note_lock(v, &lock);
-	}
 	write_back(v, i, old, flags);
 	advance_rip(&v->cpu, i);
 	return DONE;

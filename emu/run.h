@@ -111,7 +111,12 @@ void uncount(struct emu_vcpu *v);
 /* Fetch and decode at RIP; valid until the next call. FAULT: #PF, #GP of the fetch; MMIO, HOST_GONE. */
 enum outcome decode_at_rip(struct emu_vcpu *v, const struct insn **i);
 
-/* Tell the observer and remember for the exit word. */
+/*
+ * In front of every bus lock (lock->cause is not 0), operand or stuffed: DONE: make the access, then
+ * note_lock(). FAULT: #AC or #GP of split-lock or UC-lock disable. EXIT: v->exit is filled.
+ */
+enum outcome lock_begin(struct emu_vcpu *v, const struct emu_lock *lock);
+/* Behind it: tell the observer and remember for the exit word. */
 void note_lock(struct emu_vcpu *v, const struct emu_lock *lock);
 
 /* Fill the exit of this run: type and VMX exit word; returns EXIT. */

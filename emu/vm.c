@@ -220,3 +220,12 @@ void emu_vm_set_lock_observer(struct emu_vm *vm,
 	vm->observe_opaque = opaque;
 	unlock(vm, 0);
 }
+
+void emu_vm_set_split_lock_trap(struct emu_vm *vm, bool (*trap)(void *, struct emu_vcpu *),
+				void *opaque)
+{
+	lock(vm);
+	vm->split_lock_trap = vm->config.vendor == EMU_INTEL ? trap : NULL;
+	vm->split_lock_trap_opaque = opaque;
+	unlock(vm, 0);
+}

@@ -49,6 +49,8 @@ struct emu_vm {
 	bool msr_unknown_exits;
 	void (*observe)(void *, struct emu_vcpu *, const struct emu_lock *);
 	void *observe_opaque;
+	bool (*split_lock_trap)(void *, struct emu_vcpu *);
+	void *split_lock_trap_opaque;
 };
 
 /* code.c: code that is written */

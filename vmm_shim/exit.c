@@ -38,7 +38,7 @@ struct run_result run_result(const struct profile *profile, bool intel, uint32_t
 		result.again = false;
 		result.reason = KVM_EXIT_X86_BUS_LOCK;
 	}
-	if (inner < 0 && intel && profile->swallows_errno)
+	if (inner < 0 && intel && !profile->preserves_errno)
 		result.ret = 0;
 	return result;
 }

@@ -432,7 +432,7 @@ int shim_open(int open_flags)
 	if (fd)
 		return fd;
 	mask = signals_block();
-	shim_config.opened = true;
+	config_ready();
 	files_reap();
 	file = calloc(1, sizeof(*file));
 	fd = file ? file_open(file, SHIM_DEVICE, "kvm", open_flags, 0, NULL) : -ENOMEM;

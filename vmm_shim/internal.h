@@ -96,6 +96,8 @@ struct shim_config {
 	bool opened;
 };
 extern struct shim_config shim_config;
+/* Before the first descriptor: what nobody has chosen gets its default. */
+void config_ready(void);
 static inline bool config_intel(void)
 {
 	return shim_config.options.vendor == EMU_INTEL;

@@ -15,20 +15,23 @@
 
 #define DEFAULTS                                                                                 \
 	{                                                                                        \
-		.vendor = EMU_INTEL, .kernel = KERNEL_DEFAULT, .capability = true,               \
-		.split_lock_mitigate = true, .hz = 250, .lock_boundary = 64, .tsc_khz = 2000000, \
-		.insn_cycles = 1, .lock_cycles = 1000, .log_level = 1                            \
+		.vendor = EMU_INTEL, .capability = true, .split_lock_mitigate = true, .hz = 250, \
+		.lock_boundary = 64, .tsc_khz = 2000000, .insn_cycles = 1, .lock_cycles = 1000,  \
+		.log_level = 1                                                                   \
 	}
 
+/* Without shim_configure(): what config_ready() completes when the first descriptor is opened. */
 struct shim_config shim_config = {
 	.options = DEFAULTS,
-	/* profile_for(KERNEL_DEFAULT): the state before anybody calls shim_configure() */
-	.profile = { .kernel = KERNEL_DEFAULT,
-		     .swallows_errno = true,
-		     .resets_exit_reason = true,
-		     .notify_exempt = true },
 	.backend = &backend_emu,
 };
+
+unsigned shim_options_kernel(const struct shim_options *options)
+{
+	if (options->kernel)
+		return options->kernel;
+	return options->vendor == EMU_AMD ? KERNEL_DEFAULT_AMD : KERNEL_DEFAULT;
+}
 
 void shim_options_default(struct shim_options *options)
 {
@@ -91,7 +94,7 @@ static void format_kernel(const struct shim_options *o, struct text *text)
 {
 	char kernel[32];
 
-	if (kernel_format(o->kernel, kernel, sizeof(kernel)) > 0)
+	if (kernel_format(shim_options_kernel(o), kernel, sizeof(kernel)) > 0)
 		put(text, "%s", kernel);
 }
 
@@ -188,7 +191,7 @@ static const struct option {
 #define NAMES(...) ((const char *const[]){ __VA_ARGS__, NULL })
 	{ "vendor", "intel or amd", CHOICE, .field = FIELD(vendor),
 	  .choices = NAMES("intel", "amd") },
-	{ "kernel", "a version from 5.12 on, such as 6.12 or 6.12.117", OTHER,
+	{ "kernel", "a version from 5.12 to 7.3, such as 6.12 or 6.12.117", OTHER,
 	  .parse = parse_kernel, .format = format_kernel },
 	FLAG_OPTION("mmio_all", mmio_all),
 	FLAG_OPTION("count", count),
@@ -335,6 +338,8 @@ int shim_options_parse(struct shim_options *options, const char *text, char *why
 		if (*at)
 			r = parse_word(options, at, why, size);
 	}
+	if (!r && options->kernel)
+		r = kernel_check(options->kernel, why, size);
 	free(copy);
 	return r;
 }
@@ -366,8 +371,8 @@ int shim_options_check(const struct shim_options *o, char *why, size_t size)
 {
 	bool amd = o->vendor == EMU_AMD;
 
-	if (o->kernel < KERNEL_OLDEST)
-		return refuse(why, size, "kernel: Linux knows bus-lock exits from 5.12 on");
+	if (kernel_check(shim_options_kernel(o), why, size))
+		return -EINVAL;
 	if (amd && (o->memory == SHIM_MEMORY_KVM || o->memory == SHIM_MEMORY_KVM_NONCOHERENT))
 		return refuse(why, size,
 			      "memory=kvm and memory=kvm-noncoherent are what KVM does on Intel; "
@@ -406,10 +411,20 @@ int shim_configure(const struct shim_options *options)
 		return -EINVAL;
 	shim_config.options = *options;
 	shim_config.options.count |= options->time == SHIM_TIME_VIRTUAL;
-	profile_for(options->kernel, &shim_config.profile);
+	shim_config.options.kernel = shim_options_kernel(options);
+	profile_for(shim_config.options.kernel, &shim_config.profile);
 	shim_config.backend = options->backend == SHIM_BACKEND_SCRIPT ? &backend_script
 								      : &backend_emu;
 	if (options->report)
 		atomic_store(&options->report->counting, shim_config.options.count);
 	return 0;
+}
+
+void config_ready(void)
+{
+	if (shim_config.opened)
+		return;
+	if (!shim_config.profile.kernel)
+		profile_for(shim_options_kernel(&shim_config.options), &shim_config.profile);
+	shim_config.opened = true;
 }

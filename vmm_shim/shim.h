@@ -52,7 +52,7 @@ struct shim_range {
 /* Chosen once, before the first descriptor; printed in every trace header. */
 struct shim_options {
 	int vendor;      /* enum emu_vendor */
-	unsigned kernel; /* profile: major << 16 | minor << 8 | patch; default 6.12.0 */
+	unsigned kernel; /* profile: major << 16 | minor << 8 | patch; 0: shim_options_kernel() */
 	bool mmio_all;
 	bool count;
 	bool capability; /* capability 193 is offered (default true) */
@@ -85,6 +85,9 @@ struct shim_options {
 	struct trace *trace;   /* may be NULL */
 };
 void shim_options_default(struct shim_options *options);
+/* The kernel in force: the one named, else 6.12 on Intel and 6.18 on AMD, whose KVM has no bus-lock
+ * exits before 6.16. */
+unsigned shim_options_kernel(const struct shim_options *options);
 /* "vendor=intel,kernel=6.12,…", the form in which `buslock exec` hands them over in the environment
  * variable BUSLOCK_OPTIONS. -EINVAL with the reason in `why`. */
 int shim_options_parse(struct shim_options *options, const char *text, char *why, size_t size);
@@ -93,7 +96,7 @@ int shim_options_format(const struct shim_options *options, char *text, size_t s
 /* What the option of that name takes, in words; NULL: there is no such option. */
 const char *shim_option_values(const char *name);
 
-/* Do they go together? -EINVAL with the reason in `why`: AMD with a kernel before 6.16 and so on. */
+/* Do they go together? -EINVAL with the reason in `why`: AMD with Intel's memory policy … */
 int shim_options_check(const struct shim_options *options, char *why, size_t size);
 
 /* -EBUSY once a descriptor has been opened. */

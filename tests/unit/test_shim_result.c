@@ -9,7 +9,7 @@ static const unsigned swallowing[] = { KERNEL(5, 15, 223), KERNEL(6, 1, 192),  K
 				       KERNEL(6, 18, 5),   KERNEL(7, 1, 3),    KERNEL(7, 2, 13),
 				       KERNEL(7, 3, 1) };
 static const unsigned preserving[] = { KERNEL(6, 12, 117), KERNEL(6, 12, 200), KERNEL(7, 3, 2),
-				       KERNEL(7, 3, 4), KERNEL(7, 4, 0) };
+				       KERNEL(7, 3, 4) };
 /* every basic reason that a processor here may give, but 74 */
 static const uint32_t reasons[] = { VMX_EXCEPTION_NMI, VMX_EXTERNAL_INTERRUPT,
 				    VMX_TRIPLE_FAULT,  VMX_INTERRUPT_WINDOW,

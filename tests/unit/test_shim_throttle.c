@@ -96,60 +96,6 @@ static void test_throttle_qemu_sleep_is_truncated_to_microseconds(void **state)
 	assert_int_equal(throttle_qemu_sleep_us(1999), 1);
 }
 
-/* ------------------------------------------------------------------ kernel versions */
-
-static void test_kernel_parse_accepts_versions_and_refuses_the_rest(void **state)
-{
-	static const struct {
-		const char *text;
-		int result;
-		unsigned kernel;
-	} rows[] = {
-		{ "6.12", 0, KERNEL(6, 12, 0) },
-		{ "6.12.117", 0, KERNEL(6, 12, 117) },
-		{ "5.12.0", 0, KERNEL(5, 12, 0) },
-		{ "7.3.4", 0, KERNEL(7, 3, 4) },
-		{ "5.11.255", -EINVAL, 0 },
-		{ "6", -EINVAL, 0 },
-		{ "", -EINVAL, 0 },
-		{ "6.", -EINVAL, 0 },
-		{ "6.12.1.1", -EINVAL, 0 },
-		{ "6.300", -EINVAL, 0 },
-		{ "v6.12", -EINVAL, 0 },
-		{ "6.-1", -EINVAL, 0 },
-		{ "6.12-rc1", -EINVAL, 0 },
-	};
-	unsigned kernel;
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		kernel = 0;
-		assert_int_equal(kernel_parse(rows[i].text, &kernel), rows[i].result);
-		if (!rows[i].result)
-			assert_int_equal(kernel, rows[i].kernel);
-	}
-}
-
-static void test_profile_resets_exit_reason_since_6_8(void **state)
-{
-	struct profile p;
-
-	(void)state;
-	profile_for(KERNEL(6, 7, 255), &p);
-	assert_false(p.resets_exit_reason);
-	profile_for(KERNEL(6, 8, 0), &p);
-	assert_true(p.resets_exit_reason);
-}
-
-static void test_config_before_shim_configure_is_that_of_the_default_kernel(void **state)
-{
-	struct profile p;
-
-	(void)state;
-	profile_for(KERNEL_DEFAULT, &p);
-	assert_memory_equal(&p, &shim_config.profile, sizeof(p));
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -160,9 +106,6 @@ int main(void)
 		cmocka_unit_test(test_throttle_qemu_without_rate_never_delays),
 		cmocka_unit_test(test_throttle_qemu_twenty_locks_at_ten_a_second_take_two_seconds),
 		cmocka_unit_test(test_throttle_qemu_sleep_is_truncated_to_microseconds),
-		cmocka_unit_test(test_kernel_parse_accepts_versions_and_refuses_the_rest),
-		cmocka_unit_test(test_profile_resets_exit_reason_since_6_8),
-		cmocka_unit_test(test_config_before_shim_configure_is_that_of_the_default_kernel),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,6 +20,7 @@ enum {
 	STATUS_NOT_HELD = 1,   /* --expect */
 	STATUS_USAGE = 2,      /* bad options or input; nothing was run */
 	STATUS_GUEST_DIED = 4, /* shutdown, or what cannot be executed */
+	STATUS_NO_PLOT = 6,    /* the table is there, its picture could not be drawn */
 	STATUS_TIMEOUT = 124,  /* as timeout(1) */
 };
 
@@ -28,6 +29,7 @@ int command_run(int argc, char **argv);
 int command_exec(int argc, char **argv);
 int command_explain(int argc, char **argv);
 int command_host(int argc, char **argv);
+int command_lab(int argc, char **argv);
 
 /* "buslock: " and the message on standard error. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));

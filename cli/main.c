@@ -18,6 +18,7 @@ static const struct command {
 	{ "run", command_run, "run a guest image with the built-in monitor" },
 	{ "explain", command_explain, "say whether an instruction takes a bus lock, and why" },
 	{ "host", command_host, "say what this host can do by itself" },
+	{ "lab", command_lab, "experiments with tables and plots" },
 	{ "help", command_help, "this text, or that of a sub-command" },
 	{ "version", command_version, "print the version" },
 };

@@ -205,13 +205,11 @@ static void test_plot_lines_writes_table_and_both_pictures(void **state)
 	text = contents("line.svg", &size);
 	assert_svg(text);
 	assert_non_null(strstr(text, "width=\"960\" height=\"600\""));
-	assert_int_equal(
-		occurrences(text, ">It&#39;s a_title<") + occurrences(text, ">It's a_title<"), 1);
+	assert_int_equal(occurrences(text, ">It\u2019s a_title<"), 1);
 	assert_int_equal(occurrences(text, ">time-out (ms)<"), 1);
 	assert_int_equal(occurrences(text, ">loops finished (1/s)<"), 1);
-	/* as element title and in the key */
-	assert_int_equal(occurrences(text, ">detection off<"), 2);
-	assert_int_equal(occurrences(text, ">with_warning<"), 2);
+	assert_int_equal(occurrences(text, ">detection off<"), 1);
+	assert_int_equal(occurrences(text, ">with_warning<"), 1);
 	free(text);
 }
 
@@ -225,8 +223,8 @@ static void test_plot_lines_mark_each_value_that_is_there(void **state)
 	need_gnuplot();
 	assert_int_equal(plot_write(&lines, "points"), STATUS_OK);
 	text = contents("points.svg", &size);
-	assert_int_equal(occurrences(text, "xlink:href='#gpPt3'"), 4 + 1);
-	assert_int_equal(occurrences(text, "xlink:href='#gpPt4'"), 5 + 1);
+	assert_int_equal(occurrences(text, "<use xlink:href='#gpPt3' transform='tr"), 4 + 1);
+	assert_int_equal(occurrences(text, "<use xlink:href='#gpPt4' transform='tr"), 5 + 1);
 	free(text);
 }
 
@@ -264,7 +262,7 @@ static void test_plot_logarithmic_axes_skip_what_has_no_logarithm(void **state)
 	plot.series[0].y = some;
 	assert_int_equal(plot_write(&plot, "log"), STATUS_OK);
 	text = contents("log.svg", &size);
-	assert_int_equal(occurrences(text, "xlink:href='#gpPt3'"), 4 + 1);
+	assert_int_equal(occurrences(text, "<use xlink:href='#gpPt3' transform='tr"), 4 + 1);
 	free(text);
 }
 
@@ -318,7 +316,7 @@ static void test_plot_without_gnuplot_keeps_the_table_and_names_the_package(void
 	setenv("PATH", "/nonexistent", 1);
 	assert_int_equal(plot_write(&lines, "alone"), STATUS_NO_PLOT);
 	assert_true(exists("alone.tsv"));
-	assert_false(exists("alone.svg"));
+	assert_false(exists("alone.svg") || exists("alone.png"));
 	assert_non_null(strstr(complaint, "gnuplot-nox"));
 }
 

@@ -191,6 +191,7 @@ struct emu_vcpu {
 	struct emu_events events;
 	bool interrupt_window; /* wanted */
 	bool bus_lock_exiting;
+	uint64_t instruction_limit; /* of stats.instructions, 0: none */
 	struct emu_debug debug;
 	bool pending_db;         /* debug trap to deliver before the next instruction */
 	uint64_t pending_db_dr6; /* its DR6 bits, active high */

@@ -26,8 +26,9 @@ struct engine_callbacks {
 	/* Straight-line code from linear address `pc` is about to be translated: the linear address of
 	 * the first instruction that the engine must not execute. False: none before the block ends. */
 	bool (*scan)(void *opaque, uint64_t pc, unsigned mode, uint64_t *stop);
-	/* The block of `size` bytes at linear `pc` is entered. NULL: no hook, no cost. */
-	void (*block)(void *opaque, uint64_t pc, uint32_t size);
+	/* The block of `size` bytes at linear `pc` is entered; false: stop in front of it. Not called
+	 * for a block that a stop keeps from being entered. NULL: no hook, no cost. */
+	bool (*block)(void *opaque, uint64_t pc, uint32_t size);
 	void *opaque;
 };
 

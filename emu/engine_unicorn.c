@@ -116,6 +116,16 @@ struct engine {
 /* The engine that runs on this thread: the seams get no other context. */
 static __thread struct engine *running __attribute__((tls_model("initial-exec")));
 
+/*
+ * The next block head leaves. With a block hook it is the hook that asks for it: a stop that comes
+ * between hook and look would leave a block that has been counted and is then not executed.
+ */
+static void stop_at_head(struct engine *e)
+{
+	if (!e->callbacks.block)
+		uc_emu_stop(e->uc);
+}
+
 void check_exit_request_x86_64(void *tcg_context);
 void check_exit_request_x86_64(void *tcg_context)
 {
@@ -171,7 +181,7 @@ void *__wrap_tb_gen_code_x86_64(void *cpu, uint64_t pc, uint64_t cs_base, uint32
 		e->highest_block = at;
 	if (e->highest_block - e->lowest_block > BUFFER_LIMIT && !e->crowded) {
 		e->crowded = true;
-		uc_emu_stop(e->uc); /* the next block head leaves; engine_make_room() follows */
+		stop_at_head(e); /* engine_make_room() follows */
 	}
 	return block;
 }
@@ -242,9 +252,14 @@ static void on_interrupt(uc_engine *uc, uint32_t vector, void *opaque)
 static void on_block(uc_engine *uc, uint64_t address, uint32_t size, void *opaque)
 {
 	struct engine *e = opaque;
-	(void)uc;
-	if (size && !e->stepping)
-		e->callbacks.block(e->callbacks.opaque, address, size);
+	if (e->stepping || !size) /* nothing but a stub leaves by itself */
+		return;
+	if (!e->crowded && !atomic_load_explicit(&e->stop_seen, memory_order_relaxed) &&
+	    e->callbacks.block(e->callbacks.opaque, address, size))
+		return;
+	/* The engine looks for a stop behind this hook, in front of the block's first instruction. */
+	atomic_store(&e->stop_seen, true);
+	uc_emu_stop(uc);
 }
 
 /* ------------------------------------------------------------------ life */
@@ -566,7 +581,7 @@ void engine_stop(struct engine *e)
 {
 	atomic_store(&e->stop_seen, true);
 	if (!atomic_load(&e->hold_stops))
-		uc_emu_stop(e->uc);
+		stop_at_head(e);
 }
 
 bool engine_host_fault(const void *context)

@@ -108,8 +108,11 @@ size_t emu_msr_list(uint32_t *index, size_t max)
 	return n;
 }
 
-static uint64_t host_tsc(void)
+/* What the guest's offset is added to. */
+static uint64_t tsc_source(struct emu_vcpu *v)
 {
+	if (v->vm->tsc)
+		return v->vm->tsc(v->vm->tsc_opaque, v);
 #if defined(__x86_64__)
 	return __rdtsc();
 #else
@@ -126,8 +129,8 @@ static uint64_t engine_value(struct emu_vcpu *v, enum home home, bool write, uin
 	switch (home) {
 	case TSC:
 		if (write)
-			engine_set_tsc_offset(e, (int64_t)(value - host_tsc()));
-		return host_tsc() + (uint64_t)engine_get_tsc_offset(e);
+			engine_set_tsc_offset(e, (int64_t)(value - tsc_source(v)));
+		return tsc_source(v) + (uint64_t)engine_get_tsc_offset(e);
 	case KERNEL_GS:
 		if (write)
 			engine_set_kernel_gs(e, value);

@@ -177,6 +177,13 @@ static enum outcome deliver_events(struct emu_vcpu *v)
 
 /* ------------------------------------------------------------------ one instruction by hand */
 
+/* One instruction that the engine's blocks do not count: faults have not executed. */
+static enum outcome counted(struct emu_vcpu *v, enum outcome r)
+{
+	v->stats.instructions += v->vm->counted && (r == DONE || r == EXIT);
+	return r;
+}
+
 enum outcome decode_at_rip(struct emu_vcpu *v, const struct insn **out)
 {
 	uint8_t bytes[INSN_MAX_LENGTH];
@@ -322,9 +329,9 @@ static enum outcome code_refused(struct emu_vcpu *v)
 		return r;
 	r = hand_execute(v, i);
 	if (r != UNHANDLED)
-		return r;
+		return counted(v, r);
 	if (own)
-		return step_on_open_page(v, i, s, gpa, page);
+		return counted(v, step_on_open_page(v, i, s, gpa, page));
 	code_drop(v, s, gpa);
 	return DONE;
 }
@@ -338,7 +345,7 @@ static enum outcome settle(struct emu_vcpu *v, enum outcome r, const struct insn
 	case FAULT:
 		return deliver_fault(v);
 	case MMIO:
-		r = i ? mmio_execute(v, i) : leave_unhandled(v, NULL);
+		r = i ? counted(v, mmio_execute(v, i)) : leave_unhandled(v, NULL);
 		return r == FAULT ? deliver_fault(v) : r == SHUTDOWN ? leave_shutdown(v) : r;
 	case SHUTDOWN:
 		return leave_shutdown(v);
@@ -363,7 +370,7 @@ static enum outcome execute_special(struct emu_vcpu *v, const struct insn *i)
 		r = native_step(v, i), trap = false;
 	if (i->op == OP_SYSCALL) /* TF is masked by FMASK before the trap (SDM vol. 2, SYSCALL) */
 		trap = c->rflags & FL_TF;
-	v->stats.instructions += v->vm->counted && (r == DONE || r == EXIT);
+	counted(v, r);
 	if (v->next_shadow)
 		c->shadow = v->next_shadow;
 	if ((r == EXIT && v->run->pending) || r == MMIO)
@@ -395,6 +402,7 @@ static enum outcome at_watch(struct emu_vcpu *v)
 	r = hand_execute(v, i);
 	if (r == UNHANDLED)
 		r = native_step(v, i), trap = false;
+	counted(v, r);
 	v->run->watch_open = false;
 	if (r == DONE && (hits || trap)) {
 		v->pending_db = true;
@@ -430,7 +438,7 @@ static enum outcome at_stub(struct emu_vcpu *v, uint64_t started)
 		if (hit >= 0) { /* RF: past its own breakpoint */
 			c->rflags &= ~(uint64_t)FL_RF;
 			r = hand_execute(v, i);
-			return settle(v, r == UNHANDLED ? native_step(v, i) : r, i);
+			return settle(v, counted(v, r == UNHANDLED ? native_step(v, i) : r), i);
 		}
 		/* A block that starts here and is nothing but a stub was translated from other bytes or
 		 * under other tables: forget it. */
@@ -561,7 +569,7 @@ static enum outcome step_out_of_shadow(struct emu_vcpu *v, uint64_t started)
 		return at_stub(v, started);
 	v->cpu.shadow = 0;
 	r = hand_execute(v, i);
-	return settle(v, r == UNHANDLED ? native_step(v, i) : r, i);
+	return settle(v, counted(v, r == UNHANDLED ? native_step(v, i) : r), i);
 }
 
 /* With the monitor single-stepping, TF is set behind the guest's back, as Linux does. */
@@ -585,6 +593,8 @@ static enum outcome run_once(struct emu_vcpu *v)
 		atomic_store(&v->kicked, 0);
 		return leave(v, EMU_EXIT_KICKED, VMX_EXTERNAL_INTERRUPT);
 	}
+	if (limit_reached(v))
+		return leave(v, EMU_EXIT_LIMIT, VMX_PREEMPTION_TIMER);
 	if (run_lock_wanted(&vm->lock) || v->vm_yield) {
 		v->vm_yield = false;
 		if (run_lock_wanted(&vm->lock) && !yield(v))

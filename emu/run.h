@@ -99,6 +99,12 @@ enum outcome native_step(struct emu_vcpu *v, const struct insn *i);
  * code of its own, where a fault would not tell which guest instruction it was. */
 bool host_page_accessible(uint8_t *host, bool write);
 
+/* emu_vcpu_set_instruction_limit() */
+static inline bool limit_reached(const struct emu_vcpu *v)
+{
+	return v->instruction_limit && v->stats.instructions >= v->instruction_limit;
+}
+
 /* scan.c */
 bool insn_is_special(const struct emu_vcpu *v, const struct insn *i);
 int breakpoint_at(const uint64_t dr[8], uint64_t linear); /* its number, or -1 */

@@ -70,6 +70,9 @@ bool insn_is_special(const struct emu_vcpu *v, const struct insn *i)
 		return !vex_runs(i) || !in_protected(c);
 	case OP_BRANCH: /* 66 is ignored there by Intel; the engine truncates RIP */
 		return i->mode == 64 && i->flags & INSN_OPSIZE;
+	case OP_RDTSC:
+	case OP_RDTSCP:
+		return v->vm->tsc != NULL;
 	case OP_PAUSE:
 		return v->vm->vcpus > 1;
 	default:
@@ -348,11 +351,13 @@ static unsigned count_insns(struct emu_vcpu *v, uint64_t pc, uint64_t end, unsig
 	return count;
 }
 
-static void block(void *opaque, uint64_t pc, uint32_t size)
+static bool block(void *opaque, uint64_t pc, uint32_t size)
 {
 	struct emu_vm *vm = opaque;
 	struct emu_vcpu *v = vm->loaded;
 	struct counted_block *b = &vm->counted[(pc ^ pc >> 12) % COUNTED_BLOCKS];
+	if (limit_reached(v))
+		return false;
 	if (b->pc != pc || b->size != size || b->epoch != vm->epoch || !b->count) {
 		b->pc = pc, b->size = size, b->epoch = vm->epoch;
 		b->count = count_insns(v, pc, pc + size, code_mode(&v->cpu));
@@ -360,6 +365,7 @@ static void block(void *opaque, uint64_t pc, uint32_t size)
 	v->stats.instructions += b->count;
 	vm->last_block_pc = pc;
 	vm->last_block_size = size;
+	return true;
 }
 
 /* The block was left at RIP, in its middle: what is behind it did not run. */

@@ -14,6 +14,9 @@ static enum outcome done(struct emu_vcpu *v, const struct insn *i)
 	return DONE;
 }
 
+#define MSR_TSC     0x10u
+#define MSR_TSC_AUX 0xc0000103u
+
 static bool privileged(const struct cpu *c)
 {
 	return c->cpl == 0;
@@ -447,6 +450,23 @@ static enum outcome monitor_mwait(struct emu_vcpu *v, const struct insn *i)
 	return privileged(&v->cpu) ? done(v, i) : raise(v, EXC_UD);
 }
 
+/* With a TSC source only: else they are the engine's (SDM vol. 2, RDTSC, RDTSCP). */
+static enum outcome rdtsc(struct emu_vcpu *v, const struct insn *i)
+{
+	struct cpu *c = &v->cpu;
+	uint64_t tsc, aux = 0;
+	if (c->cr4 & CR4_TSD && c->cpl)
+		return raise_error(v, EXC_GP, 0);
+	emu_vcpu_get_msr(v, MSR_TSC, &tsc, false);
+	c->gpr[EMU_RAX] = (uint32_t)tsc;
+	c->gpr[EMU_RDX] = tsc >> 32;
+	if (i->op == OP_RDTSCP) {
+		emu_vcpu_get_msr(v, MSR_TSC_AUX, &aux, false);
+		c->gpr[EMU_RCX] = aux;
+	}
+	return done(v, i);
+}
+
 static enum outcome pause_insn(struct emu_vcpu *v, const struct insn *i)
 {
 	v->vm_yield = true;
@@ -517,6 +537,8 @@ static enum outcome (*const handlers[OP_COUNT])(struct emu_vcpu *, const struct 
 	[OP_XGETBV] = xgetbv,
 	[OP_XSETBV] = xsetbv,
 	[OP_PAUSE] = pause_insn,
+	[OP_RDTSC] = rdtsc,
+	[OP_RDTSCP] = rdtsc,
 	/* the engine gets these wrong in some forms (scan.c) */
 	[OP_CMPXCHG] = hand_execute,
 	[OP_BRANCH] = hand_execute,

@@ -295,6 +295,11 @@ bool emu_vcpu_bus_lock_exiting(const struct emu_vcpu *v)
 	return v->bus_lock_exiting;
 }
 
+void emu_vcpu_set_instruction_limit(struct emu_vcpu *v, uint64_t instructions)
+{
+	v->instruction_limit = instructions;
+}
+
 void emu_vcpu_request_interrupt_window(struct emu_vcpu *v, bool on)
 {
 	v->interrupt_window = on;

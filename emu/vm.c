@@ -206,6 +206,15 @@ void emu_vm_set_msr_filter(struct emu_vm *vm,
 	unlock(vm, 0);
 }
 
+void emu_vm_set_tsc_source(struct emu_vm *vm, uint64_t (*tsc)(void *, struct emu_vcpu *),
+			   void *opaque)
+{
+	lock(vm);
+	vm->tsc = tsc;
+	vm->tsc_opaque = opaque;
+	unlock(vm, 0);
+}
+
 void emu_vm_set_msr_exits(struct emu_vm *vm, bool unknown_exits)
 {
 	vm->msr_unknown_exits = unknown_exits;

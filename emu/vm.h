@@ -47,6 +47,8 @@ struct emu_vm {
 	bool (*msr_filter)(void *, struct emu_vcpu *, uint32_t, bool);
 	void *msr_filter_opaque;
 	bool msr_unknown_exits;
+	uint64_t (*tsc)(void *, struct emu_vcpu *); /* NULL: the host's counter */
+	void *tsc_opaque;
 	void (*observe)(void *, struct emu_vcpu *, const struct emu_lock *);
 	void *observe_opaque;
 	bool (*split_lock_trap)(void *, struct emu_vcpu *);

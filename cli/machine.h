@@ -6,7 +6,6 @@
 #include "cli/devices.h"
 #include "cli/kvm.h"
 #include "cli/monitor.h"
-#include "vmm_shim/throttle.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -33,8 +32,7 @@ struct monitor {
 	struct devices devices;
 	struct vcpu vcpu[MONITOR_MAX_VCPUS];
 
-	pthread_mutex_t throttle_lock; /* QEMU has one limit for the whole VM, too */
-	struct throttle_qemu throttle;
+	pthread_mutex_t throttle_lock; /* of options.throttle */
 
 	_Atomic uint64_t exits; /* KVM_RUN returns of all; counted with --max-exits only */
 	_Atomic unsigned halted;

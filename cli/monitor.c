@@ -92,11 +92,11 @@ static int enable_detection(struct monitor *m)
 	long r = kvm_call(&m->vm, KVM_CHECK_EXTENSION, KVM_CAP_X86_BUS_LOCK_EXIT);
 
 	if (r <= 0 || !(r & KVM_BUS_LOCK_DETECTION_EXIT)) {
-		complain(
-			"warning: this KVM cannot report bus locks (capability 193 is %ld): none "
-			"will be seen, and --rate has nothing to limit. Split locks that the guest "
-			"takes all the same stall every core of this machine.",
-			r < 0 ? 0 : r);
+		complain("warning: this KVM cannot report bus locks (capability 193 is %ld): none "
+			 "will be seen, and --throttle has nothing to do. Split locks that the "
+			 "guest "
+			 "takes all the same stall every core of this machine.",
+			 r < 0 ? 0 : r);
 		return 0;
 	}
 	r = kvm_call(&m->vm, KVM_ENABLE_CAP, (unsigned long)&cap);
@@ -248,7 +248,6 @@ int monitor_create(struct monitor **monitor, const struct monitor_options *optio
 		m->vcpu[i].handle.fd = -1;
 	pthread_mutex_init(&m->end_lock, NULL);
 	pthread_mutex_init(&m->throttle_lock, NULL);
-	throttle_qemu_init(&m->throttle, options->rate);
 	devices_init(&m->devices, options->consoles == CONSOLE_DEBUG ? NULL : console_put,
 		     options->consoles == CONSOLE_SERIAL ? NULL : console_put);
 	m->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The built-in monitor: a machine with memory, vCPUs in threads, the devices of devices.h and a rate
- * limit for bus locks, on the KVM API.
+ * The built-in monitor: a machine with memory, vCPUs in threads, the devices of devices.h and a policy
+ * for bus locks, on the KVM API.
  */
 #ifndef BUSLOCK_CLI_MONITOR_H
 #define BUSLOCK_CLI_MONITOR_H
 
 #include "cli/image.h"
+#include "vmm_shim/throttle.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -29,7 +30,7 @@ struct monitor_options {
 	unsigned vcpus;
 	uint64_t memory;                /* bytes */
 	enum monitor_consoles consoles; /* which of the guest's are printed */
-	uint64_t rate;                  /* bus locks per second, 0: no limit */
+	struct throttle throttle;       /* one for the whole machine */
 	double timeout;                 /* seconds, 0: none */
 	uint64_t max_exits;             /* 0: no limit */
 	struct image_options image;

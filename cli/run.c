@@ -35,6 +35,7 @@ enum {
 	OPTION_CONSOLE,
 	OPTION_SET,
 	OPTION_RATE,
+	OPTION_THROTTLE,
 	OPTION_TIMEOUT,
 	OPTION_MAX_EXITS,
 	OPTION_DEVICE,
@@ -64,7 +65,10 @@ static const struct argp_option options[] = {
 	{ "device", OPTION_DEVICE, "FILE", 0,
 	  "Use this KVM device (/dev/kvm) instead of the emulator", 2 },
 	{ NULL, 0, NULL, 0, "The policy and the end:", 3 },
-	{ "rate", OPTION_RATE, "N", 0, "Let N bus locks per second through, as QEMU does", 3 },
+	{ "rate", OPTION_RATE, "N", 0,
+	  "Let N bus locks per second through, as QEMU does: --throttle qemu:N", 3 },
+	{ "throttle", OPTION_THROTTLE, "POLICY", 0,
+	  "none (default), qemu:N, sleep:TIME, bucket:N/s, kernel:N or kill:N (docs/lab.md)", 3 },
 	{ "timeout", OPTION_TIMEOUT, "SECONDS", 0, "End the run then (status 124)", 3 },
 	{ "max-exits", OPTION_MAX_EXITS, "N", 0, "End the run after N exits (status 124)", 3 },
 	{ NULL, 0, NULL, 0, "The report (docs/report.md):", 4 },
@@ -88,8 +92,9 @@ static const char doc[] =
 	"standard error.\v"
 	"Exit status: of a guest that leaves through the exit port with value V, (2 V + 1) modulo "
 	"256, as under QEMU's isa-debug-exit; 0 if it halted or reset the machine, 4 if it died "
-	"(triple fault, an instruction that cannot be executed), 124 after --timeout or "
-	"--max-exits, 128 plus the number of the signal that ended it, 2 for bad options or input. "
+	"(triple fault, an instruction that cannot be executed), 124 after --timeout, "
+	"--max-exits or --throttle kill:N, 128 plus the number of the signal that ended it, 2 for "
+	"bad options or input. "
 	"With --expect 1 if a condition did not hold; else 0, unless the guest died or a signal "
 	"ended the run.\n"
 	"\n"
@@ -265,13 +270,29 @@ static bool parse_machine_option(struct run *run, int key, char *text)
 	}
 }
 
+static bool parse_throttle(struct run *run, const char *text)
+{
+	char why[256];
+
+	if (!throttle_parse(&run->monitor.throttle, text, why, sizeof(why)))
+		return true;
+	complain("--throttle: %s", why);
+	return false;
+}
+
 static bool parse_end_option(struct run *run, int key, char *text)
 {
 	uint64_t number;
 
 	switch (key) {
 	case OPTION_RATE:
-		return number_in("--rate", text, 1, 1000000000, &run->monitor.rate);
+		if (!number_in("--rate", text, 1, 1000000000, &number))
+			return false;
+		run->monitor.throttle.kind = THROTTLE_QEMU;
+		throttle_qemu_init(&run->monitor.throttle.qemu, number);
+		return true;
+	case OPTION_THROTTLE:
+		return parse_throttle(run, text);
 	case OPTION_TIMEOUT:
 		return parse_timeout(run, text);
 	case OPTION_MAX_EXITS:

@@ -80,19 +80,25 @@ static void sleep_until(struct monitor *m, uint64_t when)
 static void throttle(struct vcpu *v)
 {
 	struct monitor *m = v->monitor;
-	uint64_t now, delay;
+	struct throttle_verdict verdict;
+	uint64_t now;
 
 	if (!(v->run->flags & KVM_RUN_X86_BUS_LOCK))
 		return;
 	count(&v->bus_locks);
-	if (!m->options.rate)
+	if (m->options.throttle.kind == THROTTLE_NONE)
 		return;
-	pthread_mutex_lock(&m->throttle_lock);
-	now = report_now();
-	delay = throttle_qemu_delay(&m->throttle, now);
-	pthread_mutex_unlock(&m->throttle_lock);
-	if (delay)
-		sleep_until(m, now + throttle_qemu_sleep_us(delay) * 1000);
+	do {
+		pthread_mutex_lock(&m->throttle_lock);
+		now = report_now();
+		verdict = throttle_lock(&m->options.throttle, v->index, now);
+		pthread_mutex_unlock(&m->throttle_lock);
+		if (verdict.sleep)
+			sleep_until(m, now + verdict.sleep);
+	} while (verdict.action == THROTTLE_ASK_AGAIN && !m->ending);
+	if (verdict.action == THROTTLE_END)
+		machine_end(m, END_LIMIT, STATUS_TIMEOUT,
+			    "ended by the policy: one bus lock too many");
 }
 
 /* ------------------------------------------------------------------ exits */

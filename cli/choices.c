@@ -22,7 +22,7 @@ struct choice {
 static const struct choice table[] = {
 	{ "cpu", "VENDOR", "vendor", NULL, NULL, "The processor: intel (default)" },
 	{ "kernel", "VERSION", "kernel", NULL, NULL,
-	  "Answer as the KVM of this version of Linux; default 6.12" },
+	  "Answer as the KVM of this version of Linux; default 6.12, with an AMD processor 6.18" },
 	{ "no-capability", NULL, "capability", "0", NULL,
 	  "A kernel without KVM_CAP_X86_BUS_LOCK_EXIT" },
 	{ "memory-type", "WHOSE", "memory", NULL, NULL,

@@ -10,6 +10,7 @@
 
 #include "traces/report.h"
 #include "traces/symbols.h"
+#include "traces/trace.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -50,6 +51,7 @@ struct output {
 	const char *expect;  /* conditions, or NULL */
 	const char *symbols; /* file with the guest's symbols, or NULL */
 	unsigned top;        /* sites shown */
+	const char *trace;   /* file for the events, or NULL */
 };
 
 /* No report, 10 sites. */
@@ -59,6 +61,14 @@ void output_default(struct output *output);
  * that ends in .json is JSON. Strings are kept, not copied.
  */
 void output_set_report(struct output *output, const char *argument);
+/*
+ * Begins the trace, if one is wanted; `counts` is in the report. STATUS_OK, or STATUS_USAGE after saying
+ * why. trace->counts stays NULL without a trace, which output_end_trace() understands. `status` as in
+ * trace_end.
+ */
+int output_begin_trace(const struct output *output, struct trace *trace,
+		       struct trace_counts *counts, const struct trace_header *header);
+int output_end_trace(const struct output *output, struct trace *trace, const struct trace_end *end);
 /* --expect, as soon as the options are known: is it understood? Complains and returns false. */
 bool output_check(const struct output *output);
 /*

@@ -37,7 +37,7 @@ struct request {
 
 /* ------------------------------------------------------------------ options */
 
-enum { OPT_REPORT = 256, OPT_EXPECT, OPT_SUCCESS, OPT_SYMBOLS, OPT_TOP };
+enum { OPT_REPORT = 256, OPT_EXPECT, OPT_SUCCESS, OPT_SYMBOLS, OPT_TRACE, OPT_TOP };
 
 static const struct argp_option arguments[] = {
 	{ NULL, 0, NULL, 0, "What the program gets:", CHOICES_GROUP },
@@ -56,6 +56,8 @@ static const struct argp_option arguments[] = {
 	  3 },
 	{ "symbols", OPT_SYMBOLS, "FILE", 0,
 	  "The guest's symbols for the summary: ELF or System.map", 3 },
+	{ "trace", OPT_TRACE, "FILE", 0,
+	  "All that happened, event by event, as JSON Lines (docs/trace.md)", 3 },
 	{ "top", OPT_TOP, "N", 0, "Places in the guest to show, 10 by default", 3 },
 	{ NULL, 0, NULL, 0, "Other:", -1 },
 	{ "dry-run", 'n', NULL, 0, "Print the command that would be executed, for a shell", -1 },
@@ -92,6 +94,9 @@ static bool take(struct request *request, int key, char *value)
 		return true;
 	case OPT_SYMBOLS:
 		request->output.symbols = value;
+		return true;
+	case OPT_TRACE:
+		request->output.trace = value;
 		return true;
 	default: /* OPT_TOP */
 		if (!set_number("top", value, REPORT_SITES, &number))
@@ -145,11 +150,10 @@ static const struct argp argp = {
 	       "came "
 	       "with this command; BUSLOCK_LOG is the default of --log. The program finds the "
 	       "emulation "
-	       "by LD_PRELOAD, BUSLOCK_OPTIONS, BUSLOCK_LOG and (for the summary) "
-	       "BUSLOCK_REPORT_FD and "
-	       "BUSLOCK_REPORT_PATH, and so do the programs that it starts; -n prints all but the "
-	       "last "
-	       "two, which are private to one run.",
+	       "by LD_PRELOAD, BUSLOCK_OPTIONS, BUSLOCK_LOG and (for summary and trace) "
+	       "BUSLOCK_REPORT_FD, BUSLOCK_REPORT_PATH, BUSLOCK_TRACE_FD and "
+	       "BUSLOCK_TRACE_PATH, and so do the programs that it starts; -n prints all but the "
+	       "last four, which are private to one run.",
 };
 
 /* ------------------------------------------------------------------ the library */
@@ -200,7 +204,7 @@ static int find_library(char path[PATH_MAX])
 
 /* ------------------------------------------------------------------ what is executed */
 
-#define VARIABLES 6
+#define VARIABLES 8
 struct environment {
 	char *variable[VARIABLES];
 	unsigned count;
@@ -358,26 +362,72 @@ static int judge(const struct request *request, const char *name, const struct r
 	return own ? exec_end_like(wait_status) : STATUS_NOT_HELD;
 }
 
+static int prepare_trace(const struct request *request, struct environment *environment,
+			 struct report *report, struct trace *trace)
+{
+	char options[PATH_MAX + 512];
+	const struct shim_options *shim = &request->choices.shim;
+	const struct trace_header header = {
+		.backend = shim->backend == SHIM_BACKEND_SCRIPT ? "script" : "emulator",
+		.options = options,
+		.virtual_time = shim->time == SHIM_TIME_VIRTUAL,
+		.command = request->command,
+	};
+
+	if (shim_options_format(shim, options, sizeof(options)) < 0)
+		*options = '\0';
+	if (output_begin_trace(&request->output, trace, &report->trace, &header))
+		return STATUS_USAGE;
+	if (!trace->counts)
+		return STATUS_OK;
+	trace_moved(trace, move_up(trace->fd));
+	if (add(environment, "BUSLOCK_TRACE_FD=%d", trace->fd) < 0 ||
+	    add(environment, "BUSLOCK_TRACE_PATH=/proc/%d/fd/%d", getpid(), trace->fd) < 0)
+		return STATUS_EXEC_FAILED;
+	return STATUS_OK;
+}
+
+static int end_trace(const struct request *request, struct trace *trace, int wait_status)
+{
+	const struct trace_end end = {
+		.status = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status)
+						 : -WTERMSIG(wait_status),
+		.virtual_time = request->choices.shim.time == SHIM_TIME_VIRTUAL,
+	};
+
+	return output_end_trace(&request->output, trace, &end);
+}
+
 static int run(const struct request *request, const struct exec_program *program,
 	       struct environment *environment, char **argv)
 {
 	const char *path = program->shell ? "/bin/sh" : program->path;
 	struct report *report;
-	int fd, wait_status = 0, result = prepare_report(environment, &report, &fd);
+	struct trace trace;
+	int fd, status, traced, wait_status = 0, result = prepare_report(environment, &report, &fd);
 
-	if (result == 0)
-		result = apply(environment);
 	if (result < 0) {
 		complain("exec: the summary's shared memory: %s", strerror(-result));
 		return STATUS_EXEC_FAILED;
 	}
+	status = prepare_trace(request, environment, report, &trace);
+	if (status)
+		return status;
+	result = apply(environment);
+	if (result < 0) {
+		complain("exec: %s", strerror(-result));
+		return STATUS_EXEC_FAILED;
+	}
 	fflush(NULL);
-	result = exec_launch(path, argv, environ, fd, &wait_status);
+	result = exec_launch(path, argv, environ, (const int[]){ fd, trace.fd, -1 }, &wait_status);
 	if (result < 0) {
 		complain("exec: %s: %s", path, strerror(-result));
 		return result == -ENOENT ? STATUS_NOT_FOUND : STATUS_REFUSED;
 	}
-	return judge(request, request->command[0], report, wait_status);
+	/* before judge(), which ends this process as the program ended */
+	traced = end_trace(request, &trace, wait_status);
+	status = judge(request, request->command[0], report, wait_status);
+	return status ? status : traced;
 }
 
 /* As execvp(): a file that is neither a program nor a "#!" script goes to the shell. */

@@ -36,11 +36,11 @@ int exec_find_program(const char *name, struct exec_program *program);
 /*
  * Runs `path` in a child with these arguments and environment, hands signals on to it, follows its
  * stops, and returns when it has ended: 0 with its wait status, or -errno of what failed (of
- * execve(), too). `inherit` is a descriptor it gets, -1 for none. The signals that are handed on stay
+ * execve(), too). `inherit`: descriptors it gets, -1 at the end. The signals that are handed on stay
  * blocked in the caller.
  */
-int exec_launch(const char *path, char *const argv[], char *const environment[], int inherit,
-		int *wait_status);
+int exec_launch(const char *path, char *const argv[], char *const environment[],
+		const int inherit[], int *wait_status);
 /* Ends this process as the child ended: its exit status, or its signal. Returns the status if the
  * signal does not kill (128 + number). */
 int exec_end_like(int wait_status);

@@ -109,7 +109,8 @@ static int attend(pid_t child, const sigset_t *set)
 struct start {
 	const char *path;
 	char *const *argv, *const *environment;
-	int inherit, failure; /* failure: pipe that tells the errno of execve() */
+	const int *inherit; /* -1 at the end */
+	int failure;        /* pipe that tells the errno of execve() */
 	pid_t parent;
 	sigset_t mask;
 	struct sigaction child_action;
@@ -123,8 +124,8 @@ static _Noreturn void become(const struct start *start)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != start->parent)
 		_exit(STATUS_EXEC_FAILED);
-	if (start->inherit >= 0)
-		fcntl(start->inherit, F_SETFD, 0);
+	for (const int *fd = start->inherit; *fd >= 0; fd++)
+		fcntl(*fd, F_SETFD, 0);
 	sigaction(SIGCHLD, &start->child_action, NULL);
 	sigprocmask(SIG_SETMASK, &start->mask, NULL);
 	execve(start->path, start->argv, start->environment);
@@ -133,8 +134,8 @@ static _Noreturn void become(const struct start *start)
 	_exit(STATUS_REFUSED);
 }
 
-int exec_launch(const char *path, char *const argv[], char *const environment[], int inherit,
-		int *wait_status)
+int exec_launch(const char *path, char *const argv[], char *const environment[],
+		const int inherit[], int *wait_status)
 {
 	struct start start = { .path = path,
 			       .argv = argv,

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 struct report;
+struct trace;
 struct symbols;
 
 #define MONITOR_MAX_VCPUS     64
@@ -37,6 +38,7 @@ struct monitor_options {
 	struct monitor_register set[MONITOR_MAX_REGISTERS];
 	unsigned sets;
 	struct report *report; /* the emulator fills it by itself; for a real device we do */
+	struct trace *trace;   /* the same; may be NULL */
 	const struct symbols *symbols; /* for the progress line and the dump, may be NULL */
 };
 

@@ -113,3 +113,33 @@ int output_finish(const struct output *output, const struct report *report,
 	judged = judge(output, report);
 	return judged ? judged : status;
 }
+
+int output_begin_trace(const struct output *output, struct trace *trace,
+		       struct trace_counts *counts, const struct trace_header *header)
+{
+	char why[128];
+
+	*trace = (struct trace){ .fd = -1 };
+	if (!output->trace)
+		return STATUS_OK;
+	if (!trace_create(trace, output->trace, counts, header, why, sizeof(why)))
+		return STATUS_OK;
+	complain("--trace: %s: %s", output->trace, why);
+	return STATUS_USAGE;
+}
+
+int output_end_trace(const struct output *output, struct trace *trace, const struct trace_end *end)
+{
+	int error;
+
+	if (!trace->counts)
+		return STATUS_OK;
+	error = trace_finish(trace, end);
+	if (error == -EIO)
+		complain("--trace: %s: %llu events could not be written and are not in it",
+			 output->trace, (unsigned long long)trace->counts->lost);
+	else if (error)
+		complain("--trace: %s: %s", output->trace, strerror(-error));
+	trace_close(trace);
+	return error ? STATUS_USAGE : STATUS_OK;
+}

@@ -21,6 +21,7 @@ struct run {
 	struct monitor_options monitor;
 	struct choices choices;
 	struct output output;
+	struct trace trace;
 	const char *guest;
 	bool progress;
 };
@@ -43,6 +44,7 @@ enum {
 	OPTION_EXPECT,
 	OPTION_SYMBOLS,
 	OPTION_TOP,
+	OPTION_TRACE,
 	OPTION_NO_PROGRESS,
 };
 
@@ -80,6 +82,8 @@ static const struct argp_option options[] = {
 	  "The guest's symbols: ELF, System.map, kallsyms or a nasm map; default: the image's own",
 	  4 },
 	{ "top", OPTION_TOP, "N", 0, "Sites to show; default 10", 4 },
+	{ "trace", OPTION_TRACE, "FILE", 0,
+	  "All that happened, event by event, as JSON Lines (docs/trace.md)", 4 },
 	{ "no-progress", OPTION_NO_PROGRESS, NULL, 0, "No line of progress on a terminal", 4 },
 	{ NULL, 0, NULL, 0, "", 5 },
 	{ 0 },
@@ -303,6 +307,9 @@ static bool parse_end_option(struct run *run, int key, char *text)
 	case OPTION_EXPECT:
 		run->output.expect = text;
 		return output_check(&run->output);
+	case OPTION_TRACE:
+		run->output.trace = text;
+		return true;
 	case OPTION_SYMBOLS:
 		run->output.symbols = text;
 		return true;
@@ -419,17 +426,41 @@ static int finish(struct run *run, struct monitor *monitor, int status)
 	return status;
 }
 
+/* The command line of the guest's side is not in the header: what it changes, the events show. */
+static int begin_trace(struct run *run)
+{
+	char options[PATH_MAX + 512] = "";
+	char *command[] = { (char *)(uintptr_t)run->guest, NULL };
+	const struct trace_header header = {
+		.backend = run->monitor.device                                ? run->monitor.device
+			   : run->choices.shim.backend == SHIM_BACKEND_SCRIPT ? "script"
+									      : "emulator",
+		.options = run->monitor.device ? NULL : options,
+		.virtual_time = run->choices.shim.time == SHIM_TIME_VIRTUAL,
+		.command = command,
+	};
+
+	shim_options_format(&run->choices.shim, options, sizeof(options));
+	if (output_begin_trace(&run->output, &run->trace, &run->monitor.report->trace, &header))
+		return STATUS_USAGE;
+	if (run->trace.counts)
+		run->monitor.trace = run->choices.shim.trace = &run->trace;
+	return STATUS_OK;
+}
+
 static int run_guest(struct run *run)
 {
 	struct monitor *monitor;
 	char why[200];
-	int status;
+	int status, traced;
 
 	run->choices.shim.report = run->monitor.report;
 	if (!run->monitor.device && emu_engine_check(why, sizeof(why))) {
 		complain("the emulator does not work here: %s", why);
 		return STATUS_USAGE;
 	}
+	if (begin_trace(run))
+		return STATUS_USAGE;
 	if (!run->monitor.device && shim_configure(&run->choices.shim)) {
 		complain("the emulator cannot be configured");
 		return STATUS_USAGE;
@@ -441,7 +472,12 @@ static int run_guest(struct run *run)
 	status = monitor_run(monitor);
 	status = finish(run, monitor, status);
 	monitor_destroy(monitor);
-	return status;
+	traced = output_end_trace(&run->output, &run->trace,
+				  &(const struct trace_end){ .status = status,
+							     .virtual_time =
+								     run->choices.shim.time ==
+								     SHIM_TIME_VIRTUAL });
+	return traced ? traced : status;
 }
 
 static bool consistent(const struct run *run)

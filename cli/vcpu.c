@@ -93,8 +93,11 @@ static void throttle(struct vcpu *v)
 		now = report_now();
 		verdict = throttle_lock(&m->options.throttle, v->index, now);
 		pthread_mutex_unlock(&m->throttle_lock);
-		if (verdict.sleep)
-			sleep_until(m, now + verdict.sleep);
+		if (!verdict.sleep)
+			continue;
+		sleep_until(m, now + verdict.sleep);
+		trace_note_sleep(m->options.trace, 0, v->index, TRACE_SLEEP_POLICY, verdict.sleep,
+				 m->ending);
 	} while (verdict.action == THROTTLE_ASK_AGAIN && !m->ending);
 	if (verdict.action == THROTTLE_END)
 		machine_end(m, END_LIMIT, STATUS_TIMEOUT,
@@ -218,9 +221,16 @@ static long run_once(struct vcpu *v)
 {
 	/* The emulator reports by itself, and knows more. */
 	struct report *report = v->monitor->options.device ? v->monitor->options.report : NULL;
+	struct trace *trace = report ? v->monitor->options.trace : NULL;
 	uint64_t begun = report_note_run(report, v->index);
-	long r = kvm_call(&v->handle, KVM_RUN, 0);
+	long r;
 
+	trace_note_run(trace, 0, v->index, v->run->immediate_exit);
+	r = kvm_call(&v->handle, KVM_RUN, 0);
+	trace_note_exit(trace, 0, v->index,
+			&(const struct trace_exit){ .result = (int)r,
+						    .reason = v->run->exit_reason,
+						    .flags = v->run->flags });
 	report_note_return(report, v->index, begun, (int)r, v->run->exit_reason,
 			   v->run->flags & KVM_RUN_X86_BUS_LOCK);
 	return r;

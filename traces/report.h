@@ -9,11 +9,13 @@
 #ifndef BUSLOCK_TRACES_REPORT_H
 #define BUSLOCK_TRACES_REPORT_H
 
+#include "traces/trace.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define REPORT_MAGIC   0x4b434f4c53554233ull
+#define REPORT_MAGIC   0x4b434f4c53554234ull
 #define REPORT_VCPUS   64   /* further vCPUs share the last row */
 #define REPORT_SITES   4096 /* further sites are counted in sites_lost */
 #define REPORT_REASONS 64   /* KVM exit reasons; larger ones share the last */
@@ -26,6 +28,16 @@ struct report_lock {
 	uint32_t size;
 	uint8_t cause, cpl, mode, insn_length;
 	uint8_t insn[15];
+	uint8_t memory_type, guest_type; /* MTRR encoding; what the guest believes */
+	uint8_t stuffed;                 /* REPORT_STUFFED_ */
+	bool in_delivery;                /* of an event */
+};
+/* Whose lock it is, if not the instruction's operand's. */
+enum {
+	REPORT_STUFFED_NOT,
+	REPORT_STUFFED_PAGING,
+	REPORT_STUFFED_DESCRIPTOR,
+	REPORT_STUFFED_BUSY,
 };
 
 /* A place in the guest that takes bus locks: linear RIP and instruction bytes are the key. */
@@ -61,6 +73,7 @@ struct report {
 	_Atomic uint32_t counting;          /* instructions are counted */
 	_Atomic uint32_t attached; /* processes in which the preloaded library has come up */
 	_Atomic uint64_t sites_lost;
+	struct trace_counts trace;
 	struct report_vcpu vcpu[REPORT_VCPUS];
 	struct report_site site[REPORT_SITES];
 };
@@ -73,6 +86,8 @@ int report_attach(struct report **report, int fd);
 void report_detach(struct report *report);
 
 uint64_t report_now(void);
+/* Name of a KVM exit reason without KVM_EXIT_ (api.rst 5, <linux/kvm.h>); NULL for an unknown one. */
+const char *report_exit_name(unsigned reason);
 /* Any thread, any time; `report` may be NULL. */
 void report_note_lock(struct report *report, unsigned vcpu, const struct report_lock *lock);
 /* KVM_RUN begins / returned: `result` 0 or -errno, `reason` and `flags` as in kvm_run. Return value of

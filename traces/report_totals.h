@@ -43,8 +43,6 @@ void report_totals_free(struct report_totals *totals);
  */
 double report_rate(const struct report_row *row);
 
-/* Name of a KVM exit reason without KVM_EXIT_ (api.rst 5, <linux/kvm.h>); NULL for an unknown one. */
-const char *report_exit_name(unsigned reason);
 /* By name, any case, or by number; -1: there is none. The last counter holds all larger numbers. */
 int report_exit_number(const char *name);
 

@@ -15,7 +15,22 @@
 /* What every return of KVM_RUN shows; cheap to get. */
 struct backend_brief {
 	uint64_t rflags, cr8, apic_base;
+	uint64_t rip, linear_rip; /* the second with the base of CS */
 };
+static inline struct backend_brief backend_brief_of(const struct emu_state *state)
+{
+	const struct emu_segment *cs = &state->segment[EMU_CS];
+	/* CS has no base there (SDM vol. 1, 3.4.4); elsewhere addresses are of 32 bits. */
+	bool mode64 = (state->efer & 1 << 10) && (cs->attributes & 1 << 13);
+
+	return (struct backend_brief){
+		.rflags = state->rflags,
+		.cr8 = state->cr8,
+		.apic_base = state->apic_base,
+		.rip = state->rip,
+		.linear_rip = mode64 ? state->rip : (uint32_t)(cs->base + state->rip),
+	};
+}
 
 struct backend {
 	const char *name;

@@ -27,9 +27,7 @@ static void get_brief(struct emu_vcpu *vcpu, struct backend_brief *brief)
 	struct emu_state state;
 
 	emu_vcpu_get_state(vcpu, &state);
-	brief->rflags = state.rflags;
-	brief->cr8 = state.cr8;
-	brief->apic_base = state.apic_base;
+	*brief = backend_brief_of(&state);
 }
 
 const struct backend backend_emu = {

@@ -283,9 +283,7 @@ static void vcpu_destroy(struct emu_vcpu *vcpu)
 
 static void get_brief(struct emu_vcpu *emu, struct backend_brief *brief)
 {
-	const struct emu_state *state = &vcpu_of(emu)->state;
-
-	*brief = (struct backend_brief){ state->rflags, state->cr8, state->apic_base };
+	*brief = backend_brief_of(&vcpu_of(emu)->state);
 }
 
 static void get_state(struct emu_vcpu *emu, struct emu_state *state)

@@ -182,6 +182,7 @@ struct shim_vm {
 	struct shim_file file; /* first */
 	const struct backend *ops;
 	struct emu_vm *emu;
+	unsigned number; /* of the VM in this process, from 0 */
 
 	struct shim_lock lock;
 	unsigned vcpus, max_vcpu_id, boot_cpu_id;
@@ -256,6 +257,10 @@ struct shim_vcpu {
 	unsigned cpuid_count;
 	struct msr_store *msrs;
 	struct emu_stats told; /* what the report already has */
+
+	/* for the trace */
+	bool has_word;            /* exit.word is of the last KVM_RUN */
+	uint64_t rip, linear_rip; /* as that left them */
 };
 
 int vcpu_create(struct shim_vm *vm, unsigned long id);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "traces/report.h"
+#include "traces/trace.h"
 #include "vmm_shim/interpose.h"
 #include "vmm_shim/shim.h"
 
@@ -50,9 +51,12 @@ static void mark_process(void)
 	atomic_store(process_mark, 1);
 }
 
+static struct trace trace; /* no counts: there is none */
+
 static void forked(void)
 {
 	atomic_store(&process_pid, (pid_t)RAW(SYS_getpid));
+	trace_after_fork(&trace);
 	interpose_signal_after_fork();
 	interpose_fault_after_fork();
 	shim_after_fork();
@@ -115,6 +119,43 @@ static struct report *attach_report(void)
 	return report;
 }
 
+/* As the report, whose memory it shares with its other writers. True if there is one. */
+static bool attach_trace(struct report *report)
+{
+	int fd = number_in_environment("BUSLOCK_TRACE_FD");
+	const char *path = getenv("BUSLOCK_TRACE_PATH");
+
+	if (!report || !path)
+		return false;
+	if (trace_attach(&trace, fd, &report->trace) == 0)
+		return true;
+	fd = (int)RAW(SYS_openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_NOCTTY, 0);
+	if (fd < 0)
+		return true; /* its events are counted as lost */
+	/* as high as the launcher's: low numbers are the program's */
+	trace_attach(&trace, (int)RAW(SYS_fcntl, fd, F_DUPFD, 1000), &report->trace);
+	RAW(SYS_close, fd);
+	return true;
+}
+
+int interpose_trace_fd(void)
+{
+	return trace.counts ? atomic_load_explicit(&trace.fd, memory_order_relaxed) : -1;
+}
+
+void interpose_trace_give_way(int fd)
+{
+	if (fd != interpose_trace_fd() || interpose_foreign_child())
+		return;
+	trace_moved(&trace, (int)RAW(SYS_fcntl, fd, F_DUPFD, fd + 1));
+}
+
+void interpose_trace_check(void)
+{
+	if (trace.counts && !trace_check(&trace))
+		shim_log(1, "the trace's descriptor has been closed: its events are lost");
+}
+
 static void configure(void)
 {
 	struct shim_options options;
@@ -140,6 +181,8 @@ static void configure(void)
 	options.report = attach_report();
 	if (options.report)
 		atomic_fetch_add(&options.report->attached, 1);
+	if (attach_trace(options.report))
+		options.trace = &trace;
 	if (result < 0)
 		shim_log(1, "BUSLOCK_OPTIONS=%s: %s; using the defaults", text, why);
 	result = shim_configure(&options);

@@ -117,6 +117,15 @@ void interpose_check_fork(void);
 /* A child that shares this process's memory (vfork, clone(CLONE_VM)): it must not touch our objects. */
 bool interpose_foreign_child(void);
 
+/*
+ * The trace's descriptor, -1: none. It is not the program's: closing it fails as for a number that is
+ * not open, and dup2() to it finds that it has given way to another number.
+ */
+int interpose_trace_fd(void);
+void interpose_trace_give_way(int fd);
+/* Before the first event: has somebody closed it behind our back? */
+void interpose_trace_check(void);
+
 /* interpose_path.c: does this name /dev/kvm? Also through other spellings of its directory. */
 bool interpose_names_device(int directory, const char *path);
 

@@ -185,6 +185,7 @@ static long kvm_ioctl(struct shim_file *file, unsigned long request, unsigned lo
 	if (request == KVM_RUN)
 		interpose_signal_thread();
 	if (request == KVM_CREATE_VM) {
+		interpose_trace_check();
 		/* Before the VM exists: its memory may be taken away as soon as it does. */
 		atomic_store(&interpose_vm, true);
 		interpose_fault_install();
@@ -252,6 +253,10 @@ int interpose_close(int fd)
 	bool ours = is_ours(fd);
 	int result;
 
+	if (fd >= 0 && fd == interpose_trace_fd()) {
+		errno = EBADF;
+		return -1;
+	}
 	/* No cancellation between the two halves of closing ours. */
 	if (ours || !next.close)
 		result = (int)raw_result(RAW(SYS_close, fd));
@@ -274,21 +279,35 @@ static void many_closed(void)
 	errno = saved;
 }
 
+static int close_these(unsigned first, unsigned last, int flags)
+{
+	if (next.close_range)
+		return next.close_range(first, last, flags);
+	return (int)raw_result(RAW(SYS_close_range, first, last, flags));
+}
+
 int interpose_close_range(unsigned first, unsigned last, int flags)
 {
-	int result;
+	int trace = interpose_trace_fd(), result = 0;
+	unsigned kept = (unsigned)trace;
 
-	if (next.close_range)
-		result = next.close_range(first, last, flags);
-	else
-		result = (int)raw_result(RAW(SYS_close_range, first, last, flags));
+	if (trace < 0 || kept < first || kept > last) {
+		result = close_these(first, last, flags);
+	} else {
+		if (first < kept)
+			result = close_these(first, kept - 1, flags);
+		if (!result && kept < last)
+			result = close_these(kept + 1, last, flags);
+	}
 	many_closed();
 	return result;
 }
 
 void interpose_closefrom(int low)
 {
-	if (next.closefrom)
+	if (interpose_trace_fd() >= low)
+		interpose_close_range(low < 0 ? 0 : (unsigned)low, ~0u, 0);
+	else if (next.closefrom)
 		next.closefrom(low);
 	else
 		RAW(SYS_close_range, low < 0 ? 0 : low, ~0u, 0);
@@ -298,8 +317,11 @@ void interpose_closefrom(int low)
 int interpose_dup2(int fd, int wanted)
 {
 	bool ours = fd != wanted && is_ours(wanted);
-	int result = next.dup2 ? next.dup2(fd, wanted) : (int)raw_result(RAW(SYS_dup2, fd, wanted));
+	int result;
 
+	if (wanted >= 0)
+		interpose_trace_give_way(wanted);
+	result = next.dup2 ? next.dup2(fd, wanted) : (int)raw_result(RAW(SYS_dup2, fd, wanted));
 	if (ours && result >= 0)
 		shim_descriptors_closed();
 	return result;
@@ -308,9 +330,12 @@ int interpose_dup2(int fd, int wanted)
 int interpose_dup3(int fd, int wanted, int flags)
 {
 	bool ours = fd != wanted && is_ours(wanted);
-	int result = next.dup3 ? next.dup3(fd, wanted, flags)
-			       : (int)raw_result(RAW(SYS_dup3, fd, wanted, flags));
+	int result;
 
+	if (wanted >= 0)
+		interpose_trace_give_way(wanted);
+	result = next.dup3 ? next.dup3(fd, wanted, flags)
+			   : (int)raw_result(RAW(SYS_dup3, fd, wanted, flags));
 	if (ours && result >= 0)
 		shim_descriptors_closed();
 	return result;

@@ -4,6 +4,7 @@
  * two changes of the signal mask; everything else that costs one happens only where it is needed.
  */
 #include "traces/report.h"
+#include "traces/trace.h"
 #include "vmm_shim/internal.h"
 
 #include <errno.h>
@@ -74,6 +75,7 @@ static struct run_result enter(struct shim_vcpu *vcpu, unsigned flags)
 	vcpu->exit.type = EMU_EXIT_NONE;
 	vcpu->exit.word = 0; /* also what an error comes with, unless the processor says more */
 	inner = vcpu->ops->run(vcpu->emu, flags, &vcpu->exit);
+	vcpu->has_word = vcpu->exit.type != EMU_EXIT_NONE;
 	if (inner == -EAGAIN) /* EMU_RUN_COMPLETE_ONLY: nothing (more) to complete */
 		return (struct run_result){ .ret = -EAGAIN };
 	if (!inner)
@@ -206,6 +208,8 @@ static void save(struct shim_vcpu *vcpu)
 	run->if_flag = (brief.rflags & FL_IF) != 0;
 	run->cr8 = vcpu->cr8 = brief.cr8;
 	run->apic_base = brief.apic_base;
+	vcpu->rip = brief.rip;
+	vcpu->linear_rip = brief.linear_rip;
 	run->ready_for_interrupt_injection = vcpu->ops->interruptible(vcpu->emu);
 }
 
@@ -240,6 +244,7 @@ static int run_locked(struct shim_vcpu *vcpu)
 	int ret = 0;
 
 	run->flags = 0;
+	vcpu->has_word = false;
 	if (run->kvm_valid_regs | run->kvm_dirty_regs)
 		ret = sync_from_monitor(vcpu);
 	if (!ret)
@@ -268,17 +273,39 @@ static void tell_report(struct shim_vcpu *vcpu, struct report *report, uint64_t 
 	*told = stats;
 }
 
-static int run_counted(struct shim_vcpu *vcpu)
+static void tell_trace(const struct shim_vcpu *vcpu, struct trace *trace, int ret)
+{
+	const struct trace_exit exit = {
+		.result = ret,
+		.reason = vcpu->run->exit_reason,
+		.flags = vcpu->run->flags,
+		.has_word = vcpu->has_word,
+		.has_rip = true,
+		.word = vcpu->exit.word,
+		.rip = vcpu->rip,
+		.linear_rip = vcpu->linear_rip,
+	};
+
+	trace_note_exit(trace, vcpu->vm->number, vcpu->index, &exit);
+}
+
+static int run_told(struct shim_vcpu *vcpu)
 {
 	struct report *report = shim_config.options.report;
+	struct trace *trace = shim_config.options.trace;
 	uint64_t begun;
 	int ret;
 
-	if (!report)
+	if (!report && !trace)
 		return run_locked(vcpu);
 	begun = report_note_run(report, vcpu->index);
+	if (trace)
+		trace_note_run(trace, vcpu->vm->number, vcpu->index, vcpu->run->immediate_exit);
 	ret = run_locked(vcpu);
-	tell_report(vcpu, report, begun, ret);
+	if (report)
+		tell_report(vcpu, report, begun, ret);
+	if (trace)
+		tell_trace(vcpu, trace, ret);
 	return ret;
 }
 
@@ -296,7 +323,7 @@ int run_vcpu(struct shim_vcpu *vcpu, unsigned long argument)
 		current = vcpu;
 		atomic_store(&vcpu->runner, thread_id()); /* before looking at the ticker's state */
 		ticker_need();
-		ret = run_counted(vcpu);
+		ret = run_told(vcpu);
 		atomic_store_explicit(&vcpu->runner, 0, memory_order_release);
 		current = NULL;
 	}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* vCPUs: creation, end, and their ioctls (kvm_vcpu_ioctl(), kvm_arch_vcpu_ioctl()). */
 #include "traces/report.h"
+#include "traces/trace.h"
 #include "vmm_shim/internal.h"
 
 #include <errno.h>
@@ -195,6 +196,7 @@ static int create_locked(struct shim_vm *vm, unsigned long id)
 	vm->vcpu[vm->vcpus++] = vcpu;
 	if (shim_config.options.report)
 		atomic_fetch_add(&shim_config.options.report->vcpus, 1);
+	trace_note_vcpu_created(shim_config.options.trace, vm->number, vcpu->index, vcpu->id);
 	return r;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* A VM and its ioctls (kvm_vm_ioctl(), kvm_arch_vm_ioctl()). */
 #include "traces/report.h"
+#include "traces/trace.h"
 #include "vmm_shim/internal.h"
 
 #include <errno.h>
@@ -21,6 +22,10 @@ static void observe(void *opaque, struct emu_vcpu *emu, const struct emu_lock *l
 		.cpl = lock->cpl,
 		.mode = lock->mode,
 		.insn_length = lock->insn_length,
+		.memory_type = lock->memory_type,
+		.guest_type = lock->guest_type,
+		.stuffed = (uint8_t)lock->stuffed, /* EMU_STUFFED_ and REPORT_STUFFED_, too */
+		.in_delivery = lock->in_delivery,
 	};
 
 	(void)opaque;
@@ -28,9 +33,12 @@ static void observe(void *opaque, struct emu_vcpu *emu, const struct emu_lock *l
 	_Static_assert((int)EMU_LOCK_SPLIT == (int)REPORT_SPLIT, "");
 	_Static_assert((int)EMU_LOCK_NON_WB == (int)REPORT_NON_WB, "");
 	_Static_assert((int)EMU_LOCK_STUFFED == (int)REPORT_STUFFED, "");
+	_Static_assert((int)EMU_STUFFED_BUSY == (int)REPORT_STUFFED_BUSY, "");
 	memcpy(told.insn, lock->insn, sizeof(told.insn));
-	if (vcpu)
-		report_note_lock(shim_config.options.report, vcpu->index, &told);
+	if (!vcpu)
+		return;
+	report_note_lock(shim_config.options.report, vcpu->index, &told);
+	trace_note_lock(shim_config.options.trace, vcpu->vm->number, vcpu->index, &told);
 }
 
 static int registry_add(struct shim_vm *vm)
@@ -75,11 +83,13 @@ void vm_free(struct shim_vm *vm)
 
 static int vm_new(struct shim_vm **result)
 {
+	static _Atomic unsigned vms;
 	struct shim_vm *vm = calloc(1, sizeof(*vm));
 	int r;
 
 	if (!vm)
 		return -ENOMEM;
+	vm->number = atomic_fetch_add(&vms, 1);
 	vm->ops = shim_config.backend;
 	vm->tsc_khz = time_tsc_khz();
 	vm->clock_offset = -(int64_t)time_boot_ns();
@@ -93,7 +103,7 @@ static int vm_new(struct shim_vm **result)
 	}
 	/* MSRs that the processor does not have are the kernel's: msr.c */
 	vm->ops->set_msr_exits(vm->emu, true);
-	if (shim_config.options.report)
+	if (shim_config.options.report || shim_config.options.trace)
 		vm->ops->set_lock_observer(vm->emu, observe, vm);
 	*result = vm;
 	return 0;
@@ -110,10 +120,13 @@ int vm_create(unsigned long type)
 	if (fd)
 		return fd;
 	fd = file_open(&vm->file, SHIM_VM, "kvm-vm", O_CLOEXEC, 0, NULL);
-	if (fd < 0)
+	if (fd < 0) {
 		vm_free(vm);
-	else if (shim_config.options.report)
+		return fd;
+	}
+	if (shim_config.options.report)
 		atomic_fetch_add(&shim_config.options.report->vms, 1);
+	trace_note_vm_created(shim_config.options.trace, vm->number);
 	return fd;
 }
 
@@ -150,10 +163,19 @@ static long set_boot_cpu_id(struct shim_vm *vm, unsigned long id)
 
 static long enable_cap(struct shim_vm *vm, unsigned long argument)
 {
+	const struct capability *known;
 	struct kvm_enable_cap cap;
+	uint64_t args[4];
 	int r = user_read(&cap, argument, sizeof(cap));
 
-	return r ? r : capability_enable(vm, &cap);
+	if (r)
+		return r;
+	r = capability_enable(vm, &cap);
+	known = capability_find((int)cap.cap);
+	memcpy(args, cap.args, sizeof(args));
+	trace_note_capability(shim_config.options.trace, vm->number, cap.cap,
+			      known ? known->name : NULL, args, r);
+	return r;
 }
 
 /*

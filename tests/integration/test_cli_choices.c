@@ -91,7 +91,7 @@ static const struct {
 	const char *options[3], *says;
 } bad[] = {
 	{ { "--cpu=via" }, "--cpu=via: give intel or amd" },
-	{ { "--kernel=5.11" }, "--kernel=5.11: give a version from 5.12 on" },
+	{ { "--kernel=5.11" }, "--kernel=5.11: give a version from 5.12" },
 	{ { "--memory-type=wb" }, "--memory-type=wb: give default, kvm" },
 	{ { "--uc=0x1001+4096" }, "--uc=0x1001+4096: give GPA+LEN, whole pages" },
 	{ { "--uc=0+4096,count=1" }, "--uc=0+4096,count=1: give GPA+LEN" },

@@ -85,7 +85,28 @@ enum {
 
 /* bits of the debug registers that read as one (SDM 20.2.3, 20.2.4) */
 #define DR6_FIXED 0xffff0ff0ull
-#define DR7_FIXED 0x400ull
+/* What happened, as DR6 has it; the exit qualification and the pending debug exceptions have all of
+ * them active high (SDM tables 27-4 and 30-1). */
+#define DR6_BLD (1ull << 11) /* bus lock; in DR6 active low (SDM 20.3.1.6) */
+#define DR6_BD  (1ull << 13)
+#define DR6_BS  (1ull << 14)
+#define DR6_BT  (1ull << 15)
+#define DR6_RTM (1ull << 16) /* active low */
+/* In the pending debug exceptions alone: a breakpoint or the bus lock was enabled. */
+#define PENDING_ENABLED (1ull << 12)
+
+#define DEBUGCTL_BLD (1ull << 2)
+
+/* Interruption information (SDM tables 27-20, 27-21): vector, type, error code valid, valid. */
+#define INTR_EXTERNAL   (0u << 8)
+#define INTR_NMI        (2u << 8)
+#define INTR_HARDWARE   (3u << 8) /* exception */
+#define INTR_SOFTWARE   (4u << 8) /* INT n */
+#define INTR_PRIVILEGED (5u << 8) /* INT1 */
+#define INTR_TRAP       (6u << 8) /* INT3, INTO */
+#define INTR_ERROR      (1u << 11)
+#define INTR_VALID      (1u << 31)
+#define DR7_FIXED       0x400ull
 
 /* exception vectors */
 enum {
@@ -154,7 +175,14 @@ struct fault {
 	uint8_t vector;
 	bool has_error;
 	uint32_t error;
-	uint64_t cr2; /* #PF */
+	uint64_t cr2; /* #PF; #DB: the causes, for the exit qualification */
+};
+
+/* The event that is being delivered, or was last in this step (SDM 27.9.3). */
+struct vectoring {
+	uint32_t info, error; /* INTR_ */
+	uint8_t length;       /* of the instruction, for software interrupts and exceptions */
+	bool active;          /* delivery has not come to its end */
 };
 
 /*
@@ -192,6 +220,8 @@ struct emu_vcpu {
 	bool interrupt_window; /* wanted */
 	bool bus_lock_exiting;
 	uint64_t instruction_limit; /* of stats.instructions, 0: none */
+	struct emu_controls controls;
+	struct vectoring vectoring;
 	struct emu_debug debug;
 	bool pending_db;         /* debug trap to deliver before the next instruction */
 	uint64_t pending_db_dr6; /* its DR6 bits, active high */
@@ -200,7 +230,10 @@ struct emu_vcpu {
 
 	uint64_t xcr0, apic_base;
 	uint64_t memory_ctrl; /* MSR 33h */
-	bool uc_lock_is_ac;   /* CPUID.(7,2):EDX[6]: UC-lock disable raises #AC(0), not #GP(0) */
+	uint64_t debugctl;
+	bool has_bus_lock_db;       /* CPUID.(7,0):ECX[24]: DEBUGCTL bit 2, DR6 bit 11 */
+	bool has_core_capabilities; /* CPUID.(7,0):EDX[30]: MSR CFh */
+	bool uc_lock_is_ac; /* CPUID.(7,2):EDX[6]: UC-lock disable raises #AC(0), not #GP(0) */
 	struct emu_msrs *msrs;
 	struct emu_cpuid *cpuid;
 	size_t cpuid_count;
@@ -260,6 +293,12 @@ static inline bool canonical(const struct cpu *c, uint64_t linear)
 static inline uint64_t linear_rip(const struct cpu *c)
 {
 	return in_64bit(c) ? c->rip : (uint32_t)(c->segment[EMU_CS].base + c->rip);
+}
+
+/* Does the hypervisor want this exception (SDM 26.2)? */
+static inline bool exception_intercepted(const struct emu_vcpu *v, unsigned vector)
+{
+	return vector < 32 && v->controls.exception_bitmap >> vector & 1;
 }
 
 /* Raise: fills vcpu->fault, returns FAULT. */
@@ -380,9 +419,11 @@ enum outcome fetch_fault(struct emu_vcpu *v, size_t n); /* the fault of byte n *
 /*
  * Deliver through the guest's IVT or IDT: the frame is pushed, registers changed. `software`: INT n,
  * INT3, INTO (DPL check, no EXT bit); rip pushed is cpu.rip. Nested faults become #DF, then SHUTDOWN
- * (SDM 6.15). DONE, SHUTDOWN, MMIO, HOST_GONE.
+ * (SDM 6.15). DONE, SHUTDOWN, MMIO, HOST_GONE, EXIT (intercepted, or a task switch is).
  */
 enum outcome deliver_exception(struct emu_vcpu *v, const struct fault *f);
+/* The same for what the hypervisor injected: not subject to its own exception bitmap (SDM 29.6.1). */
+enum outcome inject_exception(struct emu_vcpu *v, const struct fault *f);
 enum outcome deliver_interrupt(struct emu_vcpu *v, unsigned vector); /* external */
 enum outcome deliver_nmi(struct emu_vcpu *v);
 /* INT n etc.: one attempt; a fault of the delivery is left in vcpu->fault (FAULT), registers

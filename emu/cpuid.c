@@ -26,7 +26,8 @@ enum {
 		 BIT(7) /* SMEP */ | BIT(8) /* BMI2 */ | BIT(9) /* ERMS */ | BIT(18) /* RDSEED */ |
 		 BIT(19) /* ADX */ | BIT(20) /* SMAP */ | BIT(23) /* CLFLUSHOPT */ |
 		 BIT(24) /* CLWB */,
-	L7_ECX = BIT(2) /* UMIP */ | BIT(16) /* LA57 */,
+	L7_ECX = BIT(2) /* UMIP */ | BIT(16) /* LA57 */ | BIT(24) /* BUS_LOCK_DETECT */,
+	L7_EDX_INTEL = BIT(30) /* CORE_CAPABILITIES */,
 	X1_EDX = BIT(11) /* SYSCALL */ | BIT(20) /* NX */ | BIT(26) /* 1 GB pages */ |
 		 BIT(27) /* RDTSCP */ | BIT(29) /* LM */,
 	/* AMD repeats leaf 1's low bits here (APM vol. 3, appendix E) */
@@ -81,7 +82,12 @@ size_t emu_cpuid_supported(enum emu_vendor vendor, struct emu_cpuid *out, size_t
 		  .ebx = 0x03c0003f,
 		  .ecx = 1023 },
 		{ .function = 4, .index = 3, .has_index = true },
-		{ .function = 7, .index = 0, .has_index = true, .ebx = L7_EBX, .ecx = L7_ECX },
+		{ .function = 7,
+		  .index = 0,
+		  .has_index = true,
+		  .ebx = L7_EBX,
+		  .ecx = L7_ECX,
+		  .edx = amd ? 0 : L7_EDX_INTEL },
 		/* XSAVE: x87 and SSE; with the standard format's header 576 bytes */
 		{ .function = 0xd,
 		  .index = 0,

@@ -62,6 +62,11 @@ struct emu_config {
 	 * Linux is prepared for both. */
 	bool bare_reason_74;
 	enum emu_delivery_lock delivery_lock;
+	/*
+	 * A #DB for another reason sets DR6[11] back to 1. SDM 20.3.1.6 has the bit unmodified then, but
+	 * Intel parts were seen to set it, and Linux did where it delivers the #DB (until 7.3.2).
+	 */
+	bool debug_resets_bus_lock;
 	/* AMD: a locked access that crosses a naturally aligned block of so many bytes counts as
 	 * misaligned (APM 7.3.3: at most the line). 0: 64; or 8, 16, 32. -EINVAL for others. */
 	unsigned lock_boundary;
@@ -179,6 +184,12 @@ struct emu_events {
 		bool injected, pending, masked;
 	} nmi;
 	bool triple_fault_pending;
+	/*
+	 * Debug traps that wait for the next run, as VMX saves them (SDM table 27-4): met breakpoints 3:0,
+	 * bus lock 11, any of these enabled 12, single step 14, all active high. DR6 has not changed yet.
+	 * Reserved bits end the next run with EMU_EXIT_ENTRY_FAILURE.
+	 */
+	uint64_t pending_debug;
 };
 enum { EMU_SHADOW_MOV_SS = 1, EMU_SHADOW_STI = 2 };
 
@@ -386,6 +397,14 @@ enum {
 };
 #define VMX_EXIT_BUS_LOCK_ASSERTED 0x04000000u /* bit 26 */
 #define VMX_EXIT_ENTRY_FAILURE     0x80000000u /* bit 31 */
+
+/* "EPT_VIOLATION, bus lock": reason by name, then the modifier bits. As snprintf(). */
+int emu_exit_word_text(uint32_t word, char *text, size_t size);
+/* Of bits 15:0, as Linux writes it; NULL: none that occurs here. */
+const char *emu_exit_reason_name(uint32_t word);
+/* Of a modifier bit, 16 to 31; NULL: reserved. `never` (may be NULL): why this processor does not set it,
+ * NULL if it does. */
+const char *emu_exit_word_bit(unsigned bit, const char **never);
 
 enum emu_exit_type {
 	EMU_EXIT_NONE,

@@ -5,14 +5,23 @@
  *
  * Each delivery is checked to the end before a register changes, and pushes its frame in one piece.
  */
+#include "emu/run.h"
 #include "emu/segment.h"
 
 /* Who is responsible for the event: what that changes is in SDM vol. 2, INT n, and vol. 3, 6.13. */
 enum event_source {
-	EVENT_EXTERNAL,  /* interrupts, NMI, INT1: no DPL check, EXT in error codes */
+	EVENT_INTERRUPT, /* no DPL check, EXT in error codes */
+	EVENT_NMI,       /* the same */
+	EVENT_INT1,      /* the same */
 	EVENT_EXCEPTION, /* the same, and nested ones make a #DF */
 	EVENT_INT_N,     /* DPL check, sensitive to IOPL in virtual-8086 mode */
 	EVENT_TRAP,      /* INT3, INTO: DPL check */
+};
+/* SDM tables 27-20, 27-21 */
+static const uint32_t intr_type[] = {
+	[EVENT_INTERRUPT] = INTR_EXTERNAL, [EVENT_NMI] = INTR_NMI,
+	[EVENT_INT1] = INTR_PRIVILEGED,    [EVENT_EXCEPTION] = INTR_HARDWARE,
+	[EVENT_INT_N] = INTR_SOFTWARE,     [EVENT_TRAP] = INTR_TRAP,
 };
 
 struct event {
@@ -395,6 +404,50 @@ static void mark_external(struct emu_vcpu *v, const struct event *e)
 		v->fault.error |= 1;
 }
 
+/* ------------------------------------------------------------------ for the hypervisor */
+
+static uint32_t event_info(const struct cpu *c, const struct event *e)
+{
+	/* in real mode none is pushed (SDM 27.9.2) */
+	uint32_t error = e->has_error && !in_real(c) ? INTR_ERROR : 0;
+
+	return INTR_VALID | error | intr_type[e->source] | e->vector;
+}
+
+static void delivery_begins(struct emu_vcpu *v, const struct event *e, unsigned length)
+{
+	v->vectoring = (struct vectoring){ .info = event_info(&v->cpu, e),
+					   .error = e->error,
+					   .length = (uint8_t)length,
+					   .active = true };
+}
+
+/*
+ * Intercepted (SDM 26.2): nothing of it is delivered and it changes nothing, neither DR6 nor CR2 (SDM
+ * 28.1), but RFLAGS are saved as its frame would have them (SDM 28.3.3, about RF).
+ */
+static enum outcome leave_exception(struct emu_vcpu *v, const struct event *e,
+				    uint64_t qualification)
+{
+	leave(v, EMU_EXIT_EXCEPTION, VMX_EXCEPTION_NMI);
+	v->exit->interruption = event_info(&v->cpu, e);
+	v->exit->interruption_error = v->exit->interruption & INTR_ERROR ? e->error : 0;
+	v->exit->qualification = qualification;
+	if (v->vectoring.active)
+		leave_vectoring(v);
+	v->cpu.rflags = e->rflags;
+	return EXIT;
+}
+
+static enum outcome leave_fault(struct emu_vcpu *v, const struct fault *f)
+{
+	const struct event e = exception_event(&v->cpu, f);
+
+	return leave_exception(v, &e, f->vector == EXC_PF || f->vector == EXC_DB ? f->cr2 : 0);
+}
+
+/* ------------------------------------------------------------------ delivery to its end */
+
 /* Deliver `e`, or what comes of trying. */
 static enum outcome deliver(struct emu_vcpu *v, struct event e)
 {
@@ -402,23 +455,39 @@ static enum outcome deliver(struct emu_vcpu *v, struct event e)
 	struct cpu *c = &v->cpu;
 	enum outcome o;
 
-	while ((o = deliver_once(v, &e)) == FAULT) {
+	for (delivery_begins(v, &e, 0); (o = deliver_once(v, &e)) == FAULT;) {
 		struct fault second;
+		bool twice;
 
-		if (e.source == EVENT_EXCEPTION && e.vector == EXC_DF)
-			return SHUTDOWN;
 		mark_external(v, &e);
 		second = v->fault;
+		if (exception_intercepted(v, second.vector))
+			return leave_fault(v, &second);
+		if (e.source == EVENT_EXCEPTION && e.vector == EXC_DF)
+			return SHUTDOWN;
 		if (second.vector == EXC_PF)
 			c->cr2 = second.cr2;
-		e = exception_event(c, double_fault(&e, &second) ? &df : &second);
+		twice = double_fault(&e, &second);
+		if (twice && exception_intercepted(v, EXC_DF)) {
+			/* "not considered to occur during event delivery" (SDM 28.2.4) */
+			v->vectoring.active = false;
+			return leave_fault(v, &df);
+		}
+		e = exception_event(c, twice ? &df : &second);
+		delivery_begins(v, &e, 0);
 	}
 	if (o == DONE)
 		c->shadow = 0;
+	v->vectoring.active = o != DONE;
 	return o;
 }
 
 enum outcome deliver_exception(struct emu_vcpu *v, const struct fault *f)
+{
+	return exception_intercepted(v, f->vector) ? leave_fault(v, f) : inject_exception(v, f);
+}
+
+enum outcome inject_exception(struct emu_vcpu *v, const struct fault *f)
 {
 	struct cpu *c = &v->cpu;
 	uint64_t cr2 = c->cr2;
@@ -429,31 +498,32 @@ enum outcome deliver_exception(struct emu_vcpu *v, const struct fault *f)
 	o = deliver(v, exception_event(c, f));
 	if (o == DONE && f->vector == EXC_DB)
 		c->dr[7] &= ~DR7_GD;
-	if (o != DONE && o != SHUTDOWN)
+	/* an exit from within the delivery of a page fault comes with its address (SDM 28.1) */
+	if (o != DONE && o != SHUTDOWN && o != EXIT)
 		c->cr2 = cr2;
 	return o;
 }
 
-static enum outcome deliver_external(struct emu_vcpu *v, unsigned vector)
+static enum outcome deliver_external(struct emu_vcpu *v, unsigned vector, enum event_source source)
 {
 	uint64_t cr2 = v->cpu.cr2;
 	enum outcome o = deliver(v, (struct event){ .vector = (uint8_t)vector,
-						    .source = EVENT_EXTERNAL,
+						    .source = (uint8_t)source,
 						    .rflags = v->cpu.rflags });
 
-	if (o != DONE && o != SHUTDOWN)
+	if (o != DONE && o != SHUTDOWN && o != EXIT)
 		v->cpu.cr2 = cr2;
 	return o;
 }
 
 enum outcome deliver_interrupt(struct emu_vcpu *v, unsigned vector)
 {
-	return deliver_external(v, vector);
+	return deliver_external(v, vector, EVENT_INTERRUPT);
 }
 
 enum outcome deliver_nmi(struct emu_vcpu *v)
 {
-	enum outcome o = deliver_external(v, EXC_NMI);
+	enum outcome o = deliver_external(v, EXC_NMI, EVENT_NMI);
 
 	if (o == DONE)
 		v->events.nmi.masked = true; /* SDM 6.7.1: until the next IRET */
@@ -462,15 +532,30 @@ enum outcome deliver_nmi(struct emu_vcpu *v)
 
 /* ------------------------------------------------------------------ software interrupts */
 
-/* `rip` is where a FAULT leaves the instruction, unless another task already runs. */
+/*
+ * `rip` is where a FAULT leaves the instruction, unless another task already runs. Its delivery counts
+ * as under way then: the fault's exit shows what it came of.
+ */
 static enum outcome deliver_from_software(struct emu_vcpu *v, unsigned vector,
-					  enum event_source source, uint64_t rip)
+					  enum event_source source, uint64_t rip, unsigned length)
 {
 	/* SDM 17.3.1.1: RF was cleared when the instruction began */
 	struct event e = { .vector = (uint8_t)vector,
 			   .source = (uint8_t)source,
 			   .rflags = v->cpu.rflags & ~(uint64_t)FL_RF };
-	enum outcome o = deliver_once(v, &e);
+	enum outcome o;
+
+	/* INT n is no exception, whatever its vector (SDM 26.2) */
+	if (source != EVENT_INT_N && exception_intercepted(v, vector)) {
+		v->cpu.rip = rip;
+		v->vectoring.active = false;
+		o = leave_exception(v, &e, 0);
+		v->exit->insn_length = length;
+		return o;
+	}
+	delivery_begins(v, &e, length);
+	o = deliver_once(v, &e);
+	v->vectoring.active = o != DONE;
 
 	if (o == FAULT)
 		mark_external(v, &e);
@@ -488,7 +573,7 @@ static enum outcome deliver_from_software(struct emu_vcpu *v, unsigned vector,
 
 enum outcome deliver_software(struct emu_vcpu *v, unsigned vector)
 {
-	return deliver_from_software(v, vector, EVENT_INT_N, v->cpu.rip);
+	return deliver_from_software(v, vector, EVENT_INT_N, v->cpu.rip, 0);
 }
 
 enum outcome insn_int(struct emu_vcpu *v, const struct insn *i)
@@ -500,19 +585,19 @@ enum outcome insn_int(struct emu_vcpu *v, const struct insn *i)
 	advance_rip(c, i);
 	switch (i->op) {
 	case OP_INT3:
-		return deliver_from_software(v, EXC_BP, EVENT_TRAP, rip);
+		return deliver_from_software(v, EXC_BP, EVENT_TRAP, rip, i->length);
 	case OP_INTO:
 		if (c->rflags & FL_OF)
-			return deliver_from_software(v, EXC_OF, EVENT_TRAP, rip);
+			return deliver_from_software(v, EXC_OF, EVENT_TRAP, rip, i->length);
 		c->rflags &= ~(uint64_t)FL_RF;
 		return DONE;
 	case OP_INT1:
-		o = deliver_from_software(v, EXC_DB, EVENT_EXTERNAL, rip);
+		o = deliver_from_software(v, EXC_DB, EVENT_INT1, rip, i->length);
 		if (o == DONE)
 			c->dr[7] &= ~DR7_GD;
 		return o;
 	default:
-		return deliver_from_software(v, i->imm & 0xff, EVENT_INT_N, rip);
+		return deliver_from_software(v, i->imm & 0xff, EVENT_INT_N, rip, i->length);
 	}
 }
 
@@ -525,15 +610,7 @@ enum outcome insn_int(struct emu_vcpu *v, const struct insn *i)
  */
 void exception_payload(struct emu_vcpu *v, unsigned vector, uint64_t payload)
 {
-	enum {
-		B0_TO_B3 = 0xf,
-		BLD = 1 << 11,
-		BD = 1 << 13,
-		BS = 1 << 14,
-		BT = 1 << 15,
-		RTM = 1 << 16,
-		ACTIVE_LOW = BLD | RTM,
-	};
+	const uint64_t b0_to_b3 = 0xf, active_low = DR6_BLD | DR6_RTM;
 	uint64_t dr6 = v->cpu.dr[6];
 
 	if (vector == EXC_PF)
@@ -541,8 +618,13 @@ void exception_payload(struct emu_vcpu *v, unsigned vector, uint64_t payload)
 	if (vector != EXC_DB)
 		return;
 	/* SDM 17.2.3: B0 to B3 and RTM say what happened this time; the others are never reset */
-	dr6 = (dr6 & ~(uint64_t)B0_TO_B3) | RTM;
-	dr6 &= ~(payload & ACTIVE_LOW);
-	dr6 |= payload & (B0_TO_B3 | BD | BS | BT);
+	dr6 = (dr6 & ~b0_to_b3) | DR6_RTM;
+	/* …on the processors that were seen to do it (emu_config.debug_resets_bus_lock) */
+	if (v->vm->config.debug_resets_bus_lock)
+		dr6 |= DR6_BLD;
+	dr6 &= ~(payload & active_low);
+	dr6 |= payload & (b0_to_b3 | DR6_BD | DR6_BS | DR6_BT);
+	if (!v->has_bus_lock_db)
+		dr6 |= DR6_BLD; /* fixed then */
 	v->cpu.dr[6] = dr6;
 }

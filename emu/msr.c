@@ -14,7 +14,19 @@
 #endif
 
 /* Where the value lives; STORED ones in struct emu_msrs. */
-enum home { STORED, TSC, TSC_ADJUST, APIC_BASE, EFER, FS_BASE, GS_BASE, KERNEL_GS, TSC_AUX };
+enum home {
+	STORED,
+	TSC,
+	TSC_ADJUST,
+	APIC_BASE,
+	EFER,
+	FS_BASE,
+	GS_BASE,
+	KERNEL_GS,
+	TSC_AUX,
+	MEMORY_CTRL,
+	DEBUGCTL,
+};
 
 /* What WRMSR checks (SDM vol. 4; vol. 3, 12.11.2.1 for the types in MTRRs, 12.12.2 for PAT). */
 enum check {
@@ -27,8 +39,18 @@ enum check {
 	MTRR_RANGE,
 	LOW32,
 	EFER_BITS,
-	APIC_BITS
+	APIC_BITS,
+	MEMORY_CTRL_BITS,
+	DEBUGCTL_BITS,
 };
+
+/* IA32_CORE_CAPABILITIES (SDM vol. 4; vol. 3, 11.1.2.3): this processor has both kinds of disable. */
+#define CORE_CAPS_UC_LOCK_DISABLE    (1ull << 4)
+#define CORE_CAPS_SPLIT_LOCK_DISABLE (1ull << 5)
+#define MSR_CORE_CAPS                0xcf
+#define MSR_MEMORY_CTRL              0x33
+/* What SDM 19.4.1 names, but for bus-lock detection, which CPUID has to offer. Stored, no more. */
+#define DEBUGCTL_KNOWN 0xffc3ull
 
 static const struct msr {
 	uint32_t index, count; /* a run of equal ones */
@@ -38,14 +60,17 @@ static const struct msr {
 } table[] = {
 	{ 0x10, 1, TSC, ANY, 0 },
 	{ 0x1b, 1, APIC_BASE, APIC_BITS, 0xfee00900 },
+	{ MSR_MEMORY_CTRL, 1, MEMORY_CTRL, MEMORY_CTRL_BITS, 0 },
 	{ 0x3b, 1, TSC_ADJUST, ANY, 0 },
 	{ 0x8b, 1, STORED, ANY, 0x100000000 }, /* microcode revision, written 0 before CPUID */
+	{ MSR_CORE_CAPS, 1, STORED, READ_ONLY,
+	  CORE_CAPS_UC_LOCK_DISABLE | CORE_CAPS_SPLIT_LOCK_DISABLE },
 	{ 0xfe, 1, STORED, READ_ONLY, 0x508 }, /* MTRRCAP: 8 variable ranges, fixed ones, WC */
 	{ 0x174, 1, STORED, LOW32, 0 },        /* SYSENTER_CS */
 	{ 0x175, 2, STORED, CANONICAL, 0 },    /* SYSENTER_ESP, EIP */
 	{ 0x1a0, 1, STORED, ANY, 0x1 },        /* MISC_ENABLE: fast strings */
-	{ 0x1d9, 1, STORED, LOW32, 0 },        /* DEBUGCTL */
-	{ 0x200, 16, STORED, MTRR_RANGE, 0 },  /* PHYSBASEn, PHYSMASKn in turn */
+	{ 0x1d9, 1, DEBUGCTL, DEBUGCTL_BITS, 0 },
+	{ 0x200, 16, STORED, MTRR_RANGE, 0 }, /* PHYSBASEn, PHYSMASKn in turn */
 	{ 0x250, 1, STORED, MTRR_TYPES, 0 },
 	{ 0x258, 2, STORED, MTRR_TYPES, 0 },
 	{ 0x268, 8, STORED, MTRR_TYPES, 0 },
@@ -96,6 +121,7 @@ void msrs_reset(struct emu_vcpu *v)
 	for (size_t i = 0; i < MSR_ROWS; i++)
 		for (unsigned k = 0; k < table[i].count; k++)
 			v->msrs->stored[at++] = table[i].reset;
+	v->memory_ctrl = v->debugctl = 0;
 }
 
 size_t emu_msr_list(uint32_t *index, size_t max)
@@ -106,6 +132,31 @@ size_t emu_msr_list(uint32_t *index, size_t max)
 			if (n < max)
 				index[n] = table[i].index + k;
 	return n;
+}
+
+/* CPUID.(7,0):EDX[30] enumerates IA32_CORE_CAPABILITIES, and that MSR 33h (SDM 11.1.2.3). */
+static uint64_t core_caps(const struct emu_vcpu *v)
+{
+	unsigned place = 0;
+	find(MSR_CORE_CAPS, &place);
+	return v->has_core_capabilities ? v->msrs->stored[place] : 0;
+}
+
+static uint64_t memory_ctrl_bits(const struct emu_vcpu *v)
+{
+	uint64_t caps = core_caps(v);
+	return (caps & CORE_CAPS_UC_LOCK_DISABLE ? MEMORY_CTRL_UC_LOCK_DISABLE : 0) |
+	       (caps & CORE_CAPS_SPLIT_LOCK_DISABLE ? MEMORY_CTRL_SPLIT_LOCK_DISABLE : 0);
+}
+
+/* The row of an MSR that this vCPU has, NULL if it has none. */
+static const struct msr *find_offered(const struct emu_vcpu *v, uint32_t index, unsigned *place)
+{
+	if (index == MSR_CORE_CAPS && !v->has_core_capabilities)
+		return NULL;
+	if (index == MSR_MEMORY_CTRL && !memory_ctrl_bits(v))
+		return NULL;
+	return find(index, place);
 }
 
 /* What the guest's offset is added to. */
@@ -167,7 +218,7 @@ static void set_tsc_aux(struct emu_vcpu *v, uint64_t value)
 int emu_vcpu_get_msr(struct emu_vcpu *v, uint32_t index, uint64_t *value, bool host)
 {
 	unsigned place = 0;
-	const struct msr *m = find(index, &place);
+	const struct msr *m = find_offered(v, index, &place);
 	(void)host; /* none of these is write-only */
 	if (!m)
 		return -ENOENT;
@@ -181,6 +232,12 @@ int emu_vcpu_get_msr(struct emu_vcpu *v, uint32_t index, uint64_t *value, bool h
 		break;
 	case EFER:
 		*value = v->cpu.efer;
+		break;
+	case MEMORY_CTRL:
+		*value = v->memory_ctrl;
+		break;
+	case DEBUGCTL:
+		*value = v->debugctl;
 		break;
 	case FS_BASE:
 		*value = v->cpu.segment[EMU_FS].base;
@@ -248,6 +305,10 @@ static bool valid(const struct emu_vcpu *v, const struct msr *m, uint32_t index,
 	case APIC_BITS:
 		/* the base may move; x2APIC is not there (bit 10) */
 		return !(value & ~(physical & ~0x6ffull));
+	case MEMORY_CTRL_BITS:
+		return !(value & ~memory_ctrl_bits(v));
+	case DEBUGCTL_BITS:
+		return !(value & ~(DEBUGCTL_KNOWN | (v->has_bus_lock_db ? DEBUGCTL_BLD : 0)));
 	}
 	return false;
 }
@@ -255,7 +316,7 @@ static bool valid(const struct emu_vcpu *v, const struct msr *m, uint32_t index,
 int emu_vcpu_set_msr(struct emu_vcpu *v, uint32_t index, uint64_t value, bool host)
 {
 	unsigned place = 0;
-	const struct msr *m = find(index, &place);
+	const struct msr *m = find_offered(v, index, &place);
 	if (!m)
 		return -ENOENT;
 	if (!valid(v, m, index, value, host))
@@ -285,6 +346,12 @@ int emu_vcpu_set_msr(struct emu_vcpu *v, uint32_t index, uint64_t value, bool ho
 		break;
 	case APIC_BASE:
 		v->apic_base = value;
+		break;
+	case MEMORY_CTRL:
+		v->memory_ctrl = value;
+		break;
+	case DEBUGCTL:
+		v->debugctl = value;
 		break;
 	case EFER:
 		v->cpu.efer = host ? value : (value & ~EFER_LMA) | (v->cpu.efer & EFER_LMA);

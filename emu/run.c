@@ -13,56 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DR6_BS (1u << 14)
-
-/* ------------------------------------------------------------------ leaving */
-
-enum outcome leave(struct emu_vcpu *v, enum emu_exit_type type, uint32_t word)
-{
-	v->exit->type = type;
-	v->exit->word = word;
-	return EXIT;
-}
-
-enum outcome leave_unhandled(struct emu_vcpu *v, const struct insn *i)
-{
-	leave(v, EMU_EXIT_INTERNAL_ERROR, VMX_EPT_MISCONFIG);
-	v->exit->error.suberror = EMU_ERROR_EMULATION;
-	v->exit->error.insn_length = i ? i->length : 0;
-	if (i)
-		memcpy(v->exit->error.insn, i->bytes, i->length);
-	v->exit->guest_physical = v->mmio_gpa;
-	return EXIT;
-}
-
-static enum outcome leave_debug(struct emu_vcpu *v, uint64_t dr6)
-{
-	leave(v, EMU_EXIT_DEBUG, VMX_EXCEPTION_NMI);
-	v->exit->interruption = 0x80000300 | EXC_DB; /* valid, hardware exception */
-	v->exit->qualification = dr6;
-	v->exit->debug.vector = EXC_DB;
-	v->exit->debug.rip = linear_rip(&v->cpu);
-	v->exit->debug.dr6 = dr6 | DR6_FIXED;
-	v->exit->debug.dr7 = v->debug.hardware_breakpoints ? v->debug.dr[7] : v->cpu.dr[7];
-	return EXIT;
-}
-
-static enum outcome leave_shutdown(struct emu_vcpu *v)
-{
-	return leave(v, EMU_EXIT_SHUTDOWN, VMX_TRIPLE_FAULT);
-}
-
 /* ------------------------------------------------------------------ events */
 
-/* The IDT itself lies on a device: Linux gives up, too. */
-static enum outcome leave_delivery(struct emu_vcpu *v, unsigned vector)
-{
-	leave(v, EMU_EXIT_INTERNAL_ERROR, VMX_EPT_MISCONFIG);
-	v->exit->error.suberror = EMU_ERROR_DELIVERY;
-	v->exit->idt_vectoring = 0x80000000 | vector;
-	v->exit->guest_physical = v->mmio_gpa;
-	return EXIT;
-}
+static enum outcome deliver_fault(struct emu_vcpu *v);
 
 static enum outcome after_delivery(struct emu_vcpu *v, enum outcome r, unsigned vector)
 {
@@ -73,7 +26,10 @@ static enum outcome after_delivery(struct emu_vcpu *v, enum outcome r, unsigned 
 	case SHUTDOWN:
 		return leave_shutdown(v);
 	case HOST_GONE:
-		return HOST_GONE;
+	case EXIT:
+		return r;
+	case FAULT: /* of an injected software interrupt */
+		return deliver_fault(v);
 	default:
 		return leave_delivery(v, vector);
 	}
@@ -83,14 +39,17 @@ static enum outcome deliver_fault(struct emu_vcpu *v)
 {
 	struct fault f = v->fault;
 	if (f.vector == EXC_DB) {
-		uint64_t dr6 = v->pending_db_dr6;
+		f.cr2 = v->pending_db_dr6;
 		v->pending_db_dr6 = 0;
 		if (v->debug.single_step || v->debug.hardware_breakpoints)
-			return leave_debug(v, dr6);
-		exception_payload(v, EXC_DB, dr6);
+			return leave_debug(v, f.cr2);
+		/* intercepted, it leaves DR6 alone (SDM 28.1) */
+		if (!exception_intercepted(v, EXC_DB))
+			exception_payload(v, EXC_DB, f.cr2);
 	}
-	v->stats.exceptions++;
-	return after_delivery(v, deliver_exception(v, &f), f.vector);
+	enum outcome r = deliver_exception(v, &f);
+	v->stats.exceptions += r == DONE;
+	return after_delivery(v, r, f.vector);
 }
 
 bool emu_vcpu_interruptible(struct emu_vcpu *v)
@@ -103,6 +62,10 @@ static bool vectors_with_error(unsigned vector)
 {
 	return vector == EXC_DF || (vector >= EXC_TS && vector <= EXC_PF) || vector == EXC_AC;
 }
+
+/* B0 to B3, BLD, enabled breakpoint, BS, RTM; BT is no bit of the field, but of task switches that are
+ * carried out here (SDM table 27-4). */
+#define PENDING_DEBUG_BITS (0xfull | DR6_BLD | PENDING_ENABLED | DR6_BS | DR6_BT | DR6_RTM)
 
 /* What the monitor injected: VM-entry event injection (SDM 29.6). */
 static enum outcome deliver_injected(struct emu_vcpu *v)
@@ -120,7 +83,7 @@ static enum outcome deliver_injected(struct emu_vcpu *v)
 		struct fault f = v->fault;
 		memset(&e->exception, 0, sizeof(e->exception));
 		v->stats.exceptions++;
-		return after_delivery(v, deliver_exception(v, &f), f.vector);
+		return after_delivery(v, inject_exception(v, &f), f.vector);
 	}
 	if (e->nmi.injected) {
 		e->nmi.injected = false;
@@ -130,9 +93,8 @@ static enum outcome deliver_injected(struct emu_vcpu *v)
 	if (e->interrupt.injected) {
 		/* VM entry refuses an external interrupt that could not come (SDM 29.3.1.4) */
 		if (!e->interrupt.soft && (!(v->cpu.rflags & FL_IF) || v->cpu.shadow)) {
-			leave(v, EMU_EXIT_ENTRY_FAILURE,
-			      VMX_INVALID_STATE | VMX_EXIT_ENTRY_FAILURE);
-			return EXIT;
+			return leave(v, EMU_EXIT_ENTRY_FAILURE,
+				     VMX_INVALID_STATE | VMX_EXIT_ENTRY_FAILURE);
 		}
 		e->interrupt.injected = false;
 		v->stats.interrupts++;
@@ -148,6 +110,9 @@ static enum outcome deliver_events(struct emu_vcpu *v)
 {
 	struct emu_events *e = &v->events;
 	enum outcome r = DONE;
+	/* SDM 29.3.1.5 */
+	if (e->pending_debug & ~PENDING_DEBUG_BITS)
+		return leave(v, EMU_EXIT_ENTRY_FAILURE, VMX_INVALID_STATE | VMX_EXIT_ENTRY_FAILURE);
 	if (e->triple_fault_pending) {
 		e->triple_fault_pending = false;
 		return leave_shutdown(v);
@@ -315,6 +280,7 @@ static enum outcome code_refused(struct emu_vcpu *v)
 	const struct insn *i;
 	if (run->refused_access != ENGINE_WRITE) {
 		code_drop(v, s, gpa);
+		run->unfinished = true;
 		return DONE;
 	}
 	/* on the page that executes, or the next, which the same block may reach: it would become code
@@ -322,6 +288,7 @@ static enum outcome code_refused(struct emu_vcpu *v)
 	bool own = code_host_page(v, rip) == page || code_host_page(v, rip + PAGE_SIZE) == page;
 	if (!own && !code_page_is_mixed(v->vm, page)) {
 		code_drop(v, s, gpa);
+		run->unfinished = true;
 		return DONE;
 	}
 	enum outcome r = decode_at_rip(v, &i);
@@ -333,6 +300,7 @@ static enum outcome code_refused(struct emu_vcpu *v)
 	if (own)
 		return counted(v, step_on_open_page(v, i, s, gpa, page));
 	code_drop(v, s, gpa);
+	run->unfinished = true;
 	return DONE;
 }
 
@@ -342,6 +310,10 @@ static enum outcome code_refused(struct emu_vcpu *v)
 static enum outcome settle(struct emu_vcpu *v, enum outcome r, const struct insn *i)
 {
 	switch (r) {
+	case EXIT: /* SDM 27.9.4, of those that are not filled in yet */
+		if (i && v->exit->type == EMU_EXIT_TASK_SWITCH && !v->exit->insn_length)
+			v->exit->insn_length = i->length;
+		return EXIT;
 	case FAULT:
 		return deliver_fault(v);
 	case MMIO:
@@ -360,6 +332,7 @@ static enum outcome settle(struct emu_vcpu *v, enum outcome r, const struct insn
 static enum outcome execute_special(struct emu_vcpu *v, const struct insn *i)
 {
 	struct cpu *c = &v->cpu;
+	uint64_t rip = c->rip;
 	uint8_t shadow = c->shadow;
 	bool trap = c->rflags & FL_TF;
 	unsigned watched = watch_hits(v, i);
@@ -373,7 +346,7 @@ static enum outcome execute_special(struct emu_vcpu *v, const struct insn *i)
 	counted(v, r);
 	if (v->next_shadow)
 		c->shadow = v->next_shadow;
-	if ((r == EXIT && v->run->pending) || r == MMIO)
+	if ((r == EXIT && c->rip == rip) || r == MMIO || r == FAULT)
 		c->shadow = shadow; /* not executed yet */
 	bool delivered = i->op == OP_INT || i->op == OP_INT1 || i->op == OP_INT3 ||
 			 i->op == OP_INTO;
@@ -388,34 +361,40 @@ static enum outcome execute_special(struct emu_vcpu *v, const struct insn *i)
 	return r;
 }
 
-/* A page with a data breakpoint: one instruction at a time (SDM 20.3.1.2: a trap behind it). */
-static enum outcome at_watch(struct emu_vcpu *v)
+/* One instruction that is not special. */
+static enum outcome step_ordinary(struct emu_vcpu *v, const struct insn *i)
 {
-	const struct insn *i;
+	struct run_state *run = v->run;
 	bool trap = v->cpu.rflags & FL_TF;
-	enum outcome r = decode_at_rip(v, &i);
-	if (r)
-		return settle(v, r, NULL);
 	unsigned hits = watch_hits(v, i);
-	v->run->watch_open = true;
+	uint8_t shadow = v->cpu.shadow;
+	run->watch_open = true;
 	v->cpu.shadow = 0;
-	r = hand_execute(v, i);
-	if (r == UNHANDLED)
-		r = native_step(v, i), trap = false;
+	enum outcome r = hand_execute(v, i);
+	if (r == UNHANDLED) {
+		trap = false;
+		run->refusal = REFUSED_FAULT;
+		r = native_step(v, i);
+	}
 	counted(v, r);
-	v->run->watch_open = false;
-	if (r == DONE && (hits || trap)) {
+	if (r == UNHANDLED && run->refusal == REFUSED_CODE)
+		r = code_refused(v);
+	run->watch_open = false;
+	if (r == MMIO || r == FAULT || run->unfinished)
+		v->cpu.shadow = shadow;
+	if (r == DONE && !run->unfinished && (hits || trap)) {
 		v->pending_db = true;
 		v->pending_db_dr6 |= hits | (trap ? DR6_BS : 0);
 	}
 	return settle(v, r, i);
 }
 
-static enum outcome leave_bus_lock(struct emu_vcpu *v)
+/* A page with a data breakpoint: one instruction at a time (SDM 20.3.1.2: a trap behind it). */
+static enum outcome at_watch(struct emu_vcpu *v)
 {
-	/* trap-like: the instruction has completed, its interrupt shadow is gone (SDM 30.2) */
-	v->cpu.shadow = 0;
-	return leave(v, EMU_EXIT_BUS_LOCK, VMX_BUS_LOCK);
+	const struct insn *i;
+	enum outcome r = decode_at_rip(v, &i);
+	return r ? settle(v, r, NULL) : step_ordinary(v, i);
 }
 
 /* The engine stopped in front of the instruction at RIP. */
@@ -437,20 +416,17 @@ static enum outcome at_stub(struct emu_vcpu *v, uint64_t started)
 	if (!insn_is_special(v, i)) {
 		if (hit >= 0) { /* RF: past its own breakpoint */
 			c->rflags &= ~(uint64_t)FL_RF;
-			r = hand_execute(v, i);
-			return settle(v, counted(v, r == UNHANDLED ? native_step(v, i) : r), i);
+			return step_ordinary(v, i);
 		}
 		/* A block that starts here and is nothing but a stub was translated from other bytes or
 		 * under other tables: forget it. */
 		if (linear_rip(c) == started)
 			vcpu_forget_code(v, started);
+		v->run->unfinished = true;
 		return DONE;
 	}
 	c->rflags &= ~(uint64_t)FL_RF;
-	r = settle(v, execute_special(v, i), i);
-	if (r == DONE && v->run->lock_taken && v->bus_lock_exiting)
-		return leave_bus_lock(v);
-	return r;
+	return settle(v, execute_special(v, i), i);
 }
 
 static enum outcome handle_stop(struct emu_vcpu *v, struct engine_stop stop, uint64_t started)
@@ -558,18 +534,17 @@ static bool waits_for_shadow(const struct emu_vcpu *v)
 	return v->cpu.shadow && (v->interrupt_window || v->events.nmi.pending || v->pending_db);
 }
 
-/* One instruction, whatever it is: the shadow ends behind it, and the engine would run on. */
-static enum outcome step_out_of_shadow(struct emu_vcpu *v, uint64_t started)
+/* One instruction, whatever it is: something waits for its end, and the engine would run on. */
+static enum outcome step(struct emu_vcpu *v, uint64_t started)
 {
 	const struct insn *i;
+	const uint64_t *dr = breakpoints(v);
 	enum outcome r = decode_at_rip(v, &i);
 	if (r)
 		return settle(v, r, NULL);
-	if (insn_is_special(v, i))
+	if (insn_is_special(v, i) || (dr[7] & 0xff && breakpoint_at(dr, started) >= 0))
 		return at_stub(v, started);
-	v->cpu.shadow = 0;
-	r = hand_execute(v, i);
-	return settle(v, counted(v, r == UNHANDLED ? native_step(v, i) : r), i);
+	return step_ordinary(v, i);
 }
 
 /* With the monitor single-stepping, TF is set behind the guest's back, as Linux does. */
@@ -585,10 +560,44 @@ static struct engine_stop run_engine(struct emu_vcpu *v)
 	return stop;
 }
 
-static enum outcome run_once(struct emu_vcpu *v)
+/*
+ * The boundary behind an instruction, or behind the delivery of an event: what leaves here does so by
+ * priority (SDM 7.9; 28.2: a bus lock comes before monitor trap flag and debug traps). What is passed
+ * over stays pending.
+ */
+static enum outcome boundary(struct emu_vcpu *v, uint64_t rip)
+{
+	struct run_state *run = v->run;
+	bool delivered = v->vectoring.info, stepped = delivered || v->cpu.rip != rip;
+	if (run->lock_taken) {
+		/* SDM 20.3.1.6. A trap: an instruction that faulted has none. What the manual does not
+		 * say: a lock of event delivery, which is not at the privilege of any code, has none. */
+		if (v->debugctl & DEBUGCTL_BLD && run->lock.cpl && !delivered) {
+			v->pending_db = true;
+			v->pending_db_dr6 |= DR6_BLD;
+		}
+		if (v->bus_lock_exiting) {
+			/* the step ends here, too: it is reported with the next run */
+			if (v->debug.single_step && stepped) {
+				v->pending_db = true;
+				v->pending_db_dr6 |= DR6_BS;
+			}
+			return leave_bus_lock(v);
+		}
+		run->lock_taken = false;
+	}
+	if (v->controls.monitor_trap)
+		return leave(v, EMU_EXIT_MTF, VMX_MTF);
+	/* an instruction done by hand counts as a step, too */
+	if (v->debug.single_step && v->cpu.rip != rip && !v->pending_db)
+		return leave_debug(v, DR6_BS);
+	return DONE;
+}
+
+/* Before an instruction begins, and not in the midst of one that has taken a lock already. */
+static enum outcome look_around(struct emu_vcpu *v)
 {
 	struct emu_vm *vm = v->vm;
-	engine_arm(vm->engine);
 	if (atomic_load(&v->kicked)) {
 		atomic_store(&v->kicked, 0);
 		return leave(v, EMU_EXIT_KICKED, VMX_EXTERNAL_INTERRUPT);
@@ -600,6 +609,17 @@ static enum outcome run_once(struct emu_vcpu *v)
 		if (run_lock_wanted(&vm->lock) && !yield(v))
 			return leave(v, EMU_EXIT_KICKED, VMX_EXTERNAL_INTERRUPT);
 	}
+	return DONE;
+}
+
+static enum outcome run_once(struct emu_vcpu *v)
+{
+	struct emu_vm *vm = v->vm;
+	struct run_state *run = v->run;
+	engine_arm(vm->engine);
+	enum outcome r = run->lock_taken ? DONE : look_around(v);
+	if (r)
+		return r;
 	uint64_t generation = atomic_load(&vm->memory.generation);
 	if (generation != vm->seen_generation) {
 		vm->seen_generation = generation;
@@ -607,41 +627,31 @@ static enum outcome run_once(struct emu_vcpu *v)
 	}
 	if (engine_make_room(vm->engine))
 		code_forget_hot(vm);
-	enum outcome r = deliver_events(v);
+	uint64_t rip = v->cpu.rip;
+	v->vectoring = (struct vectoring){ 0 };
+	run->unfinished = false;
+	r = deliver_events(v);
 	if (r)
 		return r;
+	if (v->vectoring.info && (run->lock_taken || v->controls.monitor_trap))
+		return boundary(v, rip);
+	v->vectoring.info = 0;
+	rip = v->cpu.rip;
 	uint64_t started = linear_rip(&v->cpu);
-	v->run->lock_taken = false;
-	bool single = v->debug.single_step;
-	uint64_t rip = v->cpu.rip;
-	if (waits_for_shadow(v))
-		r = step_out_of_shadow(v, started);
+	if (waits_for_shadow(v) || v->controls.monitor_trap)
+		r = step(v, started);
 	else
 		r = handle_stop(v, run_engine(v), started);
-	/* an instruction done by hand counts as a step, too */
-	if (r == DONE && single && v->cpu.rip != rip && !v->pending_db)
-		return leave_debug(v, DR6_BS);
-	return r;
-}
-
-static void finish_exit(struct emu_vcpu *v)
-{
-	struct emu_exit *exit = v->exit;
-	if (!v->run->lock_taken)
-		return;
-	v->run->lock_taken = false;
-	exit->lock = v->run->lock;
-	if (v->bus_lock_exiting) {
-		/* SDM 27.9.1: on every exit that occurs after a bus lock of the same instruction */
-		exit->bus_lock = true;
-		exit->word |= VMX_EXIT_BUS_LOCK_ASSERTED;
-	}
+	return r || run->unfinished ? r : boundary(v, rip);
 }
 
 static int run_locked(struct emu_vcpu *v, unsigned flags)
 {
 	v->run->lock_taken = false;
+	v->vectoring = (struct vectoring){ 0 };
 	enum outcome r = complete_pending(v);
+	/* the hypervisor's emulation of an instruction takes no bus lock of the guest's */
+	v->run->lock_taken = false;
 	if (flags & EMU_RUN_COMPLETE_ONLY)
 		return r == EXIT ? 0 : r == HOST_GONE ? -EFAULT : -EAGAIN;
 	code_new_epoch(v->vm);

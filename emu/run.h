@@ -72,6 +72,7 @@ struct run_state {
 
 	struct emu_lock lock; /* bus lock of the instruction being executed */
 	bool lock_taken;
+	bool unfinished; /* …which has to begin again, its locks taken */
 };
 
 /* Data accesses of hand-executed instructions: memory, or devices while mmio_on. */
@@ -125,8 +126,16 @@ enum outcome lock_begin(struct emu_vcpu *v, const struct emu_lock *lock);
 /* Behind it: tell the observer and remember for the exit word. */
 void note_lock(struct emu_vcpu *v, const struct emu_lock *lock);
 
-/* Fill the exit of this run: type and VMX exit word; returns EXIT. */
+/* exit.c. Fill the exit of this run: type and VMX exit word; returns EXIT. */
 enum outcome leave(struct emu_vcpu *v, enum emu_exit_type type, uint32_t word);
 enum outcome leave_unhandled(struct emu_vcpu *v, const struct insn *i);
+enum outcome leave_delivery(struct emu_vcpu *v, unsigned vector);
+enum outcome leave_debug(struct emu_vcpu *v, uint64_t causes); /* DR6_, active high */
+enum outcome leave_shutdown(struct emu_vcpu *v);
+enum outcome leave_bus_lock(struct emu_vcpu *v);
+/* This exit came up while an event was on its way: its IDT-vectoring information. */
+void leave_vectoring(struct emu_vcpu *v);
+/* The modifier bits of the exit word. */
+void finish_exit(struct emu_vcpu *v);
 
 #endif

@@ -166,6 +166,13 @@ static enum outcome clts(struct emu_vcpu *v, const struct insn *i)
 
 #define DR7_GD (1u << 13)
 
+/* Bit 11 can be written where bus-lock detection is offered (SDM 20.2.3). */
+uint64_t dr6_value(const struct emu_vcpu *v, uint64_t value)
+{
+	uint64_t bus_lock = v->has_bus_lock_db ? DR6_BLD : 0;
+	return (value & (0xe00f | bus_lock)) | (DR6_FIXED & ~bus_lock);
+}
+
 static enum outcome mov_dr(struct emu_vcpu *v, const struct insn *i)
 {
 	struct cpu *c = &v->cpu;
@@ -178,8 +185,7 @@ static enum outcome mov_dr(struct emu_vcpu *v, const struct insn *i)
 	if (!privileged(c))
 		return raise_error(v, EXC_GP, 0);
 	if (c->dr[7] & DR7_GD) {
-		v->pending_db_dr6 |= 1u << 13; /* BD */
-		c->dr[7] &= ~(uint64_t)DR7_GD;
+		v->pending_db_dr6 |= DR6_BD; /* GD itself falls with the delivery */
 		return raise(v, EXC_DB);
 	}
 	if (i->op == OP_MOV_FROM_DR) {
@@ -191,10 +197,8 @@ static enum outcome mov_dr(struct emu_vcpu *v, const struct insn *i)
 		return raise_error(v, EXC_GP, 0);
 	if (n < 4 && size == 8 && !canonical(c, value))
 		return raise_error(v, EXC_GP, 0);
-	/* fixed bits, SDM 20.2.3, 20.2.4; bus-lock detection (bit 11) is not offered to the guest */
-	c->dr[n] = n == 6   ? (value & 0xe00f) | DR6_FIXED
-		   : n == 7 ? (value & 0xffff2bff) | DR7_FIXED
-			    : value;
+	/* fixed bits, SDM 20.2.3, 20.2.4 */
+	c->dr[n] = n == 6 ? dr6_value(v, value) : n == 7 ? (value & 0xffff2bff) | DR7_FIXED : value;
 	if (n != 6)
 		vcpu_breakpoints_changed(v);
 	return done(v, i);

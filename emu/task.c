@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Hardware task switches with 16- and 32-bit TSSs (SDM vol. 3, chapter 7). */
+#include "emu/run.h"
 #include "emu/segment.h"
 
 #include <string.h>
@@ -315,10 +316,24 @@ static enum outcome finish_task(struct emu_vcpu *v, const struct task *new, cons
 		return raise_error(v, EXC_GP, 0);
 	/* T: a debug trap after the switch, before the first instruction (SDM 17.3.1.5, DR6.BT) */
 	if (new->layout == &layout32 &&new->image[100] & 1) {
-		v->pending_db = 1;
-		v->pending_db_dr6 |= 1 << 15;
+		v->pending_db = true;
+		v->pending_db_dr6 |= DR6_BT;
 	}
 	return DONE;
+}
+
+/* SDM table 30-2: the new TSS's selector, and what the switch is for */
+static enum outcome leave_task_switch(struct emu_vcpu *v, uint16_t selector, enum task_cause cause)
+{
+	static const uint8_t source[] = {
+		[TASK_CALL] = 0, [TASK_IRET] = 1, [TASK_JMP] = 2, [TASK_EVENT] = 3
+	};
+
+	leave(v, EMU_EXIT_TASK_SWITCH, VMX_TASK_SWITCH);
+	v->exit->qualification = selector | (uint64_t)source[cause] << 30;
+	if (v->vectoring.active)
+		leave_vectoring(v);
+	return EXIT;
 }
 
 enum outcome task_switch(struct emu_vcpu *v, uint16_t selector, enum task_cause cause,
@@ -330,6 +345,9 @@ enum outcome task_switch(struct emu_vcpu *v, uint16_t selector, enum task_cause 
 	*committed = false;
 	if (o != DONE)
 		return o;
+	/* SDM 26.4.2: the checks so far come before the exit. Nothing else has been done. */
+	if (v->controls.task_switch)
+		return leave_task_switch(v, selector, cause);
 	old.layout = layout_of(old.tr.flags);
 	if (old.tr.limit < old.layout->minimum)
 		return raise_error(v, EXC_TS, SELECTOR_ERROR(old.tr.selector));

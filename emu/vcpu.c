@@ -32,6 +32,8 @@ void vcpu_reset(struct emu_vcpu *v)
 	v->xcr0 = 1;
 	v->apic_base = 0xfee00800 | (v->index ? 0 : 1u << 8);
 	memset(&v->events, 0, sizeof(v->events));
+	v->pending_db = false;
+	v->pending_db_dr6 = 0;
 	msrs_reset(v);
 }
 
@@ -208,12 +210,21 @@ void emu_vcpu_get_events(struct emu_vcpu *v, struct emu_events *events)
 {
 	*events = v->events;
 	events->interrupt.shadow = v->cpu.shadow;
+	events->pending_debug = 0;
+	if (v->pending_db) {
+		events->pending_debug = v->pending_db_dr6;
+		if (v->pending_db_dr6 & (0xf | DR6_BLD))
+			events->pending_debug |= PENDING_ENABLED;
+	}
 }
 
 void emu_vcpu_set_events(struct emu_vcpu *v, const struct emu_events *events)
 {
 	v->events = *events;
 	v->cpu.shadow = events->interrupt.shadow;
+	/* a met breakpoint that was not enabled makes no trap by itself (SDM 29.7.3) */
+	v->pending_db = events->pending_debug & (PENDING_ENABLED | DR6_BS | DR6_BT);
+	v->pending_db_dr6 = v->pending_db ? events->pending_debug & ~PENDING_ENABLED : 0;
 }
 
 /* ------------------------------------------------------------------ x87 and SSE */
@@ -252,6 +263,30 @@ static unsigned physical_bits(const struct emu_vcpu *v)
 	return 36;
 }
 
+/* 0 if the guest's CPUID has no such leaf. */
+static struct emu_cpuid leaf7(const struct emu_vcpu *v, uint32_t index)
+{
+	for (size_t n = 0; n < v->cpuid_count; n++)
+		if (v->cpuid[n].function == 7 &&
+		    (v->cpuid[n].has_index ? v->cpuid[n].index == index : !index))
+			return v->cpuid[n];
+	return (struct emu_cpuid){ 0 };
+}
+
+/* Features that are about bus locks: what is not offered is not there (SDM 11.1.2.3, 20.3.1.6). */
+static void offer_features(struct emu_vcpu *v)
+{
+	bool intel = v->vm->config.vendor == EMU_INTEL;
+
+	v->has_bus_lock_db = leaf7(v, 0).ecx & 1u << 24;
+	v->has_core_capabilities = intel && leaf7(v, 0).edx & 1u << 30;
+	v->uc_lock_is_ac = intel && leaf7(v, 2).edx & 1u << 6;
+	if (!v->has_bus_lock_db)
+		v->debugctl &= ~DEBUGCTL_BLD;
+	if (!v->has_core_capabilities)
+		v->memory_ctrl = 0;
+}
+
 int emu_vcpu_set_cpuid(struct emu_vcpu *v, const struct emu_cpuid *leaves, size_t count)
 {
 	if (count > 256)
@@ -265,6 +300,7 @@ int emu_vcpu_set_cpuid(struct emu_vcpu *v, const struct emu_cpuid *leaves, size_
 	v->cpuid = copy;
 	v->cpuid_count = count;
 	v->vm->config.physical_address_bits = physical_bits(v);
+	offer_features(v);
 	return 0;
 }
 
@@ -298,6 +334,11 @@ bool emu_vcpu_bus_lock_exiting(const struct emu_vcpu *v)
 void emu_vcpu_set_instruction_limit(struct emu_vcpu *v, uint64_t instructions)
 {
 	v->instruction_limit = instructions;
+}
+
+void emu_vcpu_set_controls(struct emu_vcpu *v, const struct emu_controls *controls)
+{
+	v->controls = *controls;
 }
 
 void emu_vcpu_request_interrupt_window(struct emu_vcpu *v, bool on)

@@ -91,5 +91,7 @@ void msrs_reset(struct emu_vcpu *v);
 /* Checks of control registers that MOV CR and VM entry share (SDM 29.3.1.1). */
 bool cr_state_valid(const struct cpu *c);
 uint64_t cr4_allowed(const struct emu_vcpu *v);
+/* DR6 as it becomes when `value` is written. */
+uint64_t dr6_value(const struct emu_vcpu *v, uint64_t value);
 
 #endif

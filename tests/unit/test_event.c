@@ -678,6 +678,7 @@ static void test_event_payload_translates_to_dr6_and_cr2(void **state)
 		{ 0xfffe0ff0, 0x1001, 0xffff0ff1 },  /* bit 12 is not in DR6 */
 	};
 
+	m->v->has_bus_lock_db = true;
 	for (unsigned n = 0; n < sizeof(cases) / sizeof(*cases); n++) {
 		m->c->dr[6] = cases[n].old;
 		exception_payload(m->v, EXC_DB, cases[n].payload);
@@ -687,6 +688,27 @@ static void test_event_payload_translates_to_dr6_and_cr2(void **state)
 	exception_payload(m->v, EXC_PF, 0x1234);
 	assert_int_equal(m->c->cr2, 0x1234);
 	assert_int_equal(m->c->dr[6], 1);
+}
+
+/* SDM 20.3.1.6: 0 says bus lock, other #DBs leave it; kvm_dr6_fixed() where CPUID does not offer it. */
+static void test_event_bus_lock_bit_of_dr6_is_active_low_and_sticky(void **state)
+{
+	struct machine *m = *state;
+
+	m->v->has_bus_lock_db = true;
+	m->c->dr[6] = 0xffff0ff0;
+	exception_payload(m->v, EXC_DB, 1 << 11 | 1 << 14);
+	assert_int_equal(m->c->dr[6], 0xffff47f0);
+	exception_payload(m->v, EXC_DB, 2);
+	assert_int_equal(m->c->dr[6], 0xffff47f2);
+	m->vm->config.debug_resets_bus_lock = true;
+	exception_payload(m->v, EXC_DB, 2);
+	assert_int_equal(m->c->dr[6], 0xffff4ff2);
+	exception_payload(m->v, EXC_DB, 1 << 11);
+	assert_int_equal(m->c->dr[6], 0xffff47f0);
+	m->v->has_bus_lock_db = false;
+	exception_payload(m->v, EXC_DB, 1 << 11);
+	assert_int_equal(m->c->dr[6], 0xffff4ff0);
 }
 
 static void test_event_nmi_blocks_nmis(void **state)
@@ -925,6 +947,7 @@ int main(void)
 		TEST(test_event_page_fault_sets_cr2),
 		TEST(test_event_debug_exception_clears_gd),
 		TEST(test_event_payload_translates_to_dr6_and_cr2),
+		TEST(test_event_bus_lock_bit_of_dr6_is_active_low_and_sticky),
 		TEST(test_event_nmi_blocks_nmis),
 		TEST(test_event_nested_faults_follow_table_6_5),
 		TEST(test_event_fault_in_double_fault_shuts_down),

@@ -134,10 +134,11 @@ static enum outcome cache_fill(struct emu_vcpu *v, uint64_t linear, unsigned tag
 	cache->stuffed_lock |= w.stuffed_lock;
 	if (outcome)
 		return outcome;
-	entry->slot = memory_find(cache->memory, w.gpa);
+	entry->slot = slot_find(v->vm, w.gpa);
 	/* a write to a read-only slot goes to the monitor (KVM api.rst 4.35, KVM_MEM_READONLY) */
 	if (!entry->slot || (tag & TAG_WRITE && entry->slot->flags & EMU_MEM_READONLY)) {
 		v->mmio_gpa = w.gpa;
+		v->missing = (struct missing){ .linear = linear, .access = walk_access(tag) };
 		return MMIO;
 	}
 	/* what the next access is likely to be: a write after a read */
@@ -246,6 +247,7 @@ static enum outcome translate_parts(struct emu_vcpu *v, uint64_t linear, unsigne
 {
 	unsigned room = (unsigned)(PAGE_SIZE - (linear & ~PAGE_MASK));
 	enum outcome outcome[2] = { DONE, DONE };
+	struct missing missing;
 	uint64_t mmio_gpa;
 
 	part[0].linear = linear;
@@ -257,13 +259,16 @@ static enum outcome translate_parts(struct emu_vcpu *v, uint64_t linear, unsigne
 		struct access_entry *entry;
 
 		mmio_gpa = v->mmio_gpa;
+		missing = v->missing;
 		outcome[i] = translate(v, part[i].linear, kind, flags, &entry);
 		if (outcome[i] == FAULT)
 			return FAULT;
 		if (!outcome[i])
 			part[i].entry = *entry;
-		if (i && outcome[0] == MMIO)
+		if (i && outcome[0] == MMIO) {
 			v->mmio_gpa = mmio_gpa;
+			v->missing = missing;
+		}
 	}
 	return worse(outcome[0], outcome[1]);
 }
@@ -467,6 +472,7 @@ enum outcome fetch_insn(struct emu_vcpu *v, uint8_t bytes[INSN_MAX_LENGTH], size
 	uint64_t limit = c->segment[EMU_CS].limit, want = INSN_MAX_LENGTH, rest;
 	const uint8_t *host;
 	enum outcome outcome;
+	struct missing missing;
 	struct fault fault;
 	uint64_t mmio_gpa;
 
@@ -487,9 +493,11 @@ enum outcome fetch_insn(struct emu_vcpu *v, uint8_t bytes[INSN_MAX_LENGTH], size
 	/* the next page only if it is there: the instruction may end before it */
 	fault = v->fault;
 	mmio_gpa = v->mmio_gpa;
+	missing = v->missing;
 	if (fetch_page(v, *n, &host, &rest)) {
 		v->fault = fault;
 		v->mmio_gpa = mmio_gpa;
+		v->missing = missing;
 		return DONE;
 	}
 	memcpy(bytes + *n, host, want - *n);

@@ -178,9 +178,17 @@ struct fault {
 	uint64_t cr2; /* #PF; #DB: the causes, for the exit qualification */
 };
 
+/* The access behind MMIO, for those exits that tell of it; its guest-physical address is `mmio_gpa`. */
+struct missing {
+	uint64_t linear; /* its page, where the engine made it */
+	unsigned access; /* WALK_ */
+	bool table;      /* `mmio_gpa` is a paging-structure entry on the way */
+};
+
 /* The event that is being delivered, or was last in this step (SDM 27.9.3). */
 struct vectoring {
 	uint32_t info, error; /* INTR_ */
+	uint64_t rflags;      /* of its frame */
 	uint8_t length;       /* of the instruction, for software interrupts and exceptions */
 	bool active;          /* delivery has not come to its end */
 };
@@ -211,8 +219,9 @@ struct emu_vcpu {
 	struct emu_vm *vm;
 	unsigned index;
 
-	struct fault fault;    /* valid after FAULT */
-	uint64_t mmio_gpa;     /* valid after MMIO */
+	struct fault fault; /* valid after FAULT */
+	uint64_t mmio_gpa;  /* valid after MMIO, as is `missing` */
+	struct missing missing;
 	struct emu_exit *exit; /* where the current run's exit goes */
 
 	/* events (SDM 29.3, 29.6) */
@@ -335,7 +344,7 @@ struct region {
 	struct region *next;
 };
 
-/* The slot that holds gpa, NULL if none. `v` may be NULL (no per-vCPU cache then). */
+/* The slot that holds gpa, NULL if none or if the page exits (emu_vm_intercept_page()). `v` may be NULL (no per-vCPU cache then). */
 const struct slot *slot_find(struct emu_vm *vm, uint64_t gpa);
 static inline uint8_t *slot_host(const struct slot *s, uint64_t gpa)
 {

@@ -418,6 +418,7 @@ static void delivery_begins(struct emu_vcpu *v, const struct event *e, unsigned 
 {
 	v->vectoring = (struct vectoring){ .info = event_info(&v->cpu, e),
 					   .error = e->error,
+					   .rflags = e->rflags,
 					   .length = (uint8_t)length,
 					   .active = true };
 }

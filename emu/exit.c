@@ -195,3 +195,12 @@ enum outcome leave_bus_lock(struct emu_vcpu *v)
 		leave_vectoring(v);
 	return EXIT;
 }
+
+/* Trap-like, too, and before a bus lock's exit, whose bit it carries (SDM 32.4.3.3). */
+enum outcome leave_apic_write(struct emu_vcpu *v)
+{
+	leave(v, EMU_EXIT_APIC_WRITE, VMX_APIC_WRITE);
+	v->exit->qualification = v->run->apic_write.offset;
+	v->run->apic_write.seen = false;
+	return EXIT;
+}

@@ -61,7 +61,11 @@ struct slot *memory_search(struct memory *m, uint64_t gpa)
 
 const struct slot *slot_find(struct emu_vm *vm, uint64_t gpa)
 {
-	return memory_find(vm_memory(vm), gpa);
+	struct memory *m = vm_memory(vm);
+
+	if (m->intercept_count && memory_intercept(m, gpa) != EMU_PAGE_ORDINARY)
+		return NULL;
+	return memory_find(m, gpa);
 }
 
 struct slot *memory_slot(struct memory *m, unsigned number)
@@ -252,6 +256,7 @@ void memory_destroy(struct memory *m)
 	free(m->by_number);
 	regions_free(m);
 	free(m->types);
+	free(m->intercepts);
 	memset(m, 0, sizeof(*m));
 }
 

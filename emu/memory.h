@@ -29,6 +29,11 @@ struct memory_type_range {
 	unsigned type;
 };
 
+struct page_intercept {
+	uint64_t gpa;
+	enum emu_page_intercept what;
+};
+
 struct memory {
 	/* Set by the owner after memory_init(); may be NULL (no engine). */
 	void *engine;
@@ -56,6 +61,10 @@ struct memory {
 
 	struct memory_type_range *types;
 	size_t type_count;
+
+	struct page_intercept *intercepts;
+	size_t intercept_count;
+	bool apic_write_open; /* one instruction may access EMU_PAGE_APIC_WRITE as memory */
 };
 
 /* The memory of a VM and its configuration (vm.c). */
@@ -84,6 +93,10 @@ void memory_host_range_back(struct memory *m, const void *host, size_t size);
  */
 int memory_read(struct memory *m, uint64_t gpa, void *data, size_t size);
 int memory_write(struct memory *m, uint64_t gpa, const void *data, size_t size);
+
+/* intercept.c: what leaves at the page of gpa; as emu_vm_intercept_page(). */
+enum emu_page_intercept memory_intercept(const struct memory *m, uint64_t gpa);
+int memory_set_intercept(struct memory *m, uint64_t gpa, enum emu_page_intercept what);
 
 struct slot *memory_slot(struct memory *m, unsigned number);
 struct slot *memory_search(struct memory *m, uint64_t gpa);

@@ -118,7 +118,7 @@ static enum outcome page_fault(struct emu_vcpu *v, uint64_t linear, unsigned acc
 static inline enum outcome step_load(struct emu_vcpu *v, struct step *step, const struct slot *slot,
 				     uint64_t gpa, unsigned entry_size)
 {
-	if (!slot || gpa - slot->gpa >= slot->size) {
+	if (!slot || gpa - slot->gpa >= slot->size || vm_memory(v->vm)->intercept_count) {
 		slot = slot_find(v->vm, gpa);
 		if (!slot) {
 			v->mmio_gpa = gpa;
@@ -327,5 +327,7 @@ enum outcome page_walk(struct emu_vcpu *v, uint64_t linear, unsigned access, str
 		again = false;
 		outcome = walk_mode(v, linear, access, w, &again);
 	} while (again);
+	if (outcome == MMIO)
+		v->missing = (struct missing){ .linear = linear, .access = access, .table = true };
 	return outcome;
 }

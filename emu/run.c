@@ -31,7 +31,8 @@ static enum outcome after_delivery(struct emu_vcpu *v, enum outcome r, unsigned 
 	case FAULT: /* of an injected software interrupt */
 		return deliver_fault(v);
 	default:
-		return leave_delivery(v, vector);
+		r = r == MMIO ? leave_intercepted(v, NULL) : r;
+		return r == EXIT ? EXIT : leave_delivery(v, vector);
 	}
 }
 
@@ -307,6 +308,8 @@ static enum outcome code_refused(struct emu_vcpu *v)
 /* ------------------------------------------------------------------ stops */
 
 /* An outcome that is not the loop's own business becomes DONE (go on), EXIT or HOST_GONE. */
+static enum outcome at_intercept(struct emu_vcpu *v, const struct insn *i);
+
 static enum outcome settle(struct emu_vcpu *v, enum outcome r, const struct insn *i)
 {
 	switch (r) {
@@ -317,6 +320,11 @@ static enum outcome settle(struct emu_vcpu *v, enum outcome r, const struct insn
 	case FAULT:
 		return deliver_fault(v);
 	case MMIO:
+		if (v->vm->memory.intercept_count) {
+			r = at_intercept(v, i);
+			if (r != MMIO)
+				return r;
+		}
 		r = i ? counted(v, mmio_execute(v, i)) : leave_unhandled(v, NULL);
 		return r == FAULT ? deliver_fault(v) : r == SHUTDOWN ? leave_shutdown(v) : r;
 	case SHUTDOWN:
@@ -362,7 +370,7 @@ static enum outcome execute_special(struct emu_vcpu *v, const struct insn *i)
 }
 
 /* One instruction that is not special. */
-static enum outcome step_ordinary(struct emu_vcpu *v, const struct insn *i)
+static enum outcome execute_ordinary(struct emu_vcpu *v, const struct insn *i)
 {
 	struct run_state *run = v->run;
 	bool trap = v->cpu.rflags & FL_TF;
@@ -386,6 +394,26 @@ static enum outcome step_ordinary(struct emu_vcpu *v, const struct insn *i)
 		v->pending_db = true;
 		v->pending_db_dr6 |= hits | (trap ? DR6_BS : 0);
 	}
+	return r;
+}
+
+static enum outcome step_ordinary(struct emu_vcpu *v, const struct insn *i)
+{
+	return settle(v, execute_ordinary(v, i), i);
+}
+
+/* An access met a page that the hypervisor intercepts; MMIO: it is a device's after all. */
+static enum outcome at_intercept(struct emu_vcpu *v, const struct insn *i)
+{
+	struct apic_write write;
+	if (!apic_access_is_virtualized(v, i, &write))
+		return leave_intercepted(v, i);
+	v->vm->memory.apic_write_open = true;
+	enum outcome r = insn_is_special(v, i) ? execute_special(v, i) : execute_ordinary(v, i);
+	v->vm->memory.apic_write_open = false;
+	vcpu_flush(v);
+	if (r == DONE && !v->run->unfinished)
+		v->run->apic_write = write;
 	return settle(v, r, i);
 }
 
@@ -461,11 +489,13 @@ static enum outcome handle_stop(struct emu_vcpu *v, struct engine_stop stop, uin
 		/* decoding may overwrite what the refusal left */
 		struct fault f = v->fault;
 		uint64_t gpa = v->mmio_gpa;
+		struct missing missing = v->missing;
 		enum outcome fetched = decode_at_rip(v, &i);
 		if (fetched)
 			return settle(v, fetched, NULL);
 		v->fault = f;
 		v->mmio_gpa = gpa;
+		v->missing = missing;
 		if (r == FAULT)
 			complete_fault(v, i);
 		return settle(v, r, i);
@@ -568,28 +598,26 @@ static struct engine_stop run_engine(struct emu_vcpu *v)
 static enum outcome boundary(struct emu_vcpu *v, uint64_t rip)
 {
 	struct run_state *run = v->run;
-	bool delivered = v->vectoring.info, stepped = delivered || v->cpu.rip != rip;
-	if (run->lock_taken) {
-		/* SDM 20.3.1.6. A trap: an instruction that faulted has none. What the manual does not
-		 * say: a lock of event delivery, which is not at the privilege of any code, has none. */
-		if (v->debugctl & DEBUGCTL_BLD && run->lock.cpl && !delivered) {
-			v->pending_db = true;
-			v->pending_db_dr6 |= DR6_BLD;
-		}
-		if (v->bus_lock_exiting) {
-			/* the step ends here, too: it is reported with the next run */
-			if (v->debug.single_step && stepped) {
-				v->pending_db = true;
-				v->pending_db_dr6 |= DR6_BS;
-			}
-			return leave_bus_lock(v);
-		}
-		run->lock_taken = false;
+	bool delivered = v->vectoring.info, moved = v->cpu.rip != rip;
+	/* SDM 20.3.1.6. A trap: an instruction that faulted has none. What the manual does not say: a
+	 * lock of event delivery, which is not at the privilege of any code, has none. */
+	if (run->lock_taken && v->debugctl & DEBUGCTL_BLD && run->lock.cpl && !delivered) {
+		v->pending_db = true;
+		v->pending_db_dr6 |= DR6_BLD;
 	}
+	if (run->apic_write.seen || (run->lock_taken && v->bus_lock_exiting)) {
+		/* the monitor's step ends here, too: it is reported with the next run */
+		if (v->debug.single_step && (delivered || moved)) {
+			v->pending_db = true;
+			v->pending_db_dr6 |= DR6_BS;
+		}
+		return run->apic_write.seen ? leave_apic_write(v) : leave_bus_lock(v);
+	}
+	run->lock_taken = false;
 	if (v->controls.monitor_trap)
 		return leave(v, EMU_EXIT_MTF, VMX_MTF);
 	/* an instruction done by hand counts as a step, too */
-	if (v->debug.single_step && v->cpu.rip != rip && !v->pending_db)
+	if (v->debug.single_step && moved && !v->pending_db)
 		return leave_debug(v, DR6_BS);
 	return DONE;
 }

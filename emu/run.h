@@ -31,6 +31,12 @@ enum refusal { REFUSED_FAULT, REFUSED_MMIO, REFUSED_CODE, REFUSED_GONE, REFUSED_
 #define SCRATCH_PAGES 4
 #define DECODED_INSNS 64
 
+/* An access to the virtualized APIC page (SDM 32.4.3.3). */
+struct apic_write {
+	bool seen; /* it writes: an exit follows */
+	uint16_t offset;
+};
+
 struct run_state {
 	enum pending pending;
 	uint64_t pending_rip; /* linear; a monitor that moved RIP abandons the completion */
@@ -72,7 +78,8 @@ struct run_state {
 
 	struct emu_lock lock; /* bus lock of the instruction being executed */
 	bool lock_taken;
-	bool unfinished; /* …which has to begin again, its locks taken */
+	struct apic_write apic_write; /* …likewise, an exit behind it */
+	bool unfinished;              /* …which has to begin again, its locks taken */
 };
 
 /* Data accesses of hand-executed instructions: memory, or devices while mmio_on. */
@@ -91,6 +98,12 @@ enum outcome mmio_complete(struct emu_vcpu *v);
 enum outcome io_complete(struct emu_vcpu *v);
 enum outcome msr_complete(struct emu_vcpu *v);
 enum outcome insn_io(struct emu_vcpu *v, const struct insn *i);
+
+/* page_exit.c: fill the exit of an access that ended in MMIO on an intercepted page; MMIO: it is none.
+ * `i` may be NULL. */
+enum outcome leave_intercepted(struct emu_vcpu *v, const struct insn *i);
+/* …but this one is made in memory, if need be with a trap-like exit behind it. */
+bool apic_access_is_virtualized(struct emu_vcpu *v, const struct insn *i, struct apic_write *write);
 
 /* run.c: let the engine execute this one instruction (not a near branch). DONE, FAULT, MMIO,
  * HOST_GONE, UNHANDLED. */
@@ -133,6 +146,7 @@ enum outcome leave_delivery(struct emu_vcpu *v, unsigned vector);
 enum outcome leave_debug(struct emu_vcpu *v, uint64_t causes); /* DR6_, active high */
 enum outcome leave_shutdown(struct emu_vcpu *v);
 enum outcome leave_bus_lock(struct emu_vcpu *v);
+enum outcome leave_apic_write(struct emu_vcpu *v);
 /* This exit came up while an event was on its way: its IDT-vectoring information. */
 void leave_vectoring(struct emu_vcpu *v);
 /* The modifier bits of the exit word. */

@@ -192,9 +192,10 @@ static bool fill(void *opaque, uint64_t page, enum engine_access access, unsigne
 			      r == FAULT  ? REFUSED_FAULT
 			      : r == MMIO ? REFUSED_MMIO
 					  : REFUSED_GONE,
-			      NULL, 0);
+			      NULL, r == MMIO ? v->mmio_gpa : 0);
 
 	const struct slot *s = slot_find(vm, w.gpa);
+	v->missing = (struct missing){ .linear = page, .access = want };
 	if (!s || (access == ENGINE_WRITE && s->flags & EMU_MEM_READONLY))
 		return refuse(v, REFUSED_MMIO, s, w.gpa);
 	if (page_flags_get(slot_page_flags(s, w.gpa)) & PAGE_GONE ||

@@ -169,6 +169,12 @@ int emu_vm_dirty_clear(struct emu_vm *vm, unsigned slot, uint64_t first, uint64_
 	return unlock(vm, memory_dirty_clear(&vm->memory, slot, first, count, bitmap));
 }
 
+int emu_vm_intercept_page(struct emu_vm *vm, uint64_t gpa, enum emu_page_intercept what)
+{
+	lock(vm);
+	return unlock(vm, memory_set_intercept(&vm->memory, gpa, what));
+}
+
 int emu_vm_read(struct emu_vm *vm, uint64_t gpa, void *data, size_t size)
 {
 	lock(vm);

@@ -220,6 +220,20 @@ void report_note_counts(struct report *report, unsigned vcpu, uint64_t locked,
 		add(&row(report, vcpu)->instructions, instructions);
 }
 
+void report_note_host(struct report *report, unsigned vcpu, uint64_t slept_ns, unsigned messages,
+		      unsigned suppressed)
+{
+	struct report_vcpu *v;
+
+	if (!report)
+		return;
+	v = row(report, vcpu);
+	add(&v->host_traps, 1);
+	add(&v->host_slept_ns, slept_ns);
+	add(&v->host_messages, messages);
+	add(&v->host_suppressed, suppressed);
+}
+
 uint64_t report_note_run(struct report *report, unsigned vcpu)
 {
 	struct report_vcpu *v;

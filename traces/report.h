@@ -58,6 +58,9 @@ struct report_vcpu {
 	_Atomic uint64_t locked, bus_locks, split, non_wb, stuffed, instructions;
 	_Atomic uint64_t run_ns;       /* inside KVM_RUN */
 	_Atomic uint64_t throttled_ns; /* from a return with the flag to the next KVM_RUN */
+	/* the simulated host's split-lock policy */
+	_Atomic uint64_t host_traps; /* #AC for a split lock */
+	_Atomic uint64_t host_slept_ns, host_messages, host_suppressed;
 	_Atomic uint64_t first_lock_ns, last_lock_ns; /* of returns with the flag */
 	_Atomic uint64_t waiting_ns;     /* time of the last return if it had the flag, else 0 */
 	_Atomic uint64_t last_return_ns; /* KVM_RUN returned last */
@@ -102,6 +105,11 @@ void report_note_return(struct report *report, unsigned vcpu, uint64_t begun, in
  */
 void report_note_counts(struct report *report, unsigned vcpu, uint64_t locked,
 			uint64_t instructions);
+
+/* The host trapped a split lock (#AC): how long its policy slept, what it said in its log and what its
+ * rate limit suppressed. */
+void report_note_host(struct report *report, unsigned vcpu, uint64_t slept_ns, unsigned messages,
+		      unsigned suppressed);
 
 /* ------------------------------------------------------------------ reader's side: report_print.c */
 

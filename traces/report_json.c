@@ -53,7 +53,7 @@ static struct json_object *exits(const struct report_row *row)
 
 static void put_row(struct json_object *object, const struct report_row *row, bool counting)
 {
-	struct json_object *locks = json_object_new_object();
+	struct json_object *locks = json_object_new_object(), *host = json_object_new_object();
 
 	put_number(object, "runs", row->runs);
 	put(object, "exits", exits(row));
@@ -69,6 +69,13 @@ static void put_row(struct json_object *object, const struct report_row *row, bo
 	}
 	put(object, "bus_locks", locks);
 	put(object, "instructions", counting ? json_object_new_uint64(row->instructions) : NULL);
+	if (host) {
+		put_number(host, "traps", row->host_traps);
+		put_number(host, "slept_ns", row->host_slept_ns);
+		put_number(host, "messages", row->host_messages);
+		put_number(host, "suppressed", row->host_suppressed);
+	}
+	put(object, "host", host);
 	put_number(object, "run_ns", row->run_ns);
 	put_number(object, "throttled_ns", row->throttled_ns);
 	put(object, "rate", json_object_new_double(report_rate(row)));

@@ -101,6 +101,10 @@ static void print_locks(FILE *out, const struct report_totals *t)
 	     grouped(all->split, b), grouped(all->non_wb, c), grouped(all->stuffed, d));
 	line(out, "bus-lock returns", "%15s   rate let through %.1f per second",
 	     grouped(all->flags, a), report_rate(all));
+	if (all->host_traps)
+		line(out, "host #AC traps", "%15s   slept %s, messages %s, suppressed %s",
+		     grouped(all->host_traps, a), duration(all->host_slept_ns, b),
+		     grouped(all->host_messages, c), grouped(all->host_suppressed, d));
 	if (t->counting)
 		line(out, "instructions", "%15s", grouped(all->instructions, a));
 	else

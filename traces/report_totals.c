@@ -46,6 +46,10 @@ static void read_row(struct report_row *row, const struct report_vcpu *v, uint64
 		.non_wb = get(&v->non_wb),
 		.stuffed = get(&v->stuffed),
 		.instructions = get(&v->instructions),
+		.host_traps = get(&v->host_traps),
+		.host_slept_ns = get(&v->host_slept_ns),
+		.host_messages = get(&v->host_messages),
+		.host_suppressed = get(&v->host_suppressed),
 		.run_ns = get(&v->run_ns),
 		.throttled_ns = get(&v->throttled_ns),
 		.first_lock_ns = get(&v->first_lock_ns),
@@ -81,6 +85,10 @@ static void add_row(struct report_row *sum, const struct report_row *row)
 	sum->non_wb += row->non_wb;
 	sum->stuffed += row->stuffed;
 	sum->instructions += row->instructions;
+	sum->host_traps += row->host_traps;
+	sum->host_slept_ns += row->host_slept_ns;
+	sum->host_messages += row->host_messages;
+	sum->host_suppressed += row->host_suppressed;
 	sum->run_ns += row->run_ns;
 	sum->throttled_ns += row->throttled_ns;
 	if (row->first_lock_ns && (!sum->first_lock_ns || row->first_lock_ns < sum->first_lock_ns))

@@ -9,6 +9,7 @@
 struct report_row {
 	uint64_t runs, exits[REPORT_REASONS], interrupted, errors, flags;
 	uint64_t locked, bus_locks, split, non_wb, stuffed, instructions;
+	uint64_t host_traps, host_slept_ns, host_messages, host_suppressed;
 	uint64_t run_ns, throttled_ns;
 	uint64_t first_lock_ns; /* 0: none */
 	uint64_t last_lock_ns;

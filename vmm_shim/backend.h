@@ -50,6 +50,8 @@ struct backend {
 				  void (*observe)(void *opaque, struct emu_vcpu *,
 						  const struct emu_lock *),
 				  void *opaque);
+	void (*set_split_lock_trap)(struct emu_vm *vm,
+				    bool (*trap)(void *opaque, struct emu_vcpu *), void *opaque);
 	void (*set_msr_filter)(struct emu_vm *vm,
 			       bool (*exits)(void *opaque, struct emu_vcpu *, uint32_t index,
 					     bool write),
@@ -74,6 +76,7 @@ struct backend {
 	int (*translate)(struct emu_vcpu *vcpu, uint64_t linear, uint64_t *gpa, bool *writable,
 			 bool *user);
 	void (*set_bus_lock_exiting)(struct emu_vcpu *vcpu, bool on);
+	void (*set_controls)(struct emu_vcpu *vcpu, const struct emu_controls *controls);
 	void (*request_interrupt_window)(struct emu_vcpu *vcpu, bool on);
 	bool (*interruptible)(struct emu_vcpu *vcpu);
 	int (*inject_interrupt)(struct emu_vcpu *vcpu, uint8_t vector);

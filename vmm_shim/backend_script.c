@@ -217,6 +217,21 @@ static void set_lock_observer(struct emu_vm *emu,
 	vm_of(emu)->observe_opaque = opaque;
 }
 
+/* A script says by itself what traps: exit exception vector=17. */
+static void set_split_lock_trap(struct emu_vm *emu, bool (*trap)(void *, struct emu_vcpu *),
+				void *opaque)
+{
+	(void)emu;
+	(void)trap;
+	(void)opaque;
+}
+
+static void set_controls(struct emu_vcpu *emu, const struct emu_controls *controls)
+{
+	(void)emu;
+	(void)controls;
+}
+
 static void set_msr_filter(struct emu_vm *emu,
 			   bool (*exits)(void *, struct emu_vcpu *, uint32_t, bool), void *opaque)
 {
@@ -557,6 +572,11 @@ static void fill_exit(struct script_vcpu *vcpu, const struct script_line *line,
 		exit->msr.value = &vcpu->msr_value;
 		exit->msr.error = &vcpu->msr_error;
 		break;
+	case EMU_EXIT_EXCEPTION: /* SDM 27.9.2: a hardware exception, with an error code */
+		exit->interruption = (uint32_t)line->value[K_VECTOR] | 3u << 8 | 1u << 11 |
+				     1u << 31;
+		exit->interruption_error = (uint32_t)line->value[K_VALUE];
+		break;
 	case EMU_EXIT_DEBUG:
 		exit->debug.vector = (uint8_t)line->value[K_VECTOR];
 		exit->debug.rip = line->value[K_RIP];
@@ -666,6 +686,7 @@ const struct backend backend_script = {
 	.host_range_gone = host_range_gone,
 	.host_range_back = host_range_back,
 	.set_lock_observer = set_lock_observer,
+	.set_split_lock_trap = set_split_lock_trap,
 	.set_msr_filter = set_msr_filter,
 	.set_msr_exits = set_msr_exits,
 	.msr_list = msr_list,
@@ -684,6 +705,7 @@ const struct backend backend_script = {
 	.set_cpuid = set_cpuid,
 	.translate = translate,
 	.set_bus_lock_exiting = set_bus_lock_exiting,
+	.set_controls = set_controls,
 	.request_interrupt_window = request_interrupt_window,
 	.interruptible = interruptible,
 	.inject_interrupt = inject_interrupt,

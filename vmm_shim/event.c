@@ -9,7 +9,7 @@
 #define DB_VECTOR  1
 #define BP_VECTOR  3
 
-void event_queue_exception(struct shim_vcpu *vcpu, uint8_t vector)
+static void queue(struct shim_vcpu *vcpu, uint8_t vector, bool has_error_code, uint32_t error)
 {
 	struct emu_events e;
 
@@ -17,7 +17,20 @@ void event_queue_exception(struct shim_vcpu *vcpu, uint8_t vector)
 	memset(&e.exception, 0, sizeof(e.exception));
 	e.exception.pending = true;
 	e.exception.vector = vector;
+	e.exception.has_error_code = has_error_code;
+	e.exception.error_code = error;
 	vcpu->ops->set_events(vcpu->emu, &e);
+}
+
+void event_queue_exception(struct shim_vcpu *vcpu, uint8_t vector)
+{
+	queue(vcpu, vector, false, 0);
+}
+
+/* kvm_queue_exception_e() */
+void event_queue_exception_error(struct shim_vcpu *vcpu, uint8_t vector, uint32_t error)
+{
+	queue(vcpu, vector, true, error);
 }
 
 /* kvm_queue_interrupt(): the newest one wins; delivered whatever RFLAGS.IF says */

@@ -15,6 +15,7 @@
 #define VMX_NOTIFY           75
 #define VECTORING_VALID      0x80000000u
 #define UD_VECTOR            6
+#define AC_VECTOR            17
 #define EMULATION_INSN_BYTES KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES
 
 struct run_result run_result(const struct profile *profile, bool intel, uint32_t word, int inner,
@@ -256,6 +257,20 @@ static int plain(struct shim_vcpu *vcpu, uint32_t reason)
 	return 0;
 }
 
+/* handle_exception_nmi() */
+static int exception(struct shim_vcpu *vcpu, const struct emu_exit *exit)
+{
+	struct kvm_run *run = vcpu->run;
+	uint8_t vector = (uint8_t)exit->interruption;
+
+	if (vector == AC_VECTOR && host_guest_ac(vcpu, exit->interruption_error))
+		return 1;
+	run->exit_reason = KVM_EXIT_EXCEPTION;
+	run->ex.exception = vector;
+	run->ex.error_code = exit->interruption_error;
+	return 0;
+}
+
 static int handle(struct shim_vcpu *vcpu, struct emu_exit *exit)
 {
 	switch (exit->type) {
@@ -286,6 +301,8 @@ static int handle(struct shim_vcpu *vcpu, struct emu_exit *exit)
 		return vmcall(vcpu);
 	case EMU_EXIT_INTERNAL_ERROR:
 		return internal_error(vcpu, exit);
+	case EMU_EXIT_EXCEPTION:
+		return exception(vcpu, exit);
 	default:
 		break;
 	}

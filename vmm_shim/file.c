@@ -78,6 +78,7 @@ static void start_afresh(void)
 	readers_after_fork();
 	vcpus_after_fork();
 	ticker_after_fork();
+	host_after_fork();
 	atomic_fetch_add(&ticker_generation, 1);
 }
 

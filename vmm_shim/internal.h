@@ -11,7 +11,9 @@
 #define BUSLOCK_VMM_SHIM_INTERNAL_H
 
 #include "vmm_shim/backend.h"
+#include "vmm_shim/host_lock.h"
 #include "vmm_shim/kvm_abi.h"
+#include "vmm_shim/lock.h"
 #include "vmm_shim/profile.h"
 #include "vmm_shim/shim.h"
 
@@ -19,30 +21,6 @@
 #include <sys/types.h>
 
 #define PAGE_SIZE 4096ull
-
-/* ------------------------------------------------------------------ lock.c */
-
-/* A futex mutex: no state outside itself, so that a forked child can start afresh. */
-struct shim_lock {
-	_Atomic uint32_t state; /* 0 free, 1 held, 2 held and wanted */
-};
-void shim_lock_wait(struct shim_lock *lock);
-/* mutex_lock_killable(): false if `give_up` says so meanwhile. */
-bool lock_take_unless(struct shim_lock *lock, bool (*give_up)(uint64_t), uint64_t opaque);
-void shim_lock_wake(struct shim_lock *lock);
-static inline void lock_take(struct shim_lock *lock)
-{
-	uint32_t expected = 0;
-
-	if (!atomic_compare_exchange_strong_explicit(&lock->state, &expected, 1,
-						     memory_order_acquire, memory_order_relaxed))
-		shim_lock_wait(lock);
-}
-static inline void lock_drop(struct shim_lock *lock)
-{
-	if (atomic_exchange_explicit(&lock->state, 0, memory_order_release) == 2)
-		shim_lock_wake(lock);
-}
 
 /* ------------------------------------------------------------------ file.c: descriptors */
 
@@ -247,6 +225,9 @@ struct shim_vcpu {
 	kernel_sigset sigset;
 	kernel_sigset caller_mask;
 
+	struct host_core core; /* of the simulated host, its own */
+	bool sigbus;           /* the host's policy sends it when KVM_RUN returns */
+
 	uint32_t mp_state;
 	uint32_t guest_debug;
 	uint32_t tsc_khz;
@@ -289,6 +270,7 @@ int event_set(struct shim_vcpu *vcpu, const struct kvm_vcpu_events *events);
 long event_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned long argument);
 /* kvm_queue_exception(): pending for the next entry */
 void event_queue_exception(struct shim_vcpu *vcpu, uint8_t vector);
+void event_queue_exception_error(struct shim_vcpu *vcpu, uint8_t vector, uint32_t error);
 void event_queue_interrupt(struct shim_vcpu *vcpu, uint8_t vector);
 
 /* cpuid.c */
@@ -320,6 +302,19 @@ unsigned time_tsc_khz(void);
 uint64_t time_boot_ns(void);
 long time_vm_ioctl(struct shim_vm *vm, unsigned long request, unsigned long argument);
 long time_set_tsc_khz(struct shim_vcpu *vcpu, uint32_t khz);
+
+/* ------------------------------------------------------------------ host.c: the simulated host */
+
+void host_boot(void); /* the first descriptor is being opened */
+void host_after_fork(void);
+void host_add_vm(struct shim_vm *vm);
+void host_add_vcpu(struct shim_vcpu *vcpu);
+void host_remove_vcpu(struct shim_vcpu *vcpu);
+/* handle_exception_nmi(), AC_VECTOR: 1 go on in the guest; 0 KVM_EXIT_EXCEPTION, and SIGBUS is due. */
+int host_guest_ac(struct shim_vcpu *vcpu, uint32_t error);
+/* On the way out of KVM_RUN, with the thread's own mask in force: SIGBUS for this thread. `run_mask` was
+ * in force during the run; `own_mask`: it was the thread's own. */
+void host_force_sigbus(kernel_sigset run_mask, bool own_mask);
 
 /* ------------------------------------------------------------------ run.c, exit.c */
 

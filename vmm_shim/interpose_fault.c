@@ -135,6 +135,7 @@ void interpose_fault_install(void)
 			next.sigaction(signals[i], NULL, kept(signals[i]));
 			install(signals[i], kept(signals[i]));
 		}
+		shim_rt_sigaction = interpose_rt_sigaction;
 		atomic_store_explicit(&installed, true, memory_order_release);
 	}
 	unlock_dispositions(old);

@@ -367,11 +367,28 @@ static int refuse(char *why, size_t size, const char *reason)
 	return -EINVAL;
 }
 
+/* Has that kernel what its split-lock options are about? */
+static int check_split_lock(const struct shim_options *o, char *why, size_t size)
+{
+	struct profile profile;
+
+	profile_for(shim_options_kernel(o), &profile);
+	if (!o->split_lock_mitigate && !profile.sld_mitigate_knob)
+		return refuse(why, size,
+			      "split_lock_mitigate=0: that kernel has no sysctl "
+			      "kernel.split_lock_mitigate; 6.2 has it, and 6.1.2");
+	if (o->split_lock_fix && !profile.sld_sleeps)
+		return refuse(why, size,
+			      "split_lock_fix=1 changes the sleep of 10 ms, which that kernel does "
+			      "not have; 5.19 has it");
+	return 0;
+}
+
 int shim_options_check(const struct shim_options *o, char *why, size_t size)
 {
 	bool amd = o->vendor == EMU_AMD;
 
-	if (kernel_check(shim_options_kernel(o), why, size))
+	if (kernel_check(shim_options_kernel(o), why, size) || check_split_lock(o, why, size))
 		return -EINVAL;
 	if (amd && (o->memory == SHIM_MEMORY_KVM || o->memory == SHIM_MEMORY_KVM_NONCOHERENT))
 		return refuse(why, size,
@@ -427,4 +444,5 @@ void config_ready(void)
 	if (!shim_config.profile.kernel)
 		profile_for(shim_options_kernel(&shim_config.options), &shim_config.profile);
 	shim_config.opened = true;
+	host_boot();
 }

@@ -116,7 +116,11 @@ static int run_loop(struct shim_vcpu *vcpu)
 		result = enter(vcpu, 0);
 		if (!result.again)
 			return result.ret;
-		if (leave(vcpu, vcpu->exit.type == EMU_EXIT_KICKED, &ret))
+		/* the host's policy may have slept, and a signal have ended that */
+		if (leave(vcpu,
+			  vcpu->exit.type == EMU_EXIT_KICKED ||
+				  vcpu->exit.type == EMU_EXIT_EXCEPTION,
+			  &ret))
 			return ret;
 	}
 }
@@ -311,7 +315,8 @@ static int run_told(struct shim_vcpu *vcpu)
 
 int run_vcpu(struct shim_vcpu *vcpu, unsigned long argument)
 {
-	kernel_sigset mask = signals_block();
+	kernel_sigset mask = signals_block(), run_mask = 0;
+	bool sigbus = false, own_mask = false;
 	int ret = -EINVAL;
 
 	if (!lock_take_unless(&vcpu->lock, signals_fatal, mask)) {
@@ -326,8 +331,14 @@ int run_vcpu(struct shim_vcpu *vcpu, unsigned long argument)
 		ret = run_told(vcpu);
 		atomic_store_explicit(&vcpu->runner, 0, memory_order_release);
 		current = NULL;
+		sigbus = vcpu->sigbus;
+		vcpu->sigbus = false;
+		run_mask = vcpu->caller_mask;
+		own_mask = !vcpu->sigset_active;
 	}
 	lock_drop(&vcpu->lock);
 	signals_restore(mask);
+	if (__builtin_expect(sigbus, 0))
+		host_force_sigbus(run_mask, own_mask);
 	return ret;
 }

@@ -4,9 +4,10 @@
  * about (an exit word with any bits), and for fuzzing. The language, one statement a line:
  *
  *   exit TYPE [KEY=VALUE …]  the next exit. TYPE: none bus_lock io mmio hlt rdmsr wrmsr shutdown
- *                            window debug kicked set_tpr vmcall error entry_failure
+ *                            window debug exception kicked set_tpr vmcall error entry_failure
  *     word qualification idt linear gpa port size count index value vector rip dr6 dr7 suberror
  *     (numbers), write=0|1, data=HEX, insn=HEX
+ *     vector and value of an exception: its number and error code
  *     more=1                 the next statement is the next fragment of the same access
  *   fail NAME|NUMBER [word=] emu_vcpu_run() fails: EFAULT, EIO, ENOMEM …
  *   set KEY=VALUE …          registers: rip rflags rax cr8 efer cpl shadow, cs_l

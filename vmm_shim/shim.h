@@ -137,6 +137,12 @@ bool shim_memory_fault_at(const void *address, const void *ucontext);
 #define SHIM_KVM_MAJOR 10
 #define SHIM_KVM_MINOR 232
 
+/*
+ * Who keeps the program's disposition of SIGSEGV and SIGBUS apart from the kernel's answers for it here,
+ * as rt_sigaction(2). NULL: the kernel's is the program's.
+ */
+extern long (*shim_rt_sigaction)(int signal, const void *action, void *old, size_t size);
+
 void shim_log(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -101,6 +101,7 @@ static void registry_remove(struct shim_vcpu *vcpu)
 void vcpu_destroy(struct shim_vcpu *vcpu)
 {
 	registry_remove(vcpu);
+	host_remove_vcpu(vcpu);
 	if (vcpu->emu)
 		vcpu->ops->vcpu_destroy(vcpu->emu);
 	if (vcpu->run) /* the monitor's own mapping stays valid without us */
@@ -136,6 +137,7 @@ static int prepare(struct shim_vcpu *vcpu)
 	r = vcpu->ops->set_state(vcpu->emu, &state);
 	if (r)
 		return r;
+	host_add_vcpu(vcpu);
 	vcpu->ops->set_bus_lock_exiting(vcpu->emu, atomic_load(&vcpu->vm->bus_lock_detection));
 	vcpu->ops->get_brief(vcpu->emu, &brief);
 	vcpu->cr8 = brief.cr8;

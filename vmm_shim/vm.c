@@ -105,6 +105,7 @@ static int vm_new(struct shim_vm **result)
 	vm->ops->set_msr_exits(vm->emu, true);
 	if (shim_config.options.report || shim_config.options.trace)
 		vm->ops->set_lock_observer(vm->emu, observe, vm);
+	host_add_vm(vm);
 	*result = vm;
 	return 0;
 }

@@ -58,6 +58,8 @@ static int setup(void **state)
 	report_note_return(report, 1, report_note_run(report, 1), 0, EXIT_IO, true);
 	report_note_return(report, 1, report_note_run(report, 1), -EINTR, 0, false);
 	report_note_counts(report, 0, 1234567, 0);
+	report_note_host(report, 0, 16000000, 1, 0);
+	report_note_host(report, 1, 4000000, 0, 2);
 	*state = report;
 	return 0;
 }
@@ -107,6 +109,8 @@ static void test_report_text_shows_counts_causes_and_sites(void **state)
 	char *text = printed(*state, REPORT_TEXT, symbols, 10);
 
 	expect_text(text, "1,234,567");
+	expect_text(text, "host #AC traps                  2   slept 20.000 ms, messages 1, "
+			  "suppressed 2");
 	expect_text(text, "split 100, non-WB 1, stuffed 0");
 	expect_text(text, "X86_BUS_LOCK                100");
 	expect_text(text, "(EINTR)                       1");
@@ -153,14 +157,12 @@ static struct json_object *member(struct json_object *object, const char *key)
 static void test_report_json_has_the_documented_keys(void **state)
 {
 	static const char *const keys[] = {
-		"schema",      "version",      "tool",
-		"vms",         "vcpus",        "detection_enabled",
-		"wall_ns",     "runs",         "exits",
-		"interrupted", "errors",       "flags",
-		"locked",      "bus_locks",    "instructions",
-		"run_ns",      "throttled_ns", "rate",
-		"vcpu",        "sites",        "sites_total",
-		"sites_lost",
+		"schema", "version",           "tool",         "vms",
+		"vcpus",  "detection_enabled", "wall_ns",      "runs",
+		"exits",  "interrupted",       "errors",       "flags",
+		"locked", "bus_locks",         "instructions", "host",
+		"run_ns", "throttled_ns",      "rate",         "vcpu",
+		"sites",  "sites_total",       "sites_lost",
 	};
 	static const char *const site_keys[] = {
 		"count", "share", "linear_rip", "rip",         "symbol", "symbol_offset",
@@ -178,6 +180,10 @@ static void test_report_json_has_the_documented_keys(void **state)
 	assert_int_equal(json_object_get_int(member(json, "version")), 1);
 	assert_int_equal(json_object_get_int(member(member(json, "bus_locks"), "total")), 101);
 	assert_int_equal(json_object_get_int(member(member(json, "exits"), "X86_BUS_LOCK")), 100);
+	assert_int_equal(json_object_get_int(member(member(json, "host"), "traps")), 2);
+	assert_int_equal(json_object_get_int(member(member(json, "host"), "slept_ns")), 20000000);
+	assert_int_equal(json_object_get_int(member(member(json, "host"), "messages")), 1);
+	assert_int_equal(json_object_get_int(member(member(json, "host"), "suppressed")), 2);
 	assert_null(member(json, "instructions")); /* not counted: null, not 0 */
 	assert_int_equal(json_object_array_length(member(json, "vcpu")), 2);
 	assert_int_equal(json_object_array_length(member(json, "sites")), 2);
@@ -245,6 +251,7 @@ static void test_expect_conditions_that_hold_answer_0(void **state)
 	       0, "");
 	expect(*state, "rate<=101,rate>100.5", 0, "");
 	expect(*state, "vcpus==2,sites==2,locked==1234567,runs==102,interrupted==1", 0, "");
+	expect(*state, "host_traps==2,host_slept_ms==20,host_messages=1,host_suppressed==2", 0, "");
 	expect(*state, "throttled_ms<10000,run_ms>=0,wall_ms>0.0001", 0, "");
 }
 

@@ -229,6 +229,7 @@ struct emu_vcpu {
 	bool interrupt_window; /* wanted */
 	bool bus_lock_exiting;
 	uint64_t instruction_limit; /* of stats.instructions, 0: none */
+	uint16_t bus_lock_counter;  /* AMD: VMCB 120h */
 	struct emu_controls controls;
 	struct vectoring vectoring;
 	struct emu_debug debug;

@@ -241,7 +241,9 @@ bool emu_vcpu_bus_lock_exiting(const struct emu_vcpu *vcpu);
 
 /*
  * AMD: bus locks that may still execute before one exits (VMCB 120h, APM 15.14.5). Loaded and kept as
- * the hardware does: counted down by every bus lock while exiting is on.
+ * the hardware does: counted down by every bus lock while exiting is on. When it is 0, the next one
+ * leaves in front of its instruction (EMU_EXIT_BUS_LOCK, nothing changed, the lock not counted in the
+ * statistics nor told to the observer: it has not happened).
  */
 void emu_vcpu_set_bus_lock_counter(struct emu_vcpu *vcpu, uint16_t count);
 uint16_t emu_vcpu_bus_lock_counter(const struct emu_vcpu *vcpu);
@@ -356,7 +358,8 @@ void emu_vcpu_get_stats(const struct emu_vcpu *vcpu, struct emu_stats *stats);
 
 /* Is this access a bus lock? The rule itself (SDM 11.1.2): line split, or type other than WB. */
 unsigned emu_bus_lock_cause(uint64_t linear, uint32_t size, unsigned memory_type);
-/* The same with AMD's boundary (emu_config.lock_boundary). */
+/* The same with AMD's boundary (emu_config.lock_boundary): an access that is aligned to its own size is
+ * never misaligned. */
 unsigned emu_bus_lock_cause_at(uint64_t linear, uint32_t size, unsigned memory_type,
 			       unsigned boundary);
 enum {
@@ -441,6 +444,9 @@ struct emu_exit {
 	uint64_t qualification; /* SDM 30.2.1 (AMD: EXITINFO1) */
 	uint64_t guest_linear, guest_physical;
 	uint32_t interruption, interruption_error; /* SDM 27.9.2 */
+	/* The event whose delivery this exit interrupted (SDM 27.9.3; AMD: EXITINTINFO, APM 15.7.2,
+	 * the same layout). The hypervisor injects it again; one that came from an instruction, with
+	 * `insn_length`, comes again with it. */
 	uint32_t idt_vectoring, idt_vectoring_error;
 	uint32_t insn_length;
 	bool bus_lock;        /* this exit comes with a bus lock (bit 26 on Intel) */

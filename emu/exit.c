@@ -4,6 +4,7 @@
  * found, in run.c (docs/exits.md has the table).
  */
 #include "emu/run.h"
+#include "emu/svm.h"
 #include "emu/vm.h"
 
 #include <errno.h>
@@ -112,12 +113,15 @@ void finish_exit(struct emu_vcpu *v)
 	struct run_state *run = v->run;
 	struct emu_exit *exit = v->exit;
 
+	if (v->vm->config.vendor == EMU_AMD)
+		svm_finish_exit(v); /* a bus lock never coincides with another exit */
 	if (!run->lock_taken)
 		return;
 	run->lock_taken = false;
-	exit->lock = run->lock;
+	if (!exit->bus_lock)
+		exit->lock = run->lock;
 	/* Before the first instruction there is nothing that could have locked. */
-	if (!v->bus_lock_exiting || exit->type == EMU_EXIT_ENTRY_FAILURE)
+	if (!bus_lock_traps(v) || exit->type == EMU_EXIT_ENTRY_FAILURE)
 		return;
 	exit->bus_lock = true;
 	/* reason 74 says so itself: SDM app. C sets the bit, Linux is prepared for both */

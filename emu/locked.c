@@ -7,19 +7,35 @@
 #include "emu/alu.h"
 #include "emu/atomic.h"
 #include "emu/run.h"
+#include "emu/svm.h"
 #include "emu/vm.h"
 
 #include <string.h>
 
-unsigned emu_bus_lock_cause(uint64_t linear, uint32_t size, unsigned memory_type)
+unsigned emu_bus_lock_cause_at(uint64_t linear, uint32_t size, unsigned memory_type,
+			       unsigned boundary)
 {
-	/* SDM 11.1.2.2: "split lock" or "UC lock"; the line is 64 bytes on all current parts */
+	/*
+	 * SDM 11.1.2.2: "split lock" or "UC lock"; the line is 64 bytes on all current parts. APM
+	 * 7.3.3: "misaligned", at a naturally aligned boundary that may be smaller than the line.
+	 */
 	unsigned cause = EMU_LOCK_NONE;
-	if ((linear & (LINE_SIZE - 1)) + size > LINE_SIZE)
+	bool crosses = (linear & (boundary - 1)) + size > boundary;
+	if (crosses && (size <= boundary || linear % size))
 		cause |= EMU_LOCK_SPLIT;
 	if (memory_type != EMU_MT_WB)
 		cause |= EMU_LOCK_NON_WB;
 	return cause;
+}
+
+unsigned emu_bus_lock_cause(uint64_t linear, uint32_t size, unsigned memory_type)
+{
+	return emu_bus_lock_cause_at(linear, size, memory_type, LINE_SIZE);
+}
+
+unsigned lock_cause(const struct emu_vcpu *v, uint64_t linear, uint32_t size, unsigned memory_type)
+{
+	return emu_bus_lock_cause_at(linear, size, memory_type, v->vm->config.lock_boundary);
 }
 
 /* Where the operand lies: one or two pages of host memory. */
@@ -56,7 +72,7 @@ static enum outcome find_place(struct emu_vcpu *v, uint64_t linear, unsigned siz
 		if (type == EMU_MT_WB)
 			type = second.memory_type;
 	}
-	p->cause = emu_bus_lock_cause(linear, size, type);
+	p->cause = lock_cause(v, linear, size, type);
 	return DONE;
 }
 
@@ -164,6 +180,8 @@ enum outcome lock_begin(struct emu_vcpu *v, const struct emu_lock *lock)
 		return raise_error(v, EXC_AC, 0);
 	if (lock->cause & EMU_LOCK_NON_WB && v->memory_ctrl & MEMORY_CTRL_UC_LOCK_DISABLE)
 		return raise_error(v, v->uc_lock_is_ac ? EXC_AC : EXC_GP, 0);
+	if (v->vm->config.vendor == EMU_AMD && svm_bus_lock_intercepted(v, lock))
+		return EXIT;
 	return DONE;
 }
 

@@ -83,8 +83,9 @@ static enum outcome deliver_injected(struct emu_vcpu *v)
 		}
 		struct fault f = v->fault;
 		memset(&e->exception, 0, sizeof(e->exception));
-		v->stats.exceptions++;
-		return after_delivery(v, inject_exception(v, &f), f.vector);
+		enum outcome r = inject_exception(v, &f);
+		v->stats.exceptions += r == DONE;
+		return after_delivery(v, r, f.vector);
 	}
 	if (e->nmi.injected) {
 		e->nmi.injected = false;
@@ -98,11 +99,10 @@ static enum outcome deliver_injected(struct emu_vcpu *v)
 				     VMX_INVALID_STATE | VMX_EXIT_ENTRY_FAILURE);
 		}
 		e->interrupt.injected = false;
-		v->stats.interrupts++;
-		return after_delivery(v,
-				      e->interrupt.soft ? deliver_software(v, e->interrupt.vector)
-							: deliver_interrupt(v, e->interrupt.vector),
-				      e->interrupt.vector);
+		enum outcome r = e->interrupt.soft ? deliver_software(v, e->interrupt.vector)
+						   : deliver_interrupt(v, e->interrupt.vector);
+		v->stats.interrupts += r == DONE;
+		return after_delivery(v, r, e->interrupt.vector);
 	}
 	return DONE;
 }
@@ -143,10 +143,16 @@ static enum outcome deliver_events(struct emu_vcpu *v)
 
 /* ------------------------------------------------------------------ one instruction by hand */
 
+/* Bus Lock Threshold left in front of a lock of this instruction: it has not executed. */
+static bool lock_refused(const struct emu_vcpu *v, enum outcome r)
+{
+	return r == EXIT && v->exit->type == EMU_EXIT_BUS_LOCK;
+}
+
 /* One instruction that the engine's blocks do not count: faults have not executed. */
 static enum outcome counted(struct emu_vcpu *v, enum outcome r)
 {
-	v->stats.instructions += v->vm->counted && (r == DONE || r == EXIT);
+	v->stats.instructions += v->vm->counted && (r == DONE || r == EXIT) && !lock_refused(v, r);
 	return r;
 }
 
@@ -453,8 +459,12 @@ static enum outcome at_stub(struct emu_vcpu *v, uint64_t started)
 		v->run->unfinished = true;
 		return DONE;
 	}
+	uint64_t rf = c->rflags & FL_RF;
 	c->rflags &= ~(uint64_t)FL_RF;
-	return settle(v, execute_special(v, i), i);
+	r = settle(v, execute_special(v, i), i);
+	if (lock_refused(v, r))
+		c->rflags |= rf; /* as if the instruction had not been looked at */
+	return r;
 }
 
 static enum outcome handle_stop(struct emu_vcpu *v, struct engine_stop stop, uint64_t started)
@@ -584,9 +594,14 @@ static struct engine_stop run_engine(struct emu_vcpu *v)
 	bool own = c->rflags & FL_TF;
 	if (v->debug.single_step)
 		c->rflags |= FL_TF;
+	uint8_t shadow = c->shadow;
+	uint64_t started = linear_rip(c);
 	struct engine_stop stop = engine_run(v->vm->engine, c);
 	if (v->debug.single_step && !own)
 		c->rflags &= ~(uint64_t)FL_TF;
+	/* nothing has executed: the stub is not an instruction that would end the shadow */
+	if (stop.reason == ENGINE_STUB && linear_rip(c) == started)
+		c->shadow = shadow;
 	return stop;
 }
 
@@ -605,7 +620,7 @@ static enum outcome boundary(struct emu_vcpu *v, uint64_t rip)
 		v->pending_db = true;
 		v->pending_db_dr6 |= DR6_BLD;
 	}
-	if (run->apic_write.seen || (run->lock_taken && v->bus_lock_exiting)) {
+	if (run->apic_write.seen || (run->lock_taken && bus_lock_traps(v))) {
 		/* the monitor's step ends here, too: it is reported with the next run */
 		if (v->debug.single_step && (delivered || moved)) {
 			v->pending_db = true;

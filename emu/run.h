@@ -131,6 +131,8 @@ void uncount(struct emu_vcpu *v);
 /* Fetch and decode at RIP; valid until the next call. FAULT: #PF, #GP of the fetch; MMIO, HOST_GONE. */
 enum outcome decode_at_rip(struct emu_vcpu *v, const struct insn **i);
 
+/* emu_bus_lock_cause_at() with this processor's boundary: what a locked access here is. */
+unsigned lock_cause(const struct emu_vcpu *v, uint64_t linear, uint32_t size, unsigned memory_type);
 /*
  * In front of every bus lock (lock->cause is not 0), operand or stuffed: DONE: make the access, then
  * note_lock(). FAULT: #AC or #GP of split-lock or UC-lock disable. EXIT: v->exit is filled.

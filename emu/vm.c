@@ -79,6 +79,15 @@ static int make_engine(struct emu_vm *vm)
 	return vm->pristine ? 0 : -ENOMEM;
 }
 
+/* Intel's is the line (SDM 11.1.2.2); AMD's at most that (APM 7.3.3). */
+static bool boundary_valid(const struct emu_vm *vm)
+{
+	unsigned boundary = vm->config.lock_boundary;
+	if (vm->config.vendor == EMU_INTEL)
+		return boundary == LINE_SIZE;
+	return boundary >= 8 && boundary <= LINE_SIZE && !(boundary & (boundary - 1));
+}
+
 int emu_vm_create(const struct emu_config *config, struct emu_vm **out)
 {
 	int ret = emu_engine_check(NULL, 0);
@@ -92,7 +101,10 @@ int emu_vm_create(const struct emu_config *config, struct emu_vm **out)
 	unsigned *bits = &vm->config.physical_address_bits;
 	if (!*bits)
 		*bits = DEFAULT_PHYSICAL_BITS;
-	if (*bits < 32 || *bits > 52 || vm->config.vendor > EMU_AMD) {
+	unsigned *boundary = &vm->config.lock_boundary;
+	if (!*boundary)
+		*boundary = LINE_SIZE;
+	if (*bits < 32 || *bits > 52 || vm->config.vendor > EMU_AMD || !boundary_valid(vm)) {
 		free(vm);
 		return -EINVAL;
 	}

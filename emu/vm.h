@@ -55,6 +55,12 @@ struct emu_vm {
 	void *split_lock_trap_opaque;
 };
 
+/* VMM bus-lock detection leaves behind the instruction, AMD's Bus Lock Threshold before (svm.c). */
+static inline bool bus_lock_traps(const struct emu_vcpu *v)
+{
+	return v->bus_lock_exiting && v->vm->config.vendor == EMU_INTEL;
+}
+
 /* code.c: code that is written */
 bool code_fill(struct emu_vcpu *v, const struct slot *s, uint64_t gpa, enum engine_access access,
 	       bool may_write, unsigned *perms);

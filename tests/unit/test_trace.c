@@ -1,0 +1,752 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The trace's writer and reader: what is written is what is read, whatever happens in between. */
+#include "traces/report.h"
+#include "traces/trace_read.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Needs some of those above. */
+#include <cmocka.h>
+
+struct file {
+	char path[64];
+	struct trace_counts *counts; /* shared with forked children */
+	struct trace trace;
+};
+
+static int set_up(void **state)
+{
+	struct file *f = calloc(1, sizeof(*f));
+	int fd;
+
+	strcpy(f->path, "/tmp/buslock-trace-XXXXXX");
+	fd = mkstemp(f->path);
+	if (fd < 0)
+		return -1;
+	close(fd);
+	f->counts = mmap(NULL, sizeof(*f->counts), PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	*state = f;
+	return f->counts == MAP_FAILED ? -1 : 0;
+}
+
+static int tear_down(void **state)
+{
+	struct file *f = *state;
+
+	trace_close(&f->trace);
+	munmap(f->counts, sizeof(*f->counts));
+	unlink(f->path);
+	free(f);
+	return 0;
+}
+
+static void create(struct file *f, bool virtual_time)
+{
+	char argument[] = "guest \"1\"", *command[] = { argument, NULL }, why[128];
+	const struct trace_header header = { .backend = "emulator",
+					     .options = "vendor=intel",
+					     .virtual_time = virtual_time,
+					     .command = command };
+
+	assert_int_equal(trace_create(&f->trace, f->path, f->counts, &header, why, sizeof(why)), 0);
+}
+
+static uint64_t fixed_clock(void)
+{
+	return 12345;
+}
+
+/* One of each, with all that is optional. */
+static void write_all(struct trace *t)
+{
+	static const uint64_t args[4] = { 2, 0, UINT64_MAX, 1 };
+	const struct trace_exit exit = {
+		.reason = 33,
+		.flags = 7,
+		.has_word = true,
+		.has_rip = true,
+		.word = 0x0400004a,
+		.rip = 0x7c05,
+		.linear_rip = 0xffffffff81000010,
+	};
+	const struct report_lock lock = {
+		.rip = 0x10,
+		.linear_rip = 0x1010,
+		.linear = 0x203e,
+		.gpa = 0x13e,
+		.size = 4,
+		.cause = REPORT_SPLIT | REPORT_STUFFED,
+		.cpl = 3,
+		.mode = 64,
+		.insn_length = 3,
+		.insn = { 0xf0, 0xff, 0x07 },
+		.memory_type = 6,
+		.guest_type = 7,
+		.stuffed = REPORT_STUFFED_DESCRIPTOR,
+		.in_delivery = true,
+	};
+
+	trace_note_vm_created(t, 0);
+	trace_note_vcpu_created(t, 0, 1, 5);
+	trace_note_capability(t, 0, 193, "X86_BUS_LOCK_EXIT", args, -EINVAL);
+	trace_note_run(t, 0, 1, true);
+	trace_note_lock(t, 0, 1, &lock);
+	trace_note_exit(t, 0, 1, &exit);
+	trace_note_host_message(t, 0, 1, "#AC: CPU 0/KVM/1 took a split_lock trap");
+	trace_note_sleep(t, 0, 1, TRACE_SLEEP_HOST, 10000000, true);
+	trace_note_nondeterministic(t, "a thread runs beside it");
+}
+
+/* Text of the file; the caller's. */
+static char *read_file(const char *path)
+{
+	FILE *file = fopen(path, "r");
+	char *text = NULL;
+	size_t size = 0;
+
+	assert_non_null(file);
+	if (getdelim(&text, &size, '\0', file) < 0)
+		text = strdup("");
+	fclose(file);
+	return text;
+}
+
+struct seen {
+	unsigned long good, bad, last_bad, events[TRACE_EVENTS];
+	char why[256];
+};
+
+static struct seen read_trace(const char *path)
+{
+	struct seen seen = { 0 };
+	struct trace_reader *reader;
+	struct trace_line line;
+	char why[256];
+	int r;
+
+	assert_int_equal(trace_reader_open(&reader, path), 0);
+	while ((r = trace_reader_next(reader, &line, why, sizeof(why))) > 0) {
+		if (r == TRACE_READ_GOOD) {
+			seen.good++;
+			if (line.event >= 0)
+				seen.events[line.event]++;
+			continue;
+		}
+		seen.bad++;
+		seen.last_bad = line.number;
+		strcpy(seen.why, why);
+	}
+	assert_int_equal(r, 0);
+	trace_reader_close(reader);
+	return seen;
+}
+
+/* ------------------------------------------------------------------ writing */
+
+static void test_trace_each_event_has_its_fields(void **state)
+{
+	struct file *f = *state;
+	const struct trace_end end = { .status = -9, .virtual_time = true };
+	char *text;
+
+	create(f, true);
+	f->trace.clock = fixed_clock;
+	write_all(&f->trace);
+	assert_int_equal(trace_finish(&f->trace, &end), 0);
+	text = read_file(f->path);
+#define COMMON(name, vcpu) \
+	"{\"event\":\"" name "\",\"time\":12345,\"process\":0,\"vm\":0,\"vcpu\":" vcpu
+	assert_string_equal(
+		text,
+		"{\"schema\":\"buslock-trace\",\"version\":1,\"tool\":\"buslock " BUSLOCK_VERSION
+		"\",\"backend\":\"emulator\",\"options\":\"vendor=intel\",\"time\":\"virtual\"}\n"
+		/* */ COMMON("vm_created", "null") "}\n"   /* */
+		COMMON("vcpu_created", "1") ",\"id\":5}\n" /* */
+		COMMON("capability", "null") ",\"capability\":193,\"name\":\"X86_BUS_LOCK_EXIT\","
+					     "\"args\":[\"0x2\",\"0x0\",\"0xffffffffffffffff\","
+					     "\"0x1\"],\"result\":-22,\"error\":\"EINVAL\"}\n" /* */
+		COMMON("run", "1") ",\"immediate_exit\":true}\n"                               /* */
+		COMMON("bus_lock", "1") ",\"cause\":[\"split\",\"stuffed\"],\"linear\":\"0x203e\","
+					"\"gpa\":\"0x13e\",\"size\":4,\"rip\":\"0x10\","
+					"\"linear_rip\":\"0x1010\",\"bytes\":\"f0ff07\","
+					"\"mode\":64,\"cpl\":3,\"memory_type\":\"WB\","
+					"\"guest_memory_type\":\"UC-\",\"stuffed\":\"descriptor\","
+					"\"in_delivery\":true}\n" /* */
+		COMMON("exit", "1") ",\"result\":0,\"reason\":33,\"reason_name\":\"X86_BUS_LOCK\","
+				    "\"flags\":7,\"flag_names\":[\"SMM\",\"BUS_LOCK\","
+				    "\"GUEST_MODE\"],\"word\":\"0x400004a\",\"rip\":\"0x7c05\","
+				    "\"linear_rip\":\"0xffffffff81000010\"}\n" /* */
+		COMMON("host_message", "1") ",\"text\":\"#AC: CPU 0/KVM/1 took a split_lock "
+					    "trap\"}\n" /* */
+		COMMON("sleep",
+		       "1") ",\"who\":\"host\",\"ns\":10000000,\"interrupted\":true}\n" /* */
+		COMMON("nondeterministic",
+		       "null") ",\"why\":\"a thread runs beside it\"}\n"
+			       "{\"event\":\"end\",\"time\":12345,\"status\":null,\"signal\":9,"
+			       "\"deterministic\":false,\"why\":\"a thread runs beside "
+			       "it\",\"lost\":0,"
+			       "\"events\":{\"vm_created\":1,\"vcpu_created\":1,\"capability\":1,"
+			       "\"run\":1,"
+			       "\"exit\":1,\"bus_lock\":1,\"host_message\":1,\"sleep\":1,"
+			       "\"nondeterministic\":1}}\n");
+	free(text);
+}
+
+static void test_trace_without_one_nothing_happens(void **state)
+{
+	(void)state;
+	write_all(NULL);
+	trace_after_fork(NULL);
+}
+
+static void test_trace_unknown_numbers_have_no_names(void **state)
+{
+	static const uint64_t args[4];
+	struct file *f = *state;
+	struct seen seen;
+	char *text;
+
+	create(f, true);
+	trace_note_exit(&f->trace, 0, 0,
+			&(const struct trace_exit){ .reason = 4000, .result = -4, .flags = 8 });
+	trace_note_capability(&f->trace, 0, 9999, NULL, args, 0);
+	trace_note_lock(
+		&f->trace, 0, 0,
+		&(const struct report_lock){
+			.memory_type = 3, .guest_type = 9, .stuffed = 77, .insn_length = 200 });
+	text = read_file(f->path);
+	assert_non_null(strstr(text, "\"result\":-4,\"error\":\"EINTR\",\"reason\":4000,"
+				     "\"reason_name\":null,\"flags\":8,\"flag_names\":[]}"));
+	assert_non_null(strstr(text, "\"name\":null"));
+	assert_non_null(strstr(text, "\"bytes\":\"000000000000000000000000000000\""));
+	assert_non_null(strstr(text, "\"memory_type\":\"reserved\",\"guest_memory_type\":"
+				     "\"reserved\",\"stuffed\":null"));
+	free(text);
+	seen = read_trace(f->path);
+	assert_int_equal(seen.good, 4);
+	assert_int_equal(seen.bad, 0);
+}
+
+/* A thread may be called anything. Each comes back as it went in, but for what is no UTF-8. */
+static void test_trace_text_is_escaped(void **state)
+{
+	static const struct {
+		const char *text, *read;
+	} cases[] = {
+		{ "plain", "plain" },
+		{ "a\"b\\c/d", "a\"b\\c/d" },
+		{ "\n\t\r\x01\x1f\x7f", "\n\t\r\x01\x1f\x7f" },
+		{ "\xc3\xa4\xe2\x82\xac\xf0\x9f\x90\x8c", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x90\x8c" },
+		{ "\xff!", "\xef\xbf\xbd!" },
+		{ "\xc3", "\xef\xbf\xbd" },                 /* ends in the middle */
+		{ "\xc0\xaf", "\xef\xbf\xbd\xef\xbf\xbd" }, /* overlong */
+		{ "\xe0\x80\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },
+		{ "\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" }, /* a surrogate */
+		{ "\xf4\x90\x80\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },
+		{ "\xf0\x80\x80\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd" },
+	};
+	struct file *f = *state;
+	struct trace_reader *reader;
+	struct trace_line line;
+	struct json_object *text;
+	char why[256];
+
+	create(f, false);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		trace_note_host_message(&f->trace, 0, 0, cases[i].text);
+	assert_int_equal(trace_reader_open(&reader, f->path), 0);
+	assert_int_equal(trace_reader_next(reader, &line, why, sizeof(why)), TRACE_READ_GOOD);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		assert_int_equal(trace_reader_next(reader, &line, why, sizeof(why)),
+				 TRACE_READ_GOOD);
+		assert_true(json_object_object_get_ex(line.json, "text", &text));
+		assert_string_equal(json_object_get_string(text), cases[i].read);
+		assert_false(json_object_object_get_ex(line.json, "cut", &text));
+	}
+	trace_reader_close(reader);
+}
+
+static void test_trace_long_text_is_cut_and_says_so(void **state)
+{
+	struct file *f = *state;
+	static const char fills[] = { 'x', '\x01', '\xff' };
+	char long_text[5000], *text;
+	struct seen seen;
+
+	create(f, false);
+	for (size_t i = 0; i < sizeof(fills); i++) {
+		memset(long_text, fills[i], sizeof(long_text) - 1);
+		long_text[sizeof(long_text) - 1] = 0;
+		trace_note_host_message(&f->trace, 0, 0, long_text);
+	}
+	text = read_file(f->path);
+	assert_non_null(strstr(text, "xxx\",\"cut\":true}\n"));
+	assert_non_null(strstr(text, "\\u0001\",\"cut\":true}\n"));
+	assert_non_null(strstr(text, "\\ufffd\",\"cut\":true}\n"));
+	free(text);
+	seen = read_trace(f->path);
+	assert_int_equal(seen.good, 4);
+	assert_int_equal(seen.bad, 0);
+}
+
+static void test_trace_time_real_counts_from_the_beginning(void **state)
+{
+	struct file *f = *state;
+	uint64_t before = report_now(), after;
+	char *text, *at;
+
+	create(f, false);
+	trace_note_vm_created(&f->trace, 3);
+	after = report_now();
+	text = read_file(f->path);
+	at = strstr(text, "\n{\"event\":\"vm_created\",\"time\":");
+	assert_non_null(at);
+	assert_true(strtoull(at + strlen("\n{\"event\":\"vm_created\",\"time\":"), NULL, 10) <=
+		    after - before);
+	assert_non_null(strstr(at, "\"vm\":3"));
+	/* and the header says when that was, and what was run */
+	assert_non_null(strstr(text, "\"time\":\"real\",\"host\":{\"cpu\":\""));
+	assert_non_null(strstr(text, "\"command\":[\"guest \\\"1\\\"\"]}}\n"));
+	free(text);
+}
+
+static void test_trace_end_says_why_it_is_not_deterministic(void **state)
+{
+	struct file *f = *state;
+	const struct trace_end real = { .status = 3 };
+	const struct trace_end virtual = { .status = 0, .virtual_time = true };
+	char *text;
+
+	create(f, false);
+	assert_int_equal(trace_finish(&f->trace, &real), 0);
+	text = read_file(f->path);
+	assert_non_null(strstr(text, "\"status\":3,\"signal\":null,\"deterministic\":false,"
+				     "\"why\":\"time is real\""));
+	free(text);
+	trace_close(&f->trace);
+	create(f, true);
+	assert_int_equal(trace_finish(&f->trace, &virtual), 0);
+	text = read_file(f->path);
+	assert_non_null(strstr(text, "\"status\":0,\"signal\":null,\"deterministic\":true,"
+				     "\"why\":null"));
+	free(text);
+	/* the first reason is kept, and said once */
+	trace_note_nondeterministic(&f->trace, "first");
+	trace_note_nondeterministic(&f->trace, "second");
+	assert_int_equal(trace_finish(&f->trace, &virtual), 0);
+	text = read_file(f->path);
+	assert_non_null(strstr(text, "\"deterministic\":false,\"why\":\"first\""));
+	assert_null(strstr(text, "second"));
+	free(text);
+}
+
+/* ------------------------------------------------------------------ many writers */
+
+#define THREADS   4
+#define PROCESSES 3
+#define LINES     2000
+
+static void *write_lines(void *opaque)
+{
+	for (int i = 0; i < LINES; i++)
+		trace_note_run(opaque, 0, 7, false);
+	return NULL;
+}
+
+static void test_trace_lines_of_threads_and_processes_stay_whole(void **state)
+{
+	struct file *f = *state;
+	pid_t children[PROCESSES];
+	pthread_t threads[THREADS];
+	struct seen seen;
+	char *text;
+	int status;
+
+	create(f, false);
+	trace_note_vm_created(&f->trace, 0);
+	for (int i = 0; i < PROCESSES; i++) {
+		children[i] = fork();
+		assert_true(children[i] >= 0);
+		if (!children[i]) {
+			trace_after_fork(&f->trace);
+			write_lines(&f->trace);
+			_exit(0);
+		}
+	}
+	for (int i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, write_lines, &f->trace), 0);
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	for (int i = 0; i < PROCESSES; i++) {
+		waitpid(children[i], &status, 0);
+		assert_int_equal(status, 0);
+	}
+	assert_int_equal(trace_finish(&f->trace, &(const struct trace_end){ 0 }), 0);
+	seen = read_trace(f->path);
+	if (seen.bad)
+		print_message("line %lu: %s\n", seen.last_bad, seen.why);
+	assert_int_equal(seen.bad, 0);
+	assert_int_equal(seen.events[TRACE_RUN], (THREADS + PROCESSES) * LINES);
+	/* each process has its number */
+	text = read_file(f->path);
+	assert_non_null(strstr(text, "\"process\":0,"));
+	assert_non_null(strstr(text, "\"process\":3,"));
+	assert_null(strstr(text, "\"process\":4,"));
+	free(text);
+}
+
+/* What a killed process has written is there; nothing of it is half. */
+static void test_trace_killed_writer_leaves_whole_lines(void **state)
+{
+	struct file *f = *state;
+
+	create(f, false);
+	for (int i = 0; i < 20; i++) {
+		uint64_t counted, written;
+		struct seen seen;
+		pid_t child = fork();
+		int status;
+
+		assert_true(child >= 0);
+		if (!child) {
+			trace_after_fork(&f->trace);
+			for (;;)
+				trace_note_run(&f->trace, 0, 0, false);
+		}
+		usleep(1000 + (unsigned)i * 137);
+		kill(child, SIGKILL);
+		waitpid(child, &status, 0);
+		assert_true(WIFSIGNALED(status));
+		seen = read_trace(f->path);
+		/* dying inside the kernel's write() is rare: it looks for that between two pages */
+		assert_in_range(seen.bad, 0, i + 1);
+		if (seen.bad)
+			assert_non_null(strstr(seen.why, "cut short"));
+		counted = f->counts->events[TRACE_RUN];
+		written = seen.events[TRACE_RUN];
+		/* each may have died between writing a line and counting it */
+		assert_in_range(written, counted, counted + (uint64_t)i + 1);
+		assert_true(written > 0);
+	}
+}
+
+static void test_trace_full_disk_costs_lines_and_is_said(void **state)
+{
+	struct file *f = *state;
+	struct rlimit limit, old;
+	struct seen seen;
+	struct stat st;
+
+	signal(SIGXFSZ, SIG_IGN);
+	create(f, false);
+	trace_note_run(&f->trace, 0, 0, false);
+	assert_int_equal(stat(f->path, &st), 0);
+	getrlimit(RLIMIT_FSIZE, &old);
+	/* room for half a line: the kernel writes that half */
+	limit = old;
+	limit.rlim_cur = (rlim_t)st.st_size + 20;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	trace_note_run(&f->trace, 0, 0, true);
+	trace_note_run(&f->trace, 0, 0, true);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	trace_note_sleep(&f->trace, 0, 0, TRACE_SLEEP_POLICY, 1, false);
+	trace_note_run(&f->trace, 0, 0, false);
+	assert_int_equal(f->counts->lost, 2);
+	assert_int_equal(trace_finish(&f->trace, &(const struct trace_end){ 0 }), -EIO);
+	seen = read_trace(f->path);
+	/* header, run, sleep, run, end; the torn one alone is bad */
+	assert_int_equal(seen.good, 5);
+	assert_int_equal(seen.bad, 1);
+	assert_int_equal(seen.last_bad, 3);
+	assert_non_null(strstr(seen.why, "not JSON"));
+	assert_int_equal(seen.events[TRACE_SLEEP], 1);
+}
+
+/* ------------------------------------------------------------------ the file */
+
+static void test_trace_create_refuses_what_could_kill_the_monitor(void **state)
+{
+	struct file *f = *state;
+	const struct trace_header header = { .backend = "emulator" };
+	char why[128];
+
+	unlink(f->path);
+	assert_int_equal(mkfifo(f->path, 0600), 0);
+	assert_int_equal(trace_create(&f->trace, f->path, f->counts, &header, why, sizeof(why)),
+			 -EINVAL);
+	assert_non_null(strstr(why, "regular file"));
+	assert_int_equal(trace_create(&f->trace, "/nonexistent/file", f->counts, &header, why,
+				      sizeof(why)),
+			 -ENOENT);
+	assert_non_null(strstr(why, "No such file"));
+	assert_int_equal(trace_create(&f->trace, "/tmp", f->counts, &header, why, sizeof(why)),
+			 -EINVAL);
+	assert_int_equal(trace_create(&f->trace, "/dev/null", f->counts, &header, why, sizeof(why)),
+			 0);
+	write_all(&f->trace);
+	assert_int_equal(trace_finish(&f->trace, &(const struct trace_end){ 0 }), 0);
+}
+
+static void test_trace_existing_file_is_emptied(void **state)
+{
+	struct file *f = *state;
+
+	create(f, false);
+	write_all(&f->trace);
+	trace_close(&f->trace);
+	create(f, false);
+	assert_int_equal(read_trace(f->path).good, 1);
+}
+
+/* A number that now belongs to another file is not written to. */
+static void test_trace_stolen_descriptor_is_noticed(void **state)
+{
+	struct file *f = *state;
+	struct trace other;
+	int fd, thief;
+
+	create(f, false);
+	fd = f->trace.fd;
+	assert_int_equal(trace_attach(&other, fd, f->counts), 0);
+	assert_true(trace_check(&other));
+	thief = memfd_create("thief", 0);
+	assert_true(thief >= 0);
+	assert_int_equal(dup2(thief, fd), fd);
+	assert_false(trace_check(&other));
+	trace_note_vm_created(&other, 0);
+	assert_int_equal(lseek(thief, 0, SEEK_END), 0);
+	assert_int_equal(f->counts->lost, 1);
+	assert_int_equal(trace_attach(&other, fd, f->counts), -EINVAL);
+	assert_int_equal(trace_attach(&other, -1, f->counts), -EINVAL);
+	close(thief);
+}
+
+/* ------------------------------------------------------------------ reading */
+
+#define HEADER                                                                                 \
+	"{\"schema\":\"buslock-trace\",\"version\":1,\"tool\":\"t\",\"backend\":\"emulator\"," \
+	"\"options\":null,\"time\":\"virtual\"}\n"
+#define RUN(more)                                                                                  \
+	"{\"event\":\"run\",\"time\":1,\"process\":0,\"vm\":0,\"vcpu\":0,\"immediate_exit\":" more \
+	"}\n"
+
+static const struct {
+	const char *text;
+	size_t good, bad;
+	unsigned long number;
+	const char *why;
+} files[] = {
+	{ HEADER RUN("true"), 2, 0, 0, "" },
+	{ HEADER "\n\n" RUN("true"), 2, 0, 0, "" },
+	/* more than this version knows */
+	{ HEADER RUN("true,\"digest\":\"ab\""), 2, 0, 0, "" },
+	{ HEADER "{\"event\":\"new\",\"time\":1,\"process\":0,\"vm\":0,\"vcpu\":null}\n", 2, 0, 0,
+	  "" },
+	/* broken lines, and good ones behind them */
+	{ HEADER "{\"event\":\"ru\n" RUN("false"), 2, 1, 2, "not JSON" },
+	{ HEADER "garbage\n" RUN("false"), 2, 1, 2, "not JSON" },
+	{ HEADER "{} {}\n" RUN("false"), 2, 1, 2, "not JSON" },
+	{ HEADER "[1]\n" RUN("false"), 2, 1, 2, "not an object" },
+	{ HEADER "null\n" RUN("false"), 2, 1, 2, "not an object" },
+	{ HEADER "{\"text\":\"\xff\"}\n" RUN("false"), 2, 1, 2, "not JSON" },
+	{ HEADER "{\"time\":1}\n" RUN("false"), 2, 1, 2, "neither" },
+	{ HEADER RUN("true") "{\"event\":\"run\",\"time\":1", 2, 1, 3, "cut short" },
+	/* even where what is there is an object */
+	{ HEADER "{\"event\":\"vm_created\",\"time\":1,\"process\":0,\"vm\":0,\"vcpu\":null}", 1, 1,
+	  2, "cut short" },
+	/* a writer that was killed, and another that was not */
+	{ HEADER "{\"event\":\"run\",\"time\":1,\"pro" RUN("true") RUN("true"), 3, 1, 2,
+	  "another line" },
+	{ HEADER "{\"event\":\"run\",\"ti{\"event\":\"r" RUN("true") RUN("true"), 3, 2, 2,
+	  "another line" },
+	{ HEADER "{\"event\":\"host_message\",\"time\":1,\"process\":0,\"vm\":0,\"vcpu\":0,"
+		 "\"text\":\"{\\\"event\\\":\\\"run\\\"" RUN("true"),
+	  2, 1, 2, "another line" },
+	/* fields */
+	{ HEADER RUN("1"), 1, 1, 2, "\"immediate_exit\" is 1, and should be true or false" },
+	{ HEADER RUN("null"), 1, 1, 2, "\"immediate_exit\" is null" },
+	{ HEADER "{\"event\":\"run\",\"process\":0,\"vm\":0,\"vcpu\":0,\"immediate_exit\":true}\n",
+	  1, 1, 2, "\"time\" is missing" },
+	{ HEADER "{\"event\":\"new\",\"time\":-1,\"process\":0,\"vm\":0,\"vcpu\":null}\n", 1, 1, 2,
+	  "\"time\" is -1" },
+	{ HEADER "{\"event\":\"new\",\"time\":1.5,\"process\":0,\"vm\":0,\"vcpu\":null}\n", 1, 1, 2,
+	  "\"time\" is 1.5" },
+	{ HEADER "{\"event\":\"exit\",\"time\":1,\"process\":0,\"vm\":0,\"vcpu\":0,\"result\":0,"
+		 "\"reason\":2,\"reason_name\":\"IO\",\"flags\":0,\"flag_names\":[1]}\n",
+	  1, 1, 2, "\"flag_names\"" },
+	{ HEADER
+	  "{\"event\":\"exit\",\"time\":1,\"process\":0,\"vm\":0,\"vcpu\":0,\"result\":0,"
+	  "\"reason\":2,\"reason_name\":\"IO\",\"flags\":0,\"flag_names\":[],\"rip\":\"12\"}\n",
+	  1, 1, 2, "\"rip\" is \"12\", and should be a string such as \"0x1f\"" },
+	{ HEADER "{\"event\":\"exit\",\"time\":1,\"process\":0,\"vm\":0,\"vcpu\":0,"
+		 "\"result\":-9999999999,"
+		 "\"reason\":2,\"reason_name\":\"IO\",\"flags\":0,\"flag_names\":[]}\n",
+	  1, 1, 2, "\"result\"" },
+	/* the header */
+	{ RUN("true") RUN("true"), 1, 1, 1, "no header" },
+	{ HEADER HEADER, 1, 1, 2, "second header" },
+	{ "{\"schema\":\"report\"}\n" RUN("true"), 1, 1, 1, "schema \"report\"" },
+	{ "{\"schema\":\"buslock-trace\",\"version\":2,\"tool\":\"t\",\"backend\":\"emulator\","
+	  "\"options\":null,\"time\":\"virtual\"}\n" RUN("true"),
+	  1, 1, 1, "version 2" },
+	{ "{\"schema\":\"buslock-trace\",\"version\":1}\n", 0, 1, 1, "\"tool\" is missing" },
+	/* the end */
+	{ HEADER RUN("true") "{\"event\":\"end\",\"time\":1,\"status\":0,\"signal\":null,"
+			     "\"deterministic\":true,\"why\":null,\"lost\":0,\"events\":{\"run\":1}"
+			     "}\n",
+	  3, 0, 0, "" },
+	{ HEADER RUN("true") "{\"event\":\"end\",\"time\":1,\"status\":0,\"signal\":null,"
+			     "\"deterministic\":true,\"why\":null,\"lost\":0,\"events\":{\"run\":2}"
+			     "}\n",
+	  2, 1, 3, "2 lines \"run\" were written, 1 of them" },
+	{ HEADER "{\"event\":\"end\",\"time\":1}\n", 1, 1, 2, "\"status\" is missing" },
+	{ "", 0, 0, 0, "" },
+};
+
+static void put_file(const char *path, const char *text, size_t n)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, n), n);
+	close(fd);
+}
+
+static void test_trace_read_names_bad_lines_and_uses_the_rest(void **state)
+{
+	struct file *f = *state;
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		struct seen seen;
+
+		put_file(f->path, files[i].text, strlen(files[i].text));
+		seen = read_trace(f->path);
+		if (seen.good != files[i].good || seen.bad != files[i].bad ||
+		    seen.last_bad != files[i].number || !strstr(seen.why, files[i].why))
+			fail_msg("case %zu: %lu good, %lu bad, line %lu: %s\n%s", i, seen.good,
+				 seen.bad, seen.last_bad, seen.why, files[i].text);
+	}
+}
+
+static void test_trace_read_nul_is_no_end_of_a_line(void **state)
+{
+	static const char text[] = HEADER
+		"{\"event\":\"vm_created\",\"time\":1,\"process\":0,\"vm\":"
+		"0,\"vcpu\":null}\0garbage\n" RUN("true");
+	struct file *f = *state;
+	struct seen seen;
+
+	put_file(f->path, text, sizeof(text) - 1);
+	seen = read_trace(f->path);
+	assert_int_equal(seen.good, 2);
+	assert_int_equal(seen.last_bad, 2);
+}
+
+/* Cut anywhere: at most the last line is bad, and all before it are as they were. */
+static void test_trace_read_cut_anywhere_loses_one_line(void **state)
+{
+	struct file *f = *state;
+	size_t lines = 0;
+	char *text;
+
+	create(f, false);
+	write_all(&f->trace);
+	text = read_file(f->path);
+	for (size_t n = 0; n <= strlen(text); n++) {
+		struct seen seen;
+
+		if (n && text[n - 1] == '\n')
+			lines++;
+		put_file(f->path, text, n);
+		seen = read_trace(f->path);
+		assert_int_equal(seen.good, lines);
+		assert_int_equal(seen.bad, n && text[n - 1] != '\n');
+	}
+	free(text);
+}
+
+static void test_trace_read_missing_file_says_so(void **state)
+{
+	struct trace_reader *reader;
+
+	(void)state;
+	assert_int_equal(trace_reader_open(&reader, "/nonexistent"), -ENOENT);
+}
+
+/* ------------------------------------------------------------------ the page */
+
+static void expect_key(const char *page, const char *where, const char *key)
+{
+	char quoted[64];
+
+	snprintf(quoted, sizeof(quoted), "`%s`", key);
+	if (!strstr(page, quoted))
+		fail_msg("docs/trace.md does not tell what %s of %s is", quoted, where);
+}
+
+static void expect_fields(const char *page, const char *where, const struct trace_field *field)
+{
+	for (; field->name; field++)
+		expect_key(page, where, field->name);
+}
+
+static void test_trace_page_tells_each_field(void **state)
+{
+	char *page = read_file(BUSLOCK_SOURCE_DIR "/docs/trace.md");
+
+	(void)state;
+	for (int i = 0; i < TRACE_KINDS; i++)
+		expect_fields(page, "a line", trace_fields((enum trace_kind)i));
+	for (int i = 0; i < TRACE_EVENTS; i++) {
+		const char *name = trace_event_name((enum trace_event)i);
+
+		expect_key(page, "the events", name);
+		expect_fields(page, name, trace_event_fields((enum trace_event)i));
+	}
+	free(page);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_trace_each_event_has_its_fields),
+		TEST(test_trace_without_one_nothing_happens),
+		TEST(test_trace_unknown_numbers_have_no_names),
+		TEST(test_trace_text_is_escaped),
+		TEST(test_trace_long_text_is_cut_and_says_so),
+		TEST(test_trace_time_real_counts_from_the_beginning),
+		TEST(test_trace_end_says_why_it_is_not_deterministic),
+		TEST(test_trace_lines_of_threads_and_processes_stay_whole),
+		TEST(test_trace_killed_writer_leaves_whole_lines),
+		TEST(test_trace_full_disk_costs_lines_and_is_said),
+		TEST(test_trace_create_refuses_what_could_kill_the_monitor),
+		TEST(test_trace_existing_file_is_emptied),
+		TEST(test_trace_stolen_descriptor_is_noticed),
+		TEST(test_trace_read_names_bad_lines_and_uses_the_rest),
+		TEST(test_trace_read_nul_is_no_end_of_a_line),
+		TEST(test_trace_read_cut_anywhere_loses_one_line),
+		TEST(test_trace_read_missing_file_says_so),
+		TEST(test_trace_page_tells_each_field),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

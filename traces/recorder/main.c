@@ -22,8 +22,8 @@ static void complain(const char *format, ...)
 {
 	va_list arguments;
 
-	va_start(arguments, format);
 	fputs("record-latency: ", stderr);
+	va_start(arguments, format);
 	vfprintf(stderr, format, arguments);
 	fputc('\n', stderr);
 	va_end(arguments);
@@ -104,7 +104,7 @@ static void put_cpu(FILE *out)
 
 	cpuid_text(0, "bdc", vendor);
 	put_text(out, "vendor", vendor);
-	if (__get_cpuid_max(0x80000000, NULL) >= 0x80000004)
+	if ((unsigned)__get_cpuid_max(0x80000000, NULL) >= 0x80000004)
 		for (uint32_t i = 0; i < 3; i++)
 			cpuid_text(0x80000002 + i, "abcd", brand + (size_t)16 * i);
 	put_text(out, "model_name", brand);

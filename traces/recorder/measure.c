@@ -191,7 +191,7 @@ static int execute(const struct form *form, unsigned offset, struct outcome *out
 	memset(outcome, 0, sizeof(*outcome));
 	*ticks = 0;
 	if (number == SIGSEGV && form->aligned_only) {
-		outcome->fault = true;
+		outcome->fault = 1;
 		return only_operand_changed(operand, form->size) ? 0 : -EFAULT;
 	}
 	if (number)

@@ -54,12 +54,12 @@ unsigned plan_total(const struct plan *plan, const struct form *forms, size_t co
 
 /* ------------------------------------------------------------------ measuring */
 
-/* Of one execution; hence also what all executions of a form are compared with. */
+/* What one execution left. No padding: outcomes are compared as bytes. */
 struct outcome {
-	bool fault; /* #GP: nothing below is set */
 	uint8_t memory[16];
 	uint64_t rax, rbx, rcx, rdx;
 	uint32_t flags;
+	uint32_t fault; /* #GP: all else is 0 */
 };
 
 #define MAX_OUTCOMES 8

@@ -197,28 +197,32 @@ static void raise_to(_Atomic uint64_t *word, uint64_t value)
 		;
 }
 
-/* O_APPEND: the file system gives each write() its place under the file's lock. Only a full disk
- * makes one shorter; the next line then begins with a newline, and the damage is one line. */
-static bool write_line(struct trace *trace, const char *text, size_t n)
+/*
+ * O_APPEND: the file system gives each write() its place under the file's lock. A full disk makes one
+ * shorter; the next line then begins with a newline, and the damage is one line.
+ */
+static bool write_line(struct trace *trace, const struct line *line)
 {
 	int fd = atomic_load_explicit(&trace->fd, memory_order_relaxed);
-	bool begun = false;
+	bool torn = atomic_load_explicit(&trace->counts->torn, memory_order_relaxed) &&
+		    atomic_exchange(&trace->counts->torn, 0);
+	size_t at = torn ? 0 : 1; /* the newline that begin() has put in front is for that */
 
-	while (n) {
-		long written = fd < 0 ? -1 : syscall(SYS_write, fd, text, n);
+	while (fd >= 0 && at < line->n) {
+		long written = syscall(SYS_write, fd, line->text + at, line->n - at);
 
-		if (written < 0 && fd >= 0 && errno == EINTR)
+		if (written < 0 && errno == EINTR)
 			continue;
-		if (written <= 0) {
-			if (begun)
-				atomic_store(&trace->counts->torn, 1);
-			return false;
-		}
-		begun = true;
-		text += written;
-		n -= (size_t)written;
+		if (written <= 0)
+			break;
+		torn = true;
+		at += (size_t)written;
 	}
-	return true;
+	if (at == line->n)
+		return true;
+	if (torn)
+		atomic_store(&trace->counts->torn, 1);
+	return false;
 }
 
 static const char *const names[TRACE_EVENTS] = {
@@ -281,17 +285,9 @@ static void begin(struct trace *trace, struct line *line, enum trace_event event
 static void end(struct trace *trace, struct line *line, enum trace_event event)
 {
 	int saved = errno;
-	/* The newline that begin() has put in front is for a line that nobody ended. */
-	size_t skip = atomic_load_explicit(&trace->counts->torn, memory_order_relaxed) &&
-				      atomic_exchange(&trace->counts->torn, 0)
-			      ? 0
-			      : 1;
 
 	put(line, "}\n");
-	if (write_line(trace, line->text + skip, line->n - skip))
-		count(&trace->counts->events[event]);
-	else
-		count(&trace->counts->lost);
+	count(write_line(trace, line) ? &trace->counts->events[event] : &trace->counts->lost);
 	errno = saved;
 }
 

@@ -129,7 +129,7 @@ int trace_create(struct trace *trace, const char *path, struct trace_counts *cou
 	if (!stat(path, &st) && !S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode))
 		return refuse(why, size, -EINVAL,
 			      "not a regular file; name one, and look at it with tail -f");
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
 	if (fd < 0)
 		return refuse(why, size, -errno, NULL);
 	*counts = (struct trace_counts){ .start_ns = report_now() };
@@ -171,6 +171,16 @@ static void put_determinism(struct json_object *json, const struct trace_counts 
 	put_string(json, "why", why);
 }
 
+/* The disk was full, or a writer was killed in the middle of a line (the kernel looks for that between
+ * two pages of the file). */
+static bool ends_torn(int fd)
+{
+	off_t size = lseek(fd, 0, SEEK_END);
+	char last;
+
+	return size > 0 && pread(fd, &last, 1, size - 1) == 1 && last != '\n';
+}
+
 int trace_finish(struct trace *trace, const struct trace_end *end)
 {
 	struct trace_counts *counts = trace->counts;
@@ -186,7 +196,7 @@ int trace_finish(struct trace *trace, const struct trace_end *end)
 	put_determinism(json, counts, end->virtual_time);
 	put(json, "lost", json_object_new_uint64(atomic_load(&counts->lost)));
 	put(json, "events", totals(counts));
-	if (atomic_exchange(&counts->torn, 0))
+	if (ends_torn(trace->fd))
 		(void)!write(trace->fd, "\n", 1);
 	error = write_object(trace->fd, json);
 	json_object_put(json);

@@ -18,9 +18,10 @@
 #define AC_VECTOR 17
 
 static struct host_lock host;
-/* The calling thread as the kernel's task; a forked child and a new thread start afresh. */
+/* The calling thread as the kernel's task, since the boot; a forked child and a new thread start afresh. */
 static __thread struct {
 	pid_t tid;
+	uint64_t boot;
 	struct host_task task;
 } self __attribute__((tls_model("initial-exec")));
 
@@ -33,9 +34,10 @@ static struct host_task *current_task(const struct shim_vcpu *vcpu)
 {
 	pid_t tid = thread_id();
 
-	if (self.tid != tid) {
+	if (self.tid != tid || self.boot != host.epoch) {
 		memset(&self, 0, sizeof(self));
 		self.tid = tid;
+		self.boot = host.epoch;
 	}
 	/* with virtual time two runs say the same: a number that is not the system's */
 	self.task.pid = shim_config.options.time == SHIM_TIME_VIRTUAL ? (int)vcpu->index + 1 : tid;

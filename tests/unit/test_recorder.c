@@ -3,6 +3,7 @@
 #include "emu/insn.h"
 #include "traces/recorder/recorder.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -154,6 +155,31 @@ static void test_recorder_misaligned_cmpxchg16b_is_recorded_as_a_fault(void **st
 	assert_int_equal(row.outcomes[1].executions, 45);
 }
 
+/* With the form that faults before it locks: nothing that is broken here can make it a split lock. */
+static void test_recorder_split_executions_are_those_allowed_and_no_more(void **state)
+{
+	const struct form *form = &forms[count - 1];
+	struct row row;
+
+	(void)state;
+	assert_true(form->aligned_only);
+	assert_int_equal(measure_form(form, &(struct plan){ 1, 1 }, &row), -EDQUOT);
+	assert_int_equal(measure_splits(), 0);
+	assert_int_equal(measure_allow(3), 3);
+	assert_int_equal(measure_form(form, &(struct plan){ 1, 1 }, &row), -EDQUOT);
+	assert_int_equal(row.splits, 3);
+	assert_int_equal(measure_splits(), 3);
+	assert_int_equal(measure_allow(15), 18);
+	assert_int_equal(measure_form(form, &(struct plan){ 1, 1 }, &row), 0);
+	assert_int_equal(row.splits, 15);
+	/* all recordings of a process count */
+	assert_int_equal(measure_allow(SPLIT_BUDGET - 18), SPLIT_BUDGET);
+	assert_int_equal(measure_allow(SPLIT_BUDGET - 17), SPLIT_BUDGET);
+	assert_int_equal(measure_allow(~0u), SPLIT_BUDGET);
+	assert_int_equal(measure_allow(0), 18);
+	assert_int_equal(measure_form(form, &(struct plan){ 1, 1 }, &row), -EDQUOT);
+}
+
 static int build(void **state)
 {
 	(void)state;
@@ -170,6 +196,7 @@ int main(void)
 		cmocka_unit_test(test_recorder_only_the_whole_sentence_confirms),
 		cmocka_unit_test(test_recorder_dry_run_measures_within_the_line_and_splits_nothing),
 		cmocka_unit_test(test_recorder_misaligned_cmpxchg16b_is_recorded_as_a_fault),
+		cmocka_unit_test(test_recorder_split_executions_are_those_allowed_and_no_more),
 	};
 	return cmocka_run_group_tests(tests, build, NULL);
 }

@@ -222,7 +222,7 @@ static const char *why_failed(int error)
 {
 	switch (error) {
 	case -EDQUOT:
-		return "the budget of split locks is used up";
+		return "no more split locks are allowed";
 	case -EOVERFLOW:
 		return "its executions came out in more ways than a row has room for";
 	case -EFAULT:
@@ -399,6 +399,7 @@ int main(int argc, char **argv)
 		complain("cannot prepare: %s", strerror(-r));
 		return STATUS_FAILED;
 	}
+	measure_allow(now.planned);
 	return record_to_file(&request, part, &plan, forms, count, now.spent) ? STATUS_FAILED
 									      : STATUS_OK;
 }

@@ -2,7 +2,7 @@
 /*
  * One execution of a form between two readings of the time-stamp counter, and all of them at every
  * offset. execute() is the only place that runs an instruction on the operand, so it alone counts
- * split locks and refuses beyond the budget.
+ * split locks and refuses those that are not allowed.
  */
 #include "traces/recorder/recorder.h"
 
@@ -94,7 +94,7 @@ __asm__(".text\n"
 
 static uint8_t *code,
 	*data; /* a page each; operands lie around the border of two lines of `data` */
-static unsigned splits;
+static unsigned splits, allowed;
 
 static uint8_t *line(void)
 {
@@ -181,7 +181,7 @@ static int execute(const struct form *form, unsigned offset, struct outcome *out
 	int number;
 
 	if (form_splits(form, offset)) {
-		if (splits >= SPLIT_BUDGET)
+		if (splits >= allowed)
 			return -EDQUOT;
 		splits++;
 	}
@@ -320,6 +320,12 @@ unsigned measure_nothing(void)
 	struct row row;
 
 	return measure_form(&nothing, &(struct plan){ MAX_RUNS, 0 }, &row) ? 0 : row.min[0];
+}
+
+unsigned measure_allow(unsigned more)
+{
+	allowed = more < SPLIT_BUDGET - splits ? splits + more : SPLIT_BUDGET;
+	return allowed;
 }
 
 unsigned measure_splits(void)

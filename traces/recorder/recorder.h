@@ -81,10 +81,16 @@ struct row {
 /* Pins the thread to the processor it is on, maps memory. -errno. */
 int measure_begin(void);
 unsigned measure_tsc_khz(void);
+/*
+ * Split executions from now on, at most SPLIT_BUDGET in the life of the process. None before this is
+ * called: whoever only measures within the line can't do otherwise by mistake. Returns how many the
+ * process may have executed at its end.
+ */
+unsigned measure_allow(unsigned splits);
 /* What an instruction that does nothing takes. */
 unsigned measure_nothing(void);
 /*
- * The form at every offset. -EDQUOT: the budget is used up; -EOVERFLOW: more different outcomes than
+ * The form at every offset. -EDQUOT: more split executions than allowed; -EOVERFLOW: more different outcomes than
  * a row has room for; -EFAULT: it wrote beside its operand; -EPERM: the kernel punishes split locks
  * (SIGBUS, or a delay); -EIO: another signal.
  */

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* `buslock run --trace`: the built-in monitor's, its policy and its end. */
+#include "tests/integration/run.h"
+
+#define CHECK_TRACE BUSLOCK_BUILD_DIR "/tests/tools/check_trace"
+
+static char path[] = "/tmp/buslock-trace-XXXXXX";
+
+static int make_path(void **state)
+{
+	int fd = mkstemp(path);
+
+	(void)state;
+	if (fd >= 0)
+		close(fd);
+	return fd < 0;
+}
+
+static int remove_path(void **state)
+{
+	(void)state;
+	return unlink(path);
+}
+
+static void expect_trace(const char *counts)
+{
+	struct run run;
+
+	run_program(&run, CHECK_TRACE, path);
+	if (WEXITSTATUS(run.status) || !strstr(run.out, counts))
+		fail_msg("\"%s\" is not in:\n%s%s", counts, run.out, run.err);
+}
+
+/* Lines with `pattern` in them. */
+static int lines_with(const char *pattern)
+{
+	struct run run;
+
+	run_program(&run, "grep", "-c", pattern, path);
+	return atoi(run.out);
+}
+
+static void test_cli_trace_of_run_has_all_exits(void **state)
+{
+	struct run run;
+
+	(void)state;
+	run_program(&run, BUSLOCK, "run", GUEST("lock_bts.bin"), "--mode", "long", "--load",
+		    "0x1000", "--set", "rdi=62", "--report=none", "--trace", path);
+	assert_int_equal(WEXITSTATUS(run.status) % 2, 1);
+	expect_trace("vm_created=1 vcpu_created=1 capability=1 ");
+	expect_trace(
+		" bus_lock=10 host_message=0 sleep=0 nondeterministic=0 header=1 end=1 other=0 "
+		"bad=0");
+	assert_int_equal(lines_with("\"flag_names\":\\[\"BUS_LOCK\"\\]"), 10);
+	assert_int_equal(lines_with("\"command\":\\[\"[^\"]*lock_bts.bin\"\\]"), 1);
+	/* its own status, which is the guest's */
+	assert_int_equal(lines_with("\"event\":\"end\".*\"status\":[0-9]*[13579],\"signal\":null"),
+			 1);
+}
+
+static void test_cli_trace_tells_what_the_policy_did(void **state)
+{
+	struct run run;
+
+	(void)state;
+	run_program(&run, BUSLOCK, "run", GUEST("lock_bts.bin"), "--mode", "long", "--load",
+		    "0x1000", "--set", "rdi=62", "--rate", "5", "--report=none", "--trace", path);
+	/* QEMU's: the fifth lock of a slice sleeps to its end */
+	expect_trace(" bus_lock=10 host_message=0 sleep=2 ");
+	assert_int_equal(lines_with("\"who\":\"policy\",\"ns\":[0-9]*,\"interrupted\":false}"), 2);
+}
+
+static void test_cli_trace_two_vcpus_have_their_numbers(void **state)
+{
+	struct run run;
+
+	(void)state;
+	run_program(&run, BUSLOCK, "run", GUEST("smp.bin"), "--mode", "long", "--load", "0x1000",
+		    "--vcpus", "2", "--set", "rcx=50", "--set", "rdi=62", "--report=none",
+		    "--trace", path);
+	expect_trace("vm_created=1 vcpu_created=2 ");
+	expect_trace(" bad=0");
+	assert_true(lines_with("\"event\":\"bus_lock\".*\"vcpu\":0,") >= 150);
+	assert_true(lines_with("\"event\":\"bus_lock\".*\"vcpu\":1,") >= 150);
+}
+
+static void test_cli_trace_options_are_in_the_header(void **state)
+{
+	struct run run;
+
+	(void)state;
+	run_program(&run, BUSLOCK, "run", GUEST("lock_bts.bin"), "--mode", "long", "--load",
+		    "0x1000", "--kernel", "5.15.7", "--hz", "1000", "--report=none", "--trace",
+		    path);
+	assert_int_equal(lines_with("^{\"schema\":\"buslock-trace\".*\"options\":\"[^\"]*"
+				    ",kernel=5.15.7,.*hz=1000,"),
+			 1);
+}
+
+static char guest_path[] = "/tmp/buslock-guest-XXXXXX";
+
+/* mov al, 0; out 0f4h, al: what runs on the real device takes no locks at all. */
+static const char *write_guest_without_locks(void)
+{
+	static const char code[] = "\xb0\x00\xe6\xf4";
+	int fd = mkstemp(guest_path);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, code, sizeof(code) - 1), sizeof(code) - 1);
+	close(fd);
+	return guest_path;
+}
+
+static void test_cli_trace_on_the_device_tells_runs_and_exits(void **state)
+{
+	struct run run;
+
+	(void)state;
+	if (access("/dev/kvm", R_OK | W_OK)) {
+		print_message("skipped: /dev/kvm: %s\n", strerror(errno));
+		skip();
+	}
+	run_program(&run, BUSLOCK, "run", write_guest_without_locks(), "--device=/dev/kvm",
+		    "--report=none", "--trace", path);
+	unlink(guest_path);
+	expect_trace("vm_created=0 vcpu_created=0 capability=0 run=");
+	expect_trace(" bus_lock=0 host_message=0 sleep=0 nondeterministic=0 header=1 end=1 other=0 "
+		     "bad=0");
+	assert_int_equal(lines_with("\"backend\":\"/dev/kvm\",\"options\":null"), 1);
+	assert_true(lines_with("\"event\":\"exit\".*\"reason_name\":\"IO\"") > 0);
+}
+
+static void test_cli_trace_that_cannot_be_written_runs_nothing(void **state)
+{
+	struct run run;
+
+	(void)state;
+	run_program(&run, BUSLOCK, "run", GUEST("lock_bts.bin"), "--mode", "long", "--load",
+		    "0x1000", "--trace=/nonexistent/trace");
+	assert_exit(&run, 2);
+	assert_string_equal(run.out, "");
+	assert_says(run.err, "--trace: /nonexistent/trace: No such file or directory");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_cli_trace_of_run_has_all_exits),
+		cmocka_unit_test(test_cli_trace_tells_what_the_policy_did),
+		cmocka_unit_test(test_cli_trace_two_vcpus_have_their_numbers),
+		cmocka_unit_test(test_cli_trace_options_are_in_the_header),
+		cmocka_unit_test(test_cli_trace_on_the_device_tells_runs_and_exits),
+		cmocka_unit_test(test_cli_trace_that_cannot_be_written_runs_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, make_path, remove_path);
+}

@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* `buslock exec --trace`: strangers' monitors, and what they do to descriptors. */
+#include "tests/integration/run.h"
+
+#define CHECK_TRACE BUSLOCK_BUILD_DIR "/tests/tools/check_trace"
+#define MONITOR     BUSLOCK_BUILD_DIR "/samples/monitor"
+
+static char trace_path[] = "/tmp/buslock-trace-XXXXXX";
+
+static int make_path(void **state)
+{
+	int fd = mkstemp(trace_path);
+
+	(void)state;
+	if (fd >= 0)
+		close(fd);
+	return fd < 0;
+}
+
+static int remove_path(void **state)
+{
+	(void)state;
+	return unlink(trace_path);
+}
+
+/* What check_trace says of it: all good, and these counts. */
+static void expect_trace(const char *counts)
+{
+	struct run run;
+
+	run_program(&run, CHECK_TRACE, trace_path);
+	if (WEXITSTATUS(run.status) || !strstr(run.out, counts))
+		fail_msg("\"%s\" is not in:\n%s%s", counts, run.out, run.err);
+}
+
+/* The file from its first byte, cut at the room in `text`; and its last line. */
+static void read_trace(char *text, size_t size, char *last, size_t last_size)
+{
+	FILE *file = fopen(trace_path, "r");
+	char *line = NULL;
+	size_t room = 0;
+
+	assert_non_null(file);
+	text[fread(text, 1, size - 1, file)] = 0;
+	rewind(file);
+	while (getline(&line, &room, file) > 0)
+		snprintf(last, last_size, "%s", line);
+	free(line);
+	fclose(file);
+}
+
+static void run_case(struct run *run, const char *name)
+{
+	run_program(run, BUSLOCK, "exec", "--trace", trace_path, "--", PROGRAM("trace_descriptor"),
+		    name);
+}
+
+/* vm_created … of n guests of trace_descriptor */
+#define GUESTS(n)                                                                         \
+	"vm_created=" #n " vcpu_created=" #n " capability=" #n " run=" n2(n) " exit=" n2( \
+		n) " bus_lock=" #n                                                        \
+		   " host_message=0 sleep=0 nondeterministic=0 header=1 end=1 other=0 bad=0"
+#define n2(n) n2_##n
+#define n2_1  "2"
+#define n2_2  "4"
+
+/* ------------------------------------------------------------------ what is in it */
+
+static void test_exec_trace_has_header_events_and_end(void **state)
+{
+	static const char *const lines[] = {
+		"{\"schema\":\"buslock-trace\",\"version\":1,\"tool\":\"buslock ",
+		"\"backend\":\"emulator\",\"options\":\"vendor=intel,kernel=6.12,",
+		"\"time\":\"real\",\"host\":{\"cpu\":\"",
+		",\"process\":0,\"vm\":0,\"vcpu\":null}\n",
+		"\"vcpu\":null,\"capability\":193,\"name\":\"X86_BUS_LOCK_EXIT\",\"args\":[\"0x2\","
+		"\"0x0\",\"0x0\",\"0x0\"],\"result\":0}\n",
+		"\"vm\":0,\"vcpu\":0,\"id\":0}\n",
+		"\"vm\":0,\"vcpu\":0,\"immediate_exit\":false}\n{\"event\":\"bus_lock\",",
+		"\"cause\":[\"split\"],\"linear\":\"0x803e\",\"gpa\":\"0x803e\",\"size\":4,"
+		"\"rip\":\"0x1000\",\"linear_rip\":\"0x1000\",\"bytes\":\"f0ff04253e800000\","
+		"\"mode\":64,\"cpl\":0,\"memory_type\":\"",
+		"\"stuffed\":null,\"in_delivery\":false}\n{\"event\":\"exit\",",
+		"\"result\":0,\"reason\":33,\"reason_name\":\"X86_BUS_LOCK\",\"flags\":2,"
+		"\"flag_names\":[\"BUS_LOCK\"],\"word\":\"0x400004a\",\"rip\":\"0x1008\","
+		"\"linear_rip\":\"0x1008\"}\n",
+		"\"reason\":2,\"reason_name\":\"IO\",\"flags\":0,\"flag_names\":[],\"word\":"
+		"\"0x1e\",",
+		"{\"event\":\"end\",\"time\":",
+	};
+	char text[8192], last[1024], *at = text;
+	struct run run;
+
+	(void)state;
+	run_case(&run, "plain");
+	assert_exit(&run, 0);
+	assert_string_equal(run.err, "");
+	expect_trace(GUESTS(1));
+	read_trace(text, sizeof(text), last, sizeof(last));
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		char *found = strstr(at, lines[i]);
+
+		if (!found)
+			fail_msg("\"%s\" is not in:\n%s", lines[i], at);
+		at = found;
+	}
+	assert_says(last, "\"status\":0,\"signal\":null,\"deterministic\":false,\"why\":\"time is "
+			  "real\",\"lost\":0,");
+}
+
+/* The first number behind `key`: of the report's objects the first is that of all vCPUs together. */
+static unsigned long first_number(const char *text, const char *key)
+{
+	const char *at = strstr(text, key);
+
+	assert_non_null(at);
+	return strtoul(at + strlen(key), NULL, 10);
+}
+
+static void test_exec_trace_agrees_with_the_report(void **state)
+{
+	char text[64], last[1024];
+	struct run run;
+
+	(void)state;
+	run_program(&run, BUSLOCK, "exec", "--report=json", "--trace", trace_path, "--", MONITOR,
+		    "--vcpus=2", "--offset=62", "--count=200", "--rate=0", GUEST("smp.bin"));
+	assert_exit(&run, 0);
+	expect_trace(" bad=0");
+	read_trace(text, sizeof(text), last, sizeof(last));
+	assert_true(first_number(run.err, "\"total\":") > 100);
+	assert_int_equal(first_number(last, "\"bus_lock\":"), first_number(run.err, "\"total\":"));
+	assert_int_equal(first_number(last, "\"run\":"), first_number(run.err, "\"runs\":"));
+	assert_int_equal(first_number(last, "\"exit\":"), first_number(run.err, "\"runs\":"));
+}
+
+/* ------------------------------------------------------------------ descriptors */
+
+static void test_exec_trace_survives_what_programs_do_to_descriptors(void **state)
+{
+	static const struct {
+		const char *name, *counts;
+	} cases[] = {
+		{ "close-each", GUESTS(1) }, { "close-range", GUESTS(1) },
+		{ "closefrom", GUESTS(1) },  { "vfork", GUESTS(1) },
+		{ "fork", GUESTS(2) },       { "dup2", GUESTS(2) },
+		{ "dup3", GUESTS(2) },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct run run;
+
+		run_case(&run, cases[i].name);
+		assert_exit(&run, 0);
+		assert_string_equal(run.err, "");
+		expect_trace(cases[i].counts);
+	}
+}
+
+/* The program's file stays the program's; the lost events are counted, and nobody is told "success". */
+static void test_exec_trace_stolen_descriptor_is_not_written_to(void **state)
+{
+	char text[64], last[1024];
+	struct run run;
+
+	(void)state;
+	run_case(&run, "stolen");
+	assert_exit(&run, 2);
+	assert_says(run.err, "the trace's descriptor has been closed");
+	assert_says(run.err, "16 events could not be written");
+	read_trace(text, sizeof(text), last, sizeof(last));
+	assert_says(last, "\"lost\":16,");
+}
+
+static void test_exec_trace_forked_child_is_a_process_of_its_own(void **state)
+{
+	char text[16384], last[1024];
+	struct run run;
+
+	(void)state;
+	run_case(&run, "fork");
+	assert_exit(&run, 0);
+	read_trace(text, sizeof(text), last, sizeof(last));
+	assert_says(text, "\"process\":0,");
+	assert_says(text, "\"process\":1,");
+	assert_silent(text, "\"process\":2,");
+}
+
+/* sh has no events and no number; descriptors go through it, and through one that closed them all. */
+static void test_exec_trace_reaches_programs_that_programs_start(void **state)
+{
+	char text[16384], last[1024];
+	struct run run;
+
+	(void)state;
+	run_program(
+		&run, BUSLOCK, "exec", "--trace", trace_path, "--", "sh", "-c",
+		PROGRAM("trace_descriptor") " plain; " PROGRAM("trace_descriptor") " closefrom");
+	assert_exit(&run, 0);
+	expect_trace(GUESTS(2));
+	read_trace(text, sizeof(text), last, sizeof(last));
+	assert_says(text, "\"process\":1,");
+	assert_silent(text, "\"process\":2,");
+	run_program(&run, BUSLOCK, "exec", "--trace", trace_path, "--", PROGRAM("process"),
+		    "close-and-execute");
+	assert_exit(&run, 0);
+	expect_trace("vm_created=1 ");
+}
+
+static void test_exec_trace_killed_monitor_leaves_whole_lines(void **state)
+{
+	char text[64], last[1024];
+	struct run run;
+
+	(void)state;
+	run_case(&run, "killed");
+	assert_killed(&run, SIGKILL);
+	expect_trace(GUESTS(1));
+	read_trace(text, sizeof(text), last, sizeof(last));
+	assert_says(last, "\"status\":null,\"signal\":9,");
+}
+
+static void test_exec_trace_of_killed_launcher_is_all_but_the_end(void **state)
+{
+	struct run run;
+
+	(void)state;
+	run_start(&run, BUSLOCK, "exec", "--trace", trace_path, "--", MONITOR, "--rate=5",
+		  "--offset=62", GUEST("lock_bts.bin"));
+	run_sleep(700);
+	kill(run.pid, SIGKILL);
+	run_finish(&run);
+	assert_killed(&run, SIGKILL);
+	expect_trace(" header=1 end=0 other=0 bad=0");
+	run_program(&run, "grep", "-c", "\"reason_name\":\"X86_BUS_LOCK\"", trace_path);
+	assert_exit(&run, 0);
+	assert_true(atoi(run.out) >= 2);
+}
+
+/* ------------------------------------------------------------------ the file */
+
+static void test_exec_trace_that_cannot_be_written_runs_nothing(void **state)
+{
+	static const struct {
+		const char *path, *says;
+	} cases[] = {
+		{ "/nonexistent/trace", "--trace: /nonexistent/trace: No such file or directory" },
+		{ "/tmp", "--trace: /tmp: not a regular file" },
+	};
+	struct run run;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		run_program(&run, BUSLOCK, "exec", "--trace", cases[i].path, "--", "echo", "ran");
+		assert_exit(&run, 2);
+		assert_string_equal(run.out, "");
+		assert_says(run.err, cases[i].says);
+	}
+}
+
+static void test_exec_trace_on_a_full_device_fails(void **state)
+{
+	struct run run;
+
+	(void)state;
+	run_program(&run, BUSLOCK, "exec", "--trace=/dev/full", "--", "true");
+	assert_exit(&run, 2);
+	assert_says(run.err, "--trace: /dev/full: No space left on device");
+}
+
+/* ------------------------------------------------------------------ QEMU */
+
+static void test_exec_trace_of_qemu_has_its_bus_locks(void **state)
+{
+	struct run run;
+
+	(void)state;
+	run_program(&run, "qemu-system-x86_64", "--version");
+	if (!WIFEXITED(run.status) || WEXITSTATUS(run.status) ||
+	    atoi(strstr(run.out, "version ") + 8) > 8) {
+		print_message("skipped: no QEMU up to version 8 here\n");
+		skip();
+	}
+	run_program(&run, BUSLOCK, "exec", "--success=33", "--trace", trace_path, "--",
+		    "qemu-system-x86_64", "-accel", "kvm", "-M",
+		    "microvm,kernel-irqchip=off,bus-lock-ratelimit=1000", "-nodefaults",
+		    "-no-user-config", "-display", "none", "-serial", "stdio", "-m", "32",
+		    "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel",
+		    GUEST("multiboot.elf"));
+	assert_exit(&run, 0);
+	expect_trace(" bus_lock=20 ");
+	run_program(&run, "grep", "-c", "\"flag_names\":\\[\"BUS_LOCK\"\\]", trace_path);
+	assert_int_equal(atoi(run.out), 20);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_exec_trace_has_header_events_and_end),
+		cmocka_unit_test(test_exec_trace_agrees_with_the_report),
+		cmocka_unit_test(test_exec_trace_survives_what_programs_do_to_descriptors),
+		cmocka_unit_test(test_exec_trace_stolen_descriptor_is_not_written_to),
+		cmocka_unit_test(test_exec_trace_forked_child_is_a_process_of_its_own),
+		cmocka_unit_test(test_exec_trace_reaches_programs_that_programs_start),
+		cmocka_unit_test(test_exec_trace_killed_monitor_leaves_whole_lines),
+		cmocka_unit_test(test_exec_trace_of_killed_launcher_is_all_but_the_end),
+		cmocka_unit_test(test_exec_trace_that_cannot_be_written_runs_nothing),
+		cmocka_unit_test(test_exec_trace_on_a_full_device_fails),
+		cmocka_unit_test(test_exec_trace_of_qemu_has_its_bus_locks),
+	};
+
+	return cmocka_run_group_tests(tests, make_path, remove_path);
+}

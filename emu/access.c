@@ -4,7 +4,6 @@
  * descriptor loads read and write. Segment checks, then the walker behind a small translation cache.
  */
 #include "emu/access.h"
-#include "emu/memory.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -52,14 +51,13 @@ struct access_entry {
 	uint8_t *flags; /* PAGE_ */
 	uint64_t gpa;   /* of the page */
 	const struct slot *slot;
-	unsigned memory_type;
+	struct memory_types types;
 };
 
 struct access_cache {
 	struct memory *memory;
 	uint64_t generation; /* of `memory`, when the entries were made */
 	unsigned flush;
-	bool stuffed_lock;
 	struct access_entry entry[DATA_CACHE_SIZE];
 };
 
@@ -87,14 +85,6 @@ void access_flush(struct emu_vcpu *v)
 		memset(cache->entry, 0, sizeof(cache->entry));
 		cache->flush = 1;
 	}
-}
-
-bool access_stuffed_lock(struct emu_vcpu *v)
-{
-	bool stuffed = v->cache->stuffed_lock;
-
-	v->cache->stuffed_lock = false;
-	return stuffed;
 }
 
 /* Privilege of an access with ACCESS_ flags, as the tag has it. */
@@ -131,7 +121,6 @@ static enum outcome cache_fill(struct emu_vcpu *v, uint64_t linear, unsigned tag
 
 	entry->tag = 0;
 	outcome = page_walk(v, linear, walk_access(tag), &w);
-	cache->stuffed_lock |= w.stuffed_lock;
 	if (outcome)
 		return outcome;
 	entry->slot = slot_find(v->vm, w.gpa);
@@ -147,7 +136,7 @@ static enum outcome cache_fill(struct emu_vcpu *v, uint64_t linear, unsigned tag
 	entry->gpa = w.gpa & PAGE_MASK;
 	entry->host = slot_host(entry->slot, entry->gpa);
 	entry->flags = slot_page_flags(entry->slot, entry->gpa);
-	entry->memory_type = w.memory_type;
+	entry->types = memory_types(v, w.gpa, w.pat_index);
 	entry->tag = (linear & PAGE_MASK) | cache->flush << TAG_FLUSH_SHIFT | tag;
 	return DONE;
 }
@@ -202,7 +191,7 @@ enum outcome access_lookup(struct emu_vcpu *v, uint64_t linear, bool write, unsi
 	out->host = entry->host + (linear & ~PAGE_MASK);
 	out->gpa = entry->gpa | (linear & ~PAGE_MASK);
 	out->slot = entry->slot;
-	out->memory_type = entry->memory_type;
+	out->types = entry->types;
 	if (write)
 		write_begin(v, entry, out->gpa);
 	return DONE;
@@ -261,8 +250,8 @@ static enum outcome translate_parts(struct emu_vcpu *v, uint64_t linear, unsigne
 		mmio_gpa = v->mmio_gpa;
 		missing = v->missing;
 		outcome[i] = translate(v, part[i].linear, kind, flags, &entry);
-		if (outcome[i] == FAULT)
-			return FAULT;
+		if (outcome[i] == FAULT || outcome[i] == EXIT)
+			return outcome[i];
 		if (!outcome[i])
 			part[i].entry = *entry;
 		if (i && outcome[0] == MMIO) {
@@ -336,6 +325,23 @@ enum outcome linear_probe_write(struct emu_vcpu *v, uint64_t linear, unsigned si
 	unsigned parts;
 
 	return translate_parts(v, linear, size, TAG_WRITE, flags, part, &parts);
+}
+
+enum outcome access_types(struct emu_vcpu *v, uint64_t linear, unsigned size, uint64_t *gpa,
+			  struct memory_types *types)
+{
+	struct part part[2];
+	unsigned parts;
+	enum outcome outcome =
+		translate_parts(v, linear, size, TAG_WRITE, ACCESS_SYSTEM, part, &parts);
+
+	if (outcome)
+		return outcome;
+	*gpa = part[0].entry.gpa | (linear & ~PAGE_MASK);
+	*types = part[0].entry.types;
+	if (parts == 2)
+		*types = memory_types_both(*types, part[1].entry.types);
+	return DONE;
 }
 
 /* ------------------------------------------------------------------ segments */

@@ -6,16 +6,14 @@
 #ifndef BUSLOCK_EMU_ACCESS_H
 #define BUSLOCK_EMU_ACCESS_H
 
-#include "emu/cpu.h"
-
-struct memory;
+#include "emu/memory.h"
 
 /* A translated byte. Valid until the next access_flush() or change of the VM's memory. */
 struct access_page {
 	uint8_t *host; /* of the byte itself */
 	uint64_t gpa;  /* of the byte itself */
 	const struct slot *slot;
-	unsigned memory_type; /* EMU_MT_, effective */
+	struct memory_types types;
 };
 
 /* v->cache; NULL when out of memory. The memory must outlive it. */
@@ -36,8 +34,12 @@ void access_flush(struct emu_vcpu *v);
 enum outcome access_lookup(struct emu_vcpu *v, uint64_t linear, bool write, unsigned flags,
 			   struct access_page *out);
 
-/* Did an accessed or dirty bit take a bus lock since the last time this was asked? */
-bool access_stuffed_lock(struct emu_vcpu *v);
+/*
+ * Where a system structure of up to 64 bytes that is going to be written lies, and what memory that
+ * is. As linear_probe_write().
+ */
+enum outcome access_types(struct emu_vcpu *v, uint64_t linear, unsigned size, uint64_t *gpa,
+			  struct memory_types *types);
 
 /* `gpa` in `s`, a page with PAGE_CODE, is about to be written: its translated code goes (code.c). */
 void code_written(struct emu_vcpu *v, const struct slot *s, uint64_t gpa);

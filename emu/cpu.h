@@ -11,6 +11,7 @@
 
 #include "emu/emu.h"
 #include "emu/insn.h"
+#include "emu/memtype.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -98,6 +99,7 @@ enum {
 #define DEBUGCTL_BLD (1ull << 2)
 
 /* Interruption information (SDM tables 27-20, 27-21): vector, type, error code valid, valid. */
+#define INTR_TYPE       (7u << 8)
 #define INTR_EXTERNAL   (0u << 8)
 #define INTR_NMI        (2u << 8)
 #define INTR_HARDWARE   (3u << 8) /* exception */
@@ -236,6 +238,7 @@ struct emu_vcpu {
 	bool pending_db;         /* debug trap to deliver before the next instruction */
 	uint64_t pending_db_dr6; /* its DR6 bits, active high */
 	uint8_t next_shadow;     /* set by an instruction for the one behind it */
+	bool task_committed;     /* in a task switch, of which nothing can be taken back any more */
 	bool vm_yield;           /* PAUSE: let another vCPU run */
 
 	uint64_t xcr0, apic_base;
@@ -245,6 +248,8 @@ struct emu_vcpu {
 	bool has_core_capabilities; /* CPUID.(7,0):EDX[30]: MSR CFh */
 	bool uc_lock_is_ac; /* CPUID.(7,2):EDX[6]: UC-lock disable raises #AC(0), not #GP(0) */
 	struct emu_msrs *msrs;
+	struct memtype_registers types; /* PAT and MTRRs */
+	bool has_mtrr;                  /* CPUID.1:EDX[12] */
 	struct emu_cpuid *cpuid;
 	size_t cpuid_count;
 
@@ -365,33 +370,47 @@ enum walk_access {
 	WALK_FETCH = 4,
 	WALK_USER = 8,
 	WALK_NO_SIDE_EFFECTS = 16, /* set no A or D bits, and ignore permissions */
-	WALK_SYSTEM = 32           /* implicit supervisor access: RFLAGS.AC does not excuse it from
+	WALK_SYSTEM = 32,          /* implicit supervisor access: RFLAGS.AC does not excuse it from
 				     * SMAP (SDM 5.6.1) */
+	WALK_NO_BUS_LOCK = 64      /* UNHANDLED instead of an A or D update that is a bus lock; with
+				     * WALK_NO_SIDE_EFFECTS: that would be one */
 };
 
 struct walk {
 	uint64_t gpa;                    /* of the byte asked for */
 	bool writable, user, executable; /* what the tables allow, CR0.WP and such not applied */
 	bool dirty;                      /* leaf's D bit is set (now) */
-	bool write_ok;       /* a write by this same CPL would be allowed now without setting D */
-	uint8_t memory_type; /* EMU_MT_, effective (memtype.c) */
-	uint8_t page_shift;  /* 12, 21, 22, 30 */
-	bool stuffed_lock;   /* an A or D update took a bus lock */
+	bool write_ok;      /* a write by this same CPL would be allowed now without setting D */
+	uint8_t pat_index;  /* of the page; MEMTYPE_NO_PAT without paging */
+	uint8_t page_shift; /* 12, 21, 22, 30 */
 };
 
 /*
  * Translate `linear` for `access` at the vCPU's paging mode (none, 32-bit, PAE, 4- and 5-level), with
  * accessed and dirty bits, NX, WP, SMEP, SMAP, U/S, reserved bits, canonical check (#GP, #SS is the
  * caller's). FAULT leaves #PF (error code, CR2) or #GP(0) in vcpu->fault. MMIO when a paging
- * structure lies outside all slots. Walks that need SMAP read RFLAGS.AC from vcpu->cpu.rflags.
+ * structure lies outside all slots. An A or D update in memory that is not WB is a bus lock
+ * (stuffed.c): also whatever lock_begin() answers. Walks that need SMAP read RFLAGS.AC from
+ * vcpu->cpu.rflags.
  */
 enum outcome page_walk(struct emu_vcpu *v, uint64_t linear, unsigned access, struct walk *w);
 
-/* ------------------------------------------------------------------ memtype.c */
+/* ------------------------------------------------------------------ stuffed.c */
 
-/* Effective memory type of a guest-physical address reached with PAT index `pat_index` (PAT, PCD,
- * PWT bits of the leaf). */
-unsigned memory_type(struct emu_vcpu *v, uint64_t gpa, unsigned pat_index);
+/*
+ * A locked access that is not the instruction's operand (SDM 11.1.2.1), at linear address `linear`
+ * as emu_lock has it. stuffed_begin() in front of it fills `lock` and asks lock_begin() if it is a
+ * bus lock: DONE: make the access, then stuffed_end(). FAULT, EXIT: do not.
+ */
+struct stuffed_access {
+	enum emu_stuffed what;
+	uint64_t linear, gpa;
+	uint32_t size;
+	uint8_t type, guest_type; /* EMU_MT_ */
+};
+enum outcome stuffed_begin(struct emu_vcpu *v, const struct stuffed_access *access,
+			   struct emu_lock *lock);
+void stuffed_end(struct emu_vcpu *v, const struct emu_lock *lock);
 
 /* ------------------------------------------------------------------ access.c: data accesses by hand */
 

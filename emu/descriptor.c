@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Descriptors, segment registers and the stacks of far transfers (SDM vol. 3, chapters 3, 5, 6). */
+#include "emu/access.h"
 #include "emu/segment.h"
 
 #include <string.h>
@@ -77,12 +78,8 @@ enum outcome descriptor_read_upper(struct emu_vcpu *v, uint16_t selector, unsign
 	return DONE;
 }
 
-/*
- * The processor locks the descriptor while it changes it (SDM 8.1.2.1), so that this is one locked
- * read-modify-write of the entry's 8 bytes: the bits change from what is in memory now, not from what
- * was read when the descriptor was checked.
- */
-enum outcome descriptor_update(struct emu_vcpu *v, uint64_t linear, uint32_t set, uint32_t clear)
+static enum outcome high_word_change(struct emu_vcpu *v, uint64_t linear, uint32_t set,
+				     uint32_t clear)
 {
 	uint32_t words[2];
 	enum outcome o = linear_read(v, linear, words, sizeof(words), ACCESS_SYSTEM);
@@ -93,12 +90,47 @@ enum outcome descriptor_update(struct emu_vcpu *v, uint64_t linear, uint32_t set
 	return linear_write(v, linear, words, sizeof(words), ACCESS_SYSTEM);
 }
 
+/*
+ * The processor locks the descriptor while it sets a bit (SDM 11.1.2.1), so that this is one locked
+ * read-modify-write of the entry's 8 bytes: the bits change from what is in memory now, not from what
+ * was read when the descriptor was checked. That it is all 8 follows from "the descriptor will not be
+ * modified by another processor while it is being updated"; a table that is not aligned can make it
+ * a split one.
+ */
+enum outcome descriptor_set(struct emu_vcpu *v, uint64_t linear, uint32_t bit)
+{
+	struct stuffed_access access = { .what = bit == DESC_BUSY ? EMU_STUFFED_BUSY
+								  : EMU_STUFFED_DESCRIPTOR,
+					 .linear = linear,
+					 .size = 8 };
+	struct memory_types types;
+	struct emu_lock lock;
+	enum outcome o = access_types(v, linear, 8, &access.gpa, &types);
+
+	if (o != DONE)
+		return o;
+	access.type = types.effective;
+	access.guest_type = types.guest;
+	o = stuffed_begin(v, &access, &lock);
+	if (o == DONE)
+		o = high_word_change(v, linear, bit, 0);
+	if (o == DONE)
+		stuffed_end(v, &lock);
+	return o;
+}
+
+/* Not among the locked operations: SDM 11.1.2.1 speaks of testing and setting the busy flag. */
+enum outcome descriptor_clear_busy(struct emu_vcpu *v, uint64_t linear)
+{
+	return high_word_change(v, linear, 0, DESC_BUSY);
+}
+
 enum outcome descriptor_touch(struct emu_vcpu *v, struct descriptor *d)
 {
 	if (d->high & DESC_ACCESSED)
 		return DONE;
 	d->high |= DESC_ACCESSED;
-	return descriptor_update(v, d->linear, DESC_ACCESSED, 0);
+	return descriptor_set(v, d->linear, DESC_ACCESSED);
 }
 
 /* ------------------------------------------------------------------ segment registers */

@@ -40,6 +40,8 @@ enum emu_memory_policy {
 	EMU_MEMORY_GUEST_MTRR,    /* EPT: the guest's MTRR type, its PAT counts; see `cd_is_uc` */
 	EMU_MEMORY_NATIVE, /* no second level: the guest's MTRRs, PAT and CR0.CD, as on metal */
 	EMU_MEMORY_NPT,    /* AMD nested paging: guest PAT, host PAT and MTRR WB (APM 15.25.8) */
+	EMU_MEMORY_GUEST_MTRR_PAT, /* as EMU_MEMORY_GUEST_MTRR, but where CR0.CD gives WB the
+				    * guest's PAT counts (Linux 6.7 to 6.10) */
 };
 
 /* A bus lock while an event is being delivered: the SDM does not say what the exit looks like. */
@@ -56,7 +58,7 @@ struct emu_config {
 
 	enum emu_memory_policy memory_policy;
 	/* EMU_MEMORY_GUEST_MTRR with CR0.CD: UC and the PAT ignored (KVM without the quirk
-	 * CD_NW_CLEARED), else WB. */
+	 * CD_NW_CLEARED), else WB. EMU_MEMORY_NPT: the guest's CR0.CD reaches the hardware. */
 	bool cd_is_uc;
 	/* Exit reason 74 comes without bit 26. The SDM says that it comes with it (27.9.1, app. C),
 	 * Linux is prepared for both. */
@@ -332,7 +334,7 @@ struct emu_lock {
 	uint8_t insn_length;
 	uint8_t insn[15];
 	uint8_t memory_type;      /* EMU_MT_, effective; of a split one that which is not WB */
-	uint8_t guest_type;       /* what the guest's own PAT and MTRRs make of it */
+	uint8_t guest_type;       /* what the guest's own PAT and MTRRs make of it, likewise */
 	enum emu_stuffed stuffed; /* `linear` is then the descriptor's, or the address whose
 				       * translation updated the entry at `gpa` */
 	bool in_delivery;         /* while an event was being delivered; `rip` is where it was */
@@ -368,7 +370,9 @@ enum {
 	EMU_MT_WT = 4,
 	EMU_MT_WP = 5,
 	EMU_MT_WB = 6,
-	EMU_MT_UC_MINUS = 7
+	EMU_MT_UC_MINUS = 7, /* in a PAT only */
+	EMU_MT_CD = 8,       /* AMD: as UC, but the caches are looked at (APM 7.4) */
+	EMU_MT_WC_PLUS = 9   /* AMD: as WC, but the caches are looked at (APM 15.25.8) */
 };
 
 /* ------------------------------------------------------------------ running */

@@ -41,9 +41,10 @@ unsigned lock_cause(const struct emu_vcpu *v, uint64_t linear, uint32_t size, un
 /* Where the operand lies: one or two pages of host memory. */
 struct place {
 	struct access_page page;
-	uint8_t *rest;  /* on the second page, else NULL */
-	unsigned split; /* bytes on the first page */
-	unsigned cause; /* EMU_LOCK_ */
+	uint8_t *rest;             /* on the second page, else NULL */
+	unsigned split;            /* bytes on the first page */
+	struct memory_types types; /* of both pages: what is not WB */
+	unsigned cause;            /* EMU_LOCK_ */
 };
 
 static enum outcome find_place(struct emu_vcpu *v, uint64_t linear, unsigned size, struct place *p)
@@ -53,7 +54,7 @@ static enum outcome find_place(struct emu_vcpu *v, uint64_t linear, unsigned siz
 		return r;
 	p->rest = NULL;
 	p->split = size;
-	unsigned type = p->page.memory_type;
+	p->types = p->page.types;
 	unsigned room = (unsigned)(PAGE_SIZE - (linear & ~PAGE_MASK));
 	if (room < size) {
 		struct access_page second;
@@ -69,10 +70,9 @@ static enum outcome find_place(struct emu_vcpu *v, uint64_t linear, unsigned siz
 			return r;
 		p->rest = second.host;
 		p->split = room;
-		if (type == EMU_MT_WB)
-			type = second.memory_type;
+		p->types = memory_types_both(p->types, second.types);
 	}
-	p->cause = lock_cause(v, linear, size, type);
+	p->cause = lock_cause(v, linear, size, p->types.effective);
 	return DONE;
 }
 
@@ -161,6 +161,8 @@ static void describe(struct emu_vcpu *v, const struct insn *i, uint64_t linear, 
 	lock->size = size;
 	lock->cpl = v->cpu.cpl;
 	lock->mode = i->mode;
+	lock->memory_type = p->types.effective;
+	lock->guest_type = p->types.guest;
 	lock->insn_length = i->length;
 	memcpy(lock->insn, i->bytes, i->length);
 }
@@ -191,7 +193,8 @@ void note_lock(struct emu_vcpu *v, const struct emu_lock *lock)
 	v->stats.split += !!(lock->cause & EMU_LOCK_SPLIT);
 	v->stats.non_wb += !!(lock->cause & EMU_LOCK_NON_WB);
 	v->stats.stuffed += !!(lock->cause & EMU_LOCK_STUFFED);
-	v->run->lock = *lock;
+	if (!v->run->lock_taken || v->run->lock.stuffed > lock->stuffed)
+		v->run->lock = *lock;
 	v->run->lock_taken = true;
 	if (v->vm->observe)
 		v->vm->observe(v->vm->observe_opaque, v, lock);
@@ -228,6 +231,7 @@ enum outcome locked_execute(struct emu_vcpu *v, const struct insn *i)
 		!guest_compare_exchange(place.page.host, place.rest, place.split, size, &old, new));
 
 	v->stats.locked++;
+	v->stats.guest_non_wb += place.types.guest != EMU_MT_WB;
 	if (place.cause)
 		note_lock(v, &lock);
 	write_back(v, i, old, flags);

@@ -383,3 +383,53 @@ int memory_write(struct memory *m, uint64_t gpa, const void *data, size_t size)
 	}
 	return 0;
 }
+
+/* ------------------------------------------------------------------ memory types */
+
+int memory_declare_type(struct memory *m, uint64_t gpa, uint64_t size, unsigned type)
+{
+	struct memory_type_range *types;
+
+	if (!memtype_is_mtrr_type(type) || !size || (gpa | size) & ~PAGE_MASK ||
+	    gpa + size - 1 < gpa)
+		return -EINVAL;
+	types = realloc(m->types, (m->type_count + 1) * sizeof(*types));
+	if (!types)
+		return -ENOMEM;
+	types[m->type_count] = (struct memory_type_range){ gpa, size, type };
+	m->types = types;
+	m->type_count++;
+	atomic_fetch_add(&m->generation, 1);
+	return 0;
+}
+
+void memory_set_policy(struct memory *m, enum emu_memory_policy policy, bool cd_is_uc)
+{
+	m->policy = policy;
+	m->cd_is_uc = cd_is_uc;
+	atomic_fetch_add(&m->generation, 1);
+}
+
+struct memory_types memory_types(const struct emu_vcpu *v, uint64_t gpa, unsigned pat_index)
+{
+	const struct memory *m = vm_memory(v->vm);
+	struct memtype_question q = {
+		.vendor = m->vendor,
+		.policy = m->policy,
+		.cd_is_uc = m->cd_is_uc,
+		.cd = v->cpu.cr0 & CR0_CD,
+		.has_mtrr = v->has_mtrr,
+		.physical_bits = vm_physical_bits(v->vm),
+		.registers = &v->types,
+		.gpa = gpa,
+		.pat_index = pat_index,
+	};
+	struct memtype type;
+
+	for (size_t i = m->type_count; i-- && !q.is_declared;) {
+		q.is_declared = gpa - m->types[i].gpa < m->types[i].size;
+		q.declared = m->types[i].type;
+	}
+	type = memtype_explain(&q);
+	return (struct memory_types){ type.type, type.guest };
+}

@@ -61,6 +61,9 @@ struct memory {
 
 	struct memory_type_range *types;
 	size_t type_count;
+	enum emu_vendor vendor; /* these three are emu_config's */
+	enum emu_memory_policy policy;
+	bool cd_is_uc;
 
 	struct page_intercept *intercepts;
 	size_t intercept_count;
@@ -125,15 +128,33 @@ static inline unsigned page_flags_get(const uint8_t *page)
 	return __atomic_load_n(page, __ATOMIC_RELAXED);
 }
 
-/* ------------------------------------------------------------------ memtype.c */
+/* ------------------------------------------------------------------ memory types */
 
 /*
- * [gpa, gpa+size) has memory type `type` (EMU_MT_UC, WC, WT, WP or WB) whatever the guest's tables
- * say; the latest declaration wins where they overlap. Page aligned. -EINVAL; -ENOMEM.
+ * [gpa, gpa+size) has second-level type `type` (EMU_MT_UC, WC, WT, WP or WB) with the guest's PAT in
+ * force; the latest declaration wins where they overlap. Page aligned. -EINVAL; -ENOMEM.
  */
 int memory_declare_type(struct memory *m, uint64_t gpa, uint64_t size, unsigned type);
+void memory_set_policy(struct memory *m, enum emu_memory_policy policy, bool cd_is_uc);
 
-/* PAT index of an access that no paging-structure entry maps (CR0.PG = 0). */
-#define MEMORY_NO_PAT 8
+/* The type of an access through an entry with PAT index `pat_index`. */
+struct memory_types {
+	uint8_t effective; /* what silicon makes of it (memtype.h) */
+	uint8_t guest;     /* what the guest believes: its own PAT, and MTRRs if it enabled them */
+};
+struct memory_types memory_types(const struct emu_vcpu *v, uint64_t gpa, unsigned pat_index);
+
+/* Of an access that lies in both places: what is not WB, the first such one. */
+static inline struct memory_types memory_types_both(struct memory_types a, struct memory_types b)
+{
+	return (struct memory_types){ a.effective == EMU_MT_WB ? b.effective : a.effective,
+				      a.guest == EMU_MT_WB ? b.guest : a.guest };
+}
+
+/* Nothing can be other than WB: nobody need ask. */
+static inline bool memory_is_wb(const struct memory *m)
+{
+	return m->policy == EMU_MEMORY_WB_IGNORE_PAT && !m->type_count;
+}
 
 #endif

@@ -3,6 +3,7 @@
  * The model-specific registers that belong to the processor. What a hypervisor makes up (its own
  * MSRs, machine-check banks) is for the hypervisor: such accesses leave as unknown.
  */
+#include "emu/access.h"
 #include "emu/run.h"
 #include "emu/vm.h"
 
@@ -13,7 +14,7 @@
 #include <x86intrin.h>
 #endif
 
-/* Where the value lives; STORED ones in struct emu_msrs. */
+/* Where the value lives; STORED ones in struct emu_msrs, TYPES (PAT, MTRRs) in emu_vcpu.types. */
 enum home {
 	STORED,
 	TSC,
@@ -26,17 +27,19 @@ enum home {
 	TSC_AUX,
 	MEMORY_CTRL,
 	DEBUGCTL,
+	TYPES,
 };
 
-/* What WRMSR checks (SDM vol. 4; vol. 3, 12.11.2.1 for the types in MTRRs, 12.12.2 for PAT). */
+/* What WRMSR checks (SDM vol. 4; of PAT and MTRRs: memtype.c). */
 enum check {
 	ANY,
 	CANONICAL,
 	READ_ONLY,
+	CONSTANT,
 	PAT_TYPES,
 	MTRR_TYPES,
 	MTRR_DEFAULT,
-	MTRR_RANGE,
+	MTRR_BASE_MASK,
 	LOW32,
 	EFER_BITS,
 	APIC_BITS,
@@ -65,17 +68,18 @@ static const struct msr {
 	{ 0x8b, 1, STORED, ANY, 0x100000000 }, /* microcode revision, written 0 before CPUID */
 	{ MSR_CORE_CAPS, 1, STORED, READ_ONLY,
 	  CORE_CAPS_UC_LOCK_DISABLE | CORE_CAPS_SPLIT_LOCK_DISABLE },
-	{ 0xfe, 1, STORED, READ_ONLY, 0x508 }, /* MTRRCAP: 8 variable ranges, fixed ones, WC */
-	{ 0x174, 1, STORED, LOW32, 0 },        /* SYSENTER_CS */
-	{ 0x175, 2, STORED, CANONICAL, 0 },    /* SYSENTER_ESP, EIP */
-	{ 0x1a0, 1, STORED, ANY, 0x1 },        /* MISC_ENABLE: fast strings */
+	{ MSR_MTRRCAP, 1, STORED, CONSTANT, MEMTYPE_MTRRCAP },
+	{ 0x174, 1, STORED, LOW32, 0 },     /* SYSENTER_CS */
+	{ 0x175, 2, STORED, CANONICAL, 0 }, /* SYSENTER_ESP, EIP */
+	{ 0x1a0, 1, STORED, ANY, 0x1 },     /* MISC_ENABLE: fast strings */
 	{ 0x1d9, 1, DEBUGCTL, DEBUGCTL_BITS, 0 },
-	{ 0x200, 16, STORED, MTRR_RANGE, 0 }, /* PHYSBASEn, PHYSMASKn in turn */
-	{ 0x250, 1, STORED, MTRR_TYPES, 0 },
-	{ 0x258, 2, STORED, MTRR_TYPES, 0 },
-	{ 0x268, 8, STORED, MTRR_TYPES, 0 },
-	{ 0x277, 1, STORED, PAT_TYPES, 0x0007040600070406 },
-	{ 0x2ff, 1, STORED, MTRR_DEFAULT, 0 },
+	/* After RESET the MTRRs' enable and valid bits are 0, the rest undefined (SDM 14.11.5): 0. */
+	{ MSR_MTRR_PHYSBASE0, 2 * MEMTYPE_VARIABLE, TYPES, MTRR_BASE_MASK, 0 },
+	{ 0x250, 1, TYPES, MTRR_TYPES, 0 },
+	{ 0x258, 2, TYPES, MTRR_TYPES, 0 },
+	{ 0x268, 8, TYPES, MTRR_TYPES, 0 },
+	{ MSR_PAT, 1, TYPES, PAT_TYPES, MEMTYPE_PAT_RESET },
+	{ MSR_MTRR_DEF_TYPE, 1, TYPES, MTRR_DEFAULT, 0 },
 	{ 0xc0000080, 1, EFER, EFER_BITS, 0 },
 	{ 0xc0000081, 1, STORED, ANY, 0 },       /* STAR */
 	{ 0xc0000082, 2, STORED, CANONICAL, 0 }, /* LSTAR, CSTAR */
@@ -115,13 +119,35 @@ void msrs_free(struct emu_msrs *m)
 	free(m);
 }
 
+static uint64_t *types_register(struct memtype_registers *r, uint32_t index)
+{
+	if (index == MSR_PAT)
+		return &r->pat;
+	if (index == MSR_MTRR_DEF_TYPE)
+		return &r->mtrr_default;
+	for (unsigned n = 0; n < MEMTYPE_FIXED; n++)
+		if (memtype_fixed_msr(n) == index)
+			return &r->mtrr_fixed[n];
+	return &r->mtrr_variable[index - MSR_MTRR_PHYSBASE0];
+}
+
 void msrs_reset(struct emu_vcpu *v)
 {
 	unsigned at = 0;
-	for (size_t i = 0; i < MSR_ROWS; i++)
-		for (unsigned k = 0; k < table[i].count; k++)
-			v->msrs->stored[at++] = table[i].reset;
+	for (size_t i = 0; i < MSR_ROWS; i++) {
+		for (unsigned k = 0; k < table[i].count; k++, at++) {
+			v->msrs->stored[at] = table[i].reset;
+			if (table[i].home == TYPES)
+				*types_register(&v->types, table[i].index + k) = table[i].reset;
+		}
+	}
 	v->memory_ctrl = v->debugctl = 0;
+}
+
+/* MTRRs that CPUID does not have are unknown to the guest (SDM 14.11.1). */
+static bool hidden(const struct emu_vcpu *v, const struct msr *m, uint32_t index)
+{
+	return (m->home == TYPES || index == MSR_MTRRCAP) && index != MSR_PAT && !v->has_mtrr;
 }
 
 size_t emu_msr_list(uint32_t *index, size_t max)
@@ -219,8 +245,7 @@ int emu_vcpu_get_msr(struct emu_vcpu *v, uint32_t index, uint64_t *value, bool h
 {
 	unsigned place = 0;
 	const struct msr *m = find_offered(v, index, &place);
-	(void)host; /* none of these is write-only */
-	if (!m)
+	if (!m || (!host && hidden(v, m, index)))
 		return -ENOENT;
 	switch (m->home) {
 	case TSC:
@@ -245,26 +270,13 @@ int emu_vcpu_get_msr(struct emu_vcpu *v, uint32_t index, uint64_t *value, bool h
 	case GS_BASE:
 		*value = v->cpu.segment[EMU_GS].base;
 		break;
+	case TYPES:
+		*value = *types_register(&v->types, index);
+		break;
 	default:
 		*value = v->msrs->stored[place];
 	}
 	return 0;
-}
-
-static bool types_valid(uint64_t value, bool pat)
-{
-	for (int i = 0; i < 8; i++) {
-		unsigned type = value >> 8 * i & 0xff;
-		if (type > 7 || type == 2 || type == 3 || (type == 7 && !pat))
-			return false;
-	}
-	return true;
-}
-
-static bool mtrr_type(uint64_t type)
-{
-	return type == EMU_MT_UC || type == EMU_MT_WC || type == EMU_MT_WT || type == EMU_MT_WP ||
-	       type == EMU_MT_WB;
 }
 
 static bool efer_valid(const struct emu_vcpu *v, uint64_t value, bool host)
@@ -290,16 +302,17 @@ static bool valid(const struct emu_vcpu *v, const struct msr *m, uint32_t index,
 		return host;
 	case LOW32:
 		return !(value >> 32);
+	case CONSTANT: /* a monitor may restore what it saved */
+		return host && value == m->reset;
 	case PAT_TYPES:
-		return types_valid(value, true);
+		return memtype_pat_valid(value);
 	case MTRR_TYPES:
-		return types_valid(value, false);
+		return memtype_fixed_valid(value);
 	case MTRR_DEFAULT:
-		return !(value & ~0xcffull) && mtrr_type(value & 0xff);
-	case MTRR_RANGE:
-		if (index & 1)
-			return !(value & ~(physical & ~0x7ffull));
-		return !(value & ~(physical & ~0xf00ull)) && mtrr_type(value & 0xff);
+		return memtype_default_valid(value);
+	case MTRR_BASE_MASK:
+		return index & 1 ? memtype_mask_valid(value, vm_physical_bits(v->vm))
+				 : memtype_base_valid(value, vm_physical_bits(v->vm));
 	case EFER_BITS:
 		return efer_valid(v, value, host);
 	case APIC_BITS:
@@ -317,7 +330,7 @@ int emu_vcpu_set_msr(struct emu_vcpu *v, uint32_t index, uint64_t value, bool ho
 {
 	unsigned place = 0;
 	const struct msr *m = find_offered(v, index, &place);
-	if (!m)
+	if (!m || (!host && hidden(v, m, index)))
 		return -ENOENT;
 	if (!valid(v, m, index, value, host))
 		return -EINVAL;
@@ -362,6 +375,10 @@ int emu_vcpu_set_msr(struct emu_vcpu *v, uint32_t index, uint64_t value, bool ho
 		break;
 	case GS_BASE:
 		v->cpu.segment[EMU_GS].base = value;
+		break;
+	case TYPES:
+		*types_register(&v->types, index) = value;
+		access_flush(v);
 		break;
 	default:
 		v->msrs->stored[place] = value;

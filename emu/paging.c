@@ -9,16 +9,13 @@
 #include "emu/memory.h"
 
 /* Bits of a paging-structure entry (SDM tables 5-5 and following). */
-#define ENTRY_P   (1ull << 0)
-#define ENTRY_RW  (1ull << 1)
-#define ENTRY_US  (1ull << 2)
-#define ENTRY_PWT (1ull << 3)
-#define ENTRY_PCD (1ull << 4)
-#define ENTRY_A   (1ull << 5)
-#define ENTRY_D   (1ull << 6)
-#define ENTRY_PS  (1ull << 7)  /* in the last level: PAT */
-#define ENTRY_PAT (1ull << 12) /* of a large page */
-#define ENTRY_NX  (1ull << 63)
+#define ENTRY_P  (1ull << 0)
+#define ENTRY_RW (1ull << 1)
+#define ENTRY_US (1ull << 2)
+#define ENTRY_A  (1ull << 5)
+#define ENTRY_D  (1ull << 6)
+#define ENTRY_PS (1ull << 7) /* in the last level: PAT */
+#define ENTRY_NX (1ull << 63)
 
 #define BITS(high, low) ((~0ull >> (63 - (high))) & ~0ull << (low))
 
@@ -151,24 +148,62 @@ static bool entry_replace(struct step *step, uint64_t entry, unsigned entry_size
 }
 
 /*
- * Set A at every level and, for a write, D in the last (SDM 5.8), by a locked access each. A page
- * that holds translated code besides is not treated as written: the SDM does not promise that these
- * updates are seen as self-modifying code, and the walker runs inside the engine. False when an
- * entry is no longer what the walk has seen: it has to start again.
+ * One A or D update: a locked access (SDM 11.1.2.1), naturally aligned and so never split. `*again`:
+ * the entry is no longer what the walk has seen.
  */
-static __attribute__((noinline)) bool set_accessed_dirty(struct emu_vcpu *v, struct path *path,
-							 bool write, unsigned entry_size,
-							 bool pdptes, struct walk *w)
+static enum outcome entry_update(struct emu_vcpu *v, struct step *step, unsigned table_pat,
+				 uint64_t entry, unsigned entry_size, uint64_t linear,
+				 unsigned access, bool *again)
+{
+	struct memory_types types = { EMU_MT_WB, EMU_MT_WB };
+	struct emu_lock lock;
+	enum outcome o;
+
+	if (!memory_is_wb(vm_memory(v->vm)))
+		types = memory_types(v, step->gpa, table_pat);
+	if (types.effective == EMU_MT_WB) {
+		if (access & WALK_NO_SIDE_EFFECTS)
+			return DONE;
+		*again = !entry_replace(step, entry, entry_size);
+	} else {
+		const struct stuffed_access stuffed = { EMU_STUFFED_PAGING, linear,
+							step->gpa,          entry_size,
+							types.effective,    types.guest };
+
+		if (access & WALK_NO_BUS_LOCK)
+			return UNHANDLED;
+		o = stuffed_begin(v, &stuffed, &lock);
+		if (o)
+			return o;
+		*again = !entry_replace(step, entry, entry_size);
+		stuffed_end(v, &lock);
+	}
+	if (*again)
+		return DONE;
+	step->entry = entry;
+	slot_mark_dirty(step->slot, step->gpa);
+	return DONE;
+}
+
+/*
+ * Set A at every level and, for a write, D in the last (SDM 5.8). A page that holds translated code
+ * besides is not treated as written: the SDM does not promise that these updates are seen as self-
+ * modifying code, and the walker runs inside the engine. `*again`: start the walk again.
+ */
+static __attribute__((noinline)) enum outcome
+set_accessed_dirty(struct emu_vcpu *v, struct path *path, uint64_t linear, unsigned access,
+		   unsigned entry_size, bool pdptes, bool *again)
 {
 	unsigned pat = path->first_pat;
 
 	for (unsigned i = 0; i < path->steps; i++) {
 		struct step *step = &path->step[i];
-		bool leaf = i == path->steps - 1;
-		uint64_t entry = step->entry | ENTRY_A | (leaf && write ? ENTRY_D : 0);
+		bool write = i == path->steps - 1 && access & WALK_WRITE;
+		uint64_t entry = step->entry | ENTRY_A | (write ? ENTRY_D : 0);
 		unsigned table_pat = pat;
+		enum outcome o;
 
-		pat = step->entry >> 3 & 3;
+		pat = memtype_pat_index(step->entry, MEMTYPE_TABLE);
 		if (pdptes && i == 0) /* a PDPTE of PAE paging has no such bits */
 			continue;
 		/*
@@ -177,15 +212,11 @@ static __attribute__((noinline)) bool set_accessed_dirty(struct emu_vcpu *v, str
 		 */
 		if (entry == step->entry || step->slot->flags & EMU_MEM_READONLY)
 			continue;
-		if (!entry_replace(step, entry, entry_size))
-			return false;
-		step->entry = entry;
-		slot_mark_dirty(step->slot, step->gpa);
-		/* naturally aligned, so never split (SDM 11.1.2.1: these updates are locked) */
-		if (memory_type(v, step->gpa, table_pat) != EMU_MT_WB)
-			w->stuffed_lock = true;
+		o = entry_update(v, step, table_pat, entry, entry_size, linear, access, again);
+		if (o || *again)
+			return o;
 	}
-	return true;
+	return DONE;
 }
 
 /* ------------------------------------------------------------------ the walk */
@@ -221,7 +252,7 @@ walk_tables(struct emu_vcpu *v, uint64_t linear, unsigned access, struct walk *w
 	path.steps = 0;
 	path.all = ~0ull;
 	path.any = 0;
-	path.first_pat = c->cr4 & CR4_PCIDE ? 0 : c->cr3 >> 3 & 3;
+	path.first_pat = c->cr4 & CR4_PCIDE ? 0 : memtype_pat_index(c->cr3, MEMTYPE_TABLE);
 
 	/*
 	 * PAE: hardware loads the four PDPTEs at MOV CR3 and checks them there (SDM 5.4.1). Here they
@@ -264,21 +295,22 @@ walk_tables(struct emu_vcpu *v, uint64_t linear, unsigned access, struct walk *w
 	w->page_shift = (uint8_t)shift;
 	w->gpa = leaf_address(mode, shift, m, entry) | (linear & ~(~0ull << shift));
 	w->dirty = entry & ENTRY_D;
-	w->memory_type = (uint8_t)memory_type(
-		v, w->gpa,
-		(entry >> 3 & 3) | (entry & (level == 1 ? ENTRY_PS : ENTRY_PAT) ? 4 : 0));
+	w->pat_index =
+		(uint8_t)memtype_pat_index(entry, level == 1 ? MEMTYPE_PAGE : MEMTYPE_LARGE_PAGE);
 
-	if (!(access & WALK_NO_SIDE_EFFECTS)) {
-		bool write = access & WALK_WRITE;
+	if (!(access & WALK_NO_SIDE_EFFECTS) &&
+	    !permitted(c, access, w->user, w->writable, w->executable))
+		return page_fault(v, linear, access, PF_P);
+	/* without side effects only to see whether one would be a bus lock */
+	if ((access & (WALK_NO_SIDE_EFFECTS | WALK_NO_BUS_LOCK)) != WALK_NO_SIDE_EFFECTS &&
+	    (!(path.all & ENTRY_A) || (access & WALK_WRITE && !w->dirty))) {
+		enum outcome outcome = set_accessed_dirty(v, &path, linear, access, entry_size,
+							  mode == MODE_PAE, again);
 
-		if (!permitted(c, access, w->user, w->writable, w->executable))
-			return page_fault(v, linear, access, PF_P);
-		if (!(path.all & ENTRY_A) || (write && !w->dirty)) {
-			*again = !set_accessed_dirty(v, &path, write, entry_size, mode == MODE_PAE,
-						     w);
-			/* in a read-only slot, too: the write itself is permitted */
-			w->dirty |= write;
-		}
+		if (outcome)
+			return outcome;
+		/* in a read-only slot, too: the write itself is permitted */
+		w->dirty |= !!(access & WALK_WRITE);
 	}
 	w->write_ok = w->dirty && permitted(c, (access & (WALK_USER | WALK_SYSTEM)) | WALK_WRITE,
 					    w->user, w->writable, w->executable);
@@ -306,7 +338,6 @@ enum outcome page_walk(struct emu_vcpu *v, uint64_t linear, unsigned access, str
 	enum outcome outcome;
 	bool again;
 
-	w->stuffed_lock = false;
 	/* Outside of IA-32e mode linear addresses have 32 bits (SDM 3.1). The A20 gate does not exist. */
 	if (!(c->efer & EFER_LMA))
 		linear = (uint32_t)linear;
@@ -317,7 +348,7 @@ enum outcome page_walk(struct emu_vcpu *v, uint64_t linear, unsigned access, str
 				    .executable = true,
 				    .dirty = true,
 				    .write_ok = true,
-				    .memory_type = (uint8_t)memory_type(v, linear, MEMORY_NO_PAT),
+				    .pat_index = MEMTYPE_NO_PAT,
 				    .page_shift = PAGE_SHIFT };
 		return DONE;
 	}

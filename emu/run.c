@@ -13,9 +13,40 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void begin_insn(struct emu_vcpu *v)
+{
+	const struct cpu *c = &v->cpu;
+	v->run->executing = (struct executing){ c->rip, linear_rip(c), c->cpl, code_mode(c) };
+}
+
 /* ------------------------------------------------------------------ events */
 
 static enum outcome deliver_fault(struct emu_vcpu *v);
+
+/* An exit in front of a stuffed lock (AMD) has stopped a delivery: it begins again with the next run,
+ * as after an exit with EXITINTINFO (APM 15.7.2) that the hypervisor injects again. */
+static enum outcome deliver_again(struct emu_vcpu *v)
+{
+	struct emu_events *e = &v->events;
+	uint32_t info = v->vectoring.info;
+
+	switch (info & INTR_TYPE) {
+	case INTR_NMI:
+		e->nmi.injected = true;
+		break;
+	case INTR_HARDWARE:
+		e->exception.injected = true;
+		e->exception.vector = (uint8_t)info;
+		e->exception.has_error_code = info & INTR_ERROR;
+		e->exception.error_code = v->vectoring.error;
+		break;
+	default:
+		e->interrupt.injected = true;
+		e->interrupt.soft = (info & INTR_TYPE) != INTR_EXTERNAL;
+		e->interrupt.vector = (uint8_t)info;
+	}
+	return EXIT;
+}
 
 static enum outcome after_delivery(struct emu_vcpu *v, enum outcome r, unsigned vector)
 {
@@ -26,8 +57,9 @@ static enum outcome after_delivery(struct emu_vcpu *v, enum outcome r, unsigned 
 	case SHUTDOWN:
 		return leave_shutdown(v);
 	case HOST_GONE:
-	case EXIT:
 		return r;
+	case EXIT:
+		return v->exit->type == EMU_EXIT_BUS_LOCK ? deliver_again(v) : EXIT;
 	case FAULT: /* of an injected software interrupt */
 		return deliver_fault(v);
 	default:
@@ -240,11 +272,27 @@ static enum outcome after_refusal(struct emu_vcpu *v, const struct insn *i)
 	}
 }
 
+/* The walk that the engine was refused, with its bus locks. */
+static enum outcome take_refused_locks(struct emu_vcpu *v)
+{
+	struct walk w;
+	return page_walk(v, v->run->refused_page, v->run->refused_walk, &w);
+}
+
 enum outcome native_step(struct emu_vcpu *v, const struct insn *i)
 {
-	struct engine_stop stop = engine_step(v->vm->engine, &v->cpu, i->length);
-	code_forget_hot(v->vm);
+	struct engine_stop stop;
+	enum outcome r = DONE;
+	do {
+		stop = engine_step(v->vm->engine, &v->cpu, i->length);
+		code_forget_hot(v->vm);
+		if (stop.reason != ENGINE_REFUSED || v->run->refusal != REFUSED_BUS_LOCK)
+			break;
+		r = take_refused_locks(v);
+	} while (r == DONE);
 	v->run->as_supervisor = false;
+	if (r)
+		return r;
 	switch (stop.reason) {
 	case ENGINE_STUB:
 	case ENGINE_STOPPED:
@@ -431,12 +479,31 @@ static enum outcome at_watch(struct emu_vcpu *v)
 	return r ? settle(v, r, NULL) : step_ordinary(v, i);
 }
 
+/*
+ * The scan ends a block in front of an instruction whose fetch takes a bus lock. Its walk, once more
+ * without the translations in a cache, which would hide that.
+ */
+static enum outcome fetch_locks(struct emu_vcpu *v, const struct insn *i)
+{
+	unsigned access = WALK_FETCH | (v->cpu.cpl == 3 ? WALK_USER : 0);
+	uint64_t first = linear_rip(&v->cpu), last = first + i->length - 1;
+	struct walk w;
+	if (memory_is_wb(&v->vm->memory))
+		return DONE;
+	enum outcome r = page_walk(v, first, access, &w);
+	if (!r && (first ^ last) & PAGE_MASK)
+		r = page_walk(v, last, access, &w);
+	return r;
+}
+
 /* The engine stopped in front of the instruction at RIP. */
 static enum outcome at_stub(struct emu_vcpu *v, uint64_t started)
 {
 	const struct insn *i;
 	struct cpu *c = &v->cpu;
 	enum outcome r = decode_at_rip(v, &i);
+	if (!r)
+		r = fetch_locks(v, i);
 	if (r)
 		return settle(v, r, NULL);
 
@@ -448,7 +515,8 @@ static enum outcome at_stub(struct emu_vcpu *v, uint64_t started)
 		return deliver_fault(v);
 	}
 	if (!insn_is_special(v, i)) {
-		if (hit >= 0) { /* RF: past its own breakpoint */
+		/* RF: past its own breakpoint; or its fetch was a bus lock: alone, for the exit */
+		if (hit >= 0 || v->run->lock_taken) {
 			c->rflags &= ~(uint64_t)FL_RF;
 			return step_ordinary(v, i);
 		}
@@ -491,6 +559,12 @@ static enum outcome handle_stop(struct emu_vcpu *v, struct engine_stop stop, uin
 		}
 		if (v->run->refusal == REFUSED_WATCH)
 			return at_watch(v);
+		if (v->run->refusal == REFUSED_BUS_LOCK) {
+			/* then a step: run_once() */
+			r = take_refused_locks(v);
+			v->run->unfinished = r == DONE;
+			return settle(v, r, NULL);
+		}
 		if (v->run->refused_access == ENGINE_FETCH)
 			return settle(v, after_refusal(v, NULL), NULL);
 		r = after_refusal(v, NULL);
@@ -544,6 +618,7 @@ static enum outcome complete_pending(struct emu_vcpu *v)
 	bool trap = c->rflags & FL_TF;
 	uint64_t rip = c->rip;
 	enum outcome r;
+	begin_insn(v);
 	switch (v->run->pending) {
 	case PENDING_NOTHING:
 		return DONE;
@@ -673,6 +748,7 @@ static enum outcome run_once(struct emu_vcpu *v)
 	uint64_t rip = v->cpu.rip;
 	v->vectoring = (struct vectoring){ 0 };
 	run->unfinished = false;
+	begin_insn(v);
 	r = deliver_events(v);
 	if (r)
 		return r;
@@ -681,10 +757,15 @@ static enum outcome run_once(struct emu_vcpu *v)
 	v->vectoring.info = 0;
 	rip = v->cpu.rip;
 	uint64_t started = linear_rip(&v->cpu);
-	if (waits_for_shadow(v) || v->controls.monitor_trap)
+	/* an instruction that has taken a lock is the last before its exit */
+	if (waits_for_shadow(v) || v->controls.monitor_trap || run->lock_taken) {
+		begin_insn(v);
 		r = step(v, started);
-	else
-		r = handle_stop(v, run_engine(v), started);
+	} else {
+		struct engine_stop stop = run_engine(v);
+		begin_insn(v);
+		r = handle_stop(v, stop, started);
+	}
 	return r || run->unfinished ? r : boundary(v, rip);
 }
 

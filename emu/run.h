@@ -25,7 +25,20 @@ struct mmio_part {
 #define MMIO_PARTS 80 /* FXSAVE, and a bit */
 
 /* Why fill() refused. */
-enum refusal { REFUSED_FAULT, REFUSED_MMIO, REFUSED_CODE, REFUSED_GONE, REFUSED_WATCH };
+enum refusal {
+	REFUSED_FAULT,
+	REFUSED_MMIO,
+	REFUSED_CODE,
+	REFUSED_GONE,
+	REFUSED_WATCH,
+	REFUSED_BUS_LOCK, /* an accessed or dirty bit that is one to set */
+};
+
+/* The instruction that is being executed by hand, as it was when it began. */
+struct executing {
+	uint64_t rip, linear_rip;
+	uint8_t cpl, mode;
+};
 
 #define IO_DATA_SIZE  4096
 #define SCRATCH_PAGES 4
@@ -58,6 +71,7 @@ struct run_state {
 	enum refusal refusal;
 	uint64_t refused_page;
 	enum engine_access refused_access;
+	unsigned refused_walk; /* WALK_ */
 	const struct slot *refused_slot;
 	uint64_t refused_gpa;
 
@@ -76,7 +90,9 @@ struct run_state {
 		struct insn insn;
 	} decoded[DECODED_INSNS];
 
-	struct emu_lock lock; /* bus lock of the instruction being executed */
+	struct executing executing;
+	/* bus lock of the instruction being executed: its operand's, or the first stuffed one */
+	struct emu_lock lock;
 	bool lock_taken;
 	struct apic_write apic_write; /* …likewise, an exit behind it */
 	bool unfinished;              /* …which has to begin again, its locks taken */
@@ -127,6 +143,8 @@ const uint64_t *breakpoints(const struct emu_vcpu *v);    /* DR0 to DR7 in force
 unsigned watch_hits(const struct emu_vcpu *v, const struct insn *i);
 const uint8_t *code_host_page(struct emu_vcpu *v, uint64_t linear); /* NULL: not executable */
 void uncount(struct emu_vcpu *v);
+/* Decode at a linear address without a trace. -EFAULT, or as insn_decode(). */
+int insn_peek(struct emu_vcpu *v, uint64_t linear, unsigned mode, struct insn *i);
 
 /* Fetch and decode at RIP; valid until the next call. FAULT: #PF, #GP of the fetch; MMIO, HOST_GONE. */
 enum outcome decode_at_rip(struct emu_vcpu *v, const struct insn **i);

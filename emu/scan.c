@@ -186,12 +186,14 @@ static bool fill(void *opaque, uint64_t page, enum engine_access access, unsigne
 						 : WALK_READ;
 	if (cpl == 3 && !run->as_supervisor)
 		want |= WALK_USER;
-	enum outcome r = page_walk(v, page, want, &w);
+	run->refused_walk = want;
+	enum outcome r = page_walk(v, page, want | WALK_NO_BUS_LOCK, &w);
 	if (r)
 		return refuse(v,
-			      r == FAULT  ? REFUSED_FAULT
-			      : r == MMIO ? REFUSED_MMIO
-					  : REFUSED_GONE,
+			      r == FAULT       ? REFUSED_FAULT
+			      : r == MMIO      ? REFUSED_MMIO
+			      : r == UNHANDLED ? REFUSED_BUS_LOCK
+					       : REFUSED_GONE,
 			      NULL, r == MMIO ? v->mmio_gpa : 0);
 
 	const struct slot *s = slot_find(vm, w.gpa);
@@ -219,6 +221,8 @@ static bool fill(void *opaque, uint64_t page, enum engine_access access, unsigne
 /* Code bytes for the scan: the page that is being read. */
 struct scan_page {
 	uint64_t linear; /* page-aligned; 1: none */
+	unsigned
+		not_with; /* WALK_NO_BUS_LOCK: the page is not there if its fetch takes a bus lock */
 	const uint8_t *host;
 	const struct slot *slot;
 	uint64_t gpa;
@@ -233,7 +237,9 @@ static bool scan_open(struct emu_vcpu *v, uint64_t linear, struct scan_page *p)
 		return p->host;
 	p->linear = page;
 	p->host = NULL;
-	if (page_walk(v, page, WALK_FETCH | WALK_NO_SIDE_EFFECTS | (c->cpl == 3 ? WALK_USER : 0),
+	if (page_walk(v, page,
+		      WALK_FETCH | WALK_NO_SIDE_EFFECTS | p->not_with |
+			      (c->cpl == 3 ? WALK_USER : 0),
 		      &w))
 		return false;
 	if (!w.executable || (c->cpl == 3 && !w.user) ||
@@ -281,7 +287,8 @@ static bool scan(void *opaque, uint64_t pc, unsigned mode, uint64_t *stop)
 	struct emu_vcpu *v = vm->loaded;
 	const struct cpu *c = &v->cpu;
 	const uint64_t *dr = breakpoints(v);
-	struct scan_page first = { .linear = 1 }, second = { .linear = 1 };
+	/* The instruction that first fetches from such a page has its exit right behind it: alone. */
+	struct scan_page first = { .linear = 1, .not_with = WALK_NO_BUS_LOCK }, second = first;
 	uint64_t at = pc,
 		 limit = mode == 64 ? ~0ull : c->segment[EMU_CS].base + c->segment[EMU_CS].limit;
 	bool special = false;
@@ -307,6 +314,15 @@ static bool scan(void *opaque, uint64_t pc, unsigned mode, uint64_t *stop)
 	scanned(&second, pc, at + INSN_MAX_LENGTH);
 	*stop = at;
 	return special;
+}
+
+int insn_peek(struct emu_vcpu *v, uint64_t linear, unsigned mode, struct insn *i)
+{
+	struct scan_page first = { .linear = 1 }, second = first;
+	uint8_t bytes[INSN_MAX_LENGTH];
+	size_t got = scan_bytes(v, linear, &first, &second, bytes);
+
+	return got ? insn_decode(i, bytes, got, mode) : -EFAULT;
 }
 
 void vcpu_forget_code(struct emu_vcpu *v, uint64_t linear)

@@ -171,7 +171,7 @@ static enum outcome load_system(struct emu_vcpu *v, const struct insn *i)
 	if (o == DONE && !canonical(c, descriptor_base(&d)))
 		o = raise_error(v, EXC_GP, SELECTOR_ERROR(selector));
 	if (o == DONE && seg == EMU_TR) {
-		o = descriptor_update(v, d.linear, DESC_BUSY, 0);
+		o = descriptor_set(v, d.linear, DESC_BUSY);
 		d.high |= DESC_BUSY;
 	}
 	if (o != DONE)

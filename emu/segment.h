@@ -71,8 +71,10 @@ enum outcome descriptor_read(struct emu_vcpu *v, uint16_t selector, unsigned vec
 /* The second half of a 16-byte system descriptor (long mode; else nothing happens). */
 enum outcome descriptor_read_upper(struct emu_vcpu *v, uint16_t selector, unsigned vector,
 				   struct descriptor *d);
-/* The one place that writes into descriptor tables: accessed and busy bits of the high word. */
-enum outcome descriptor_update(struct emu_vcpu *v, uint64_t linear, uint32_t set, uint32_t clear);
+/* The one place that writes into descriptor tables. DESC_ACCESSED or DESC_BUSY is set by a locked
+ * access (stuffed.c); what that begins with may also be the outcome. */
+enum outcome descriptor_set(struct emu_vcpu *v, uint64_t linear, uint32_t bit);
+enum outcome descriptor_clear_busy(struct emu_vcpu *v, uint64_t linear);
 /* Set the accessed bit of a code or data segment unless it is set. */
 enum outcome descriptor_touch(struct emu_vcpu *v, struct descriptor *d);
 

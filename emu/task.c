@@ -161,8 +161,13 @@ static enum outcome save_task(struct emu_vcpu *v, struct task *old, struct task 
 {
 	const struct cpu *c = &v->cpu;
 	uint64_t rflags = c->rflags & ~(cause == TASK_IRET ? (uint64_t)FL_NT : 0);
-	enum outcome o;
+	enum outcome o = DONE;
 
+	/* first, because it may still be refused (lock_begin()) */
+	if (cause != TASK_IRET)
+		o = descriptor_set(v, new->descriptor, DESC_BUSY);
+	if (o != DONE)
+		return o;
 	set_field(old, TASK_EIP, (uint32_t)c->rip);
 	set_field(old, TASK_EFLAGS, (uint32_t)rflags);
 	for (unsigned n = 0; n < 8; n++)
@@ -172,14 +177,13 @@ static enum outcome save_task(struct emu_vcpu *v, struct task *old, struct task 
 	o = image_access(v, old, old->layout->saved_from, old->layout->saved_to, image_write);
 	if (o != DONE)
 		return o;
-	if ((cause == TASK_JMP || cause == TASK_IRET) && old->descriptor)
-		o = descriptor_update(v, old->descriptor, 0, DESC_BUSY);
+	if ((cause == TASK_JMP || cause == TASK_IRET) && old->descriptor &&
+	    old->descriptor != new->descriptor)
+		o = descriptor_clear_busy(v, old->descriptor);
 	if (o == DONE && (cause == TASK_CALL || cause == TASK_EVENT)) {
 		memcpy(new->image, &old->tr.selector, 2);
 		o = image_access(v, new, 0, 2, image_write);
 	}
-	if (o == DONE && cause != TASK_IRET)
-		o = descriptor_update(v, new->descriptor, DESC_BUSY, 0);
 	return o;
 }
 
@@ -363,9 +367,12 @@ enum outcome task_switch(struct emu_vcpu *v, uint16_t selector, enum task_cause 
 	if (o != DONE)
 		return o;
 	load_task(v, &new, cause);
-	*committed = true;
+	*committed = v->task_committed = true;
 	o = load_segments(v);
-	return o == DONE ? finish_task(v, &new, error) : o;
+	if (o == DONE)
+		o = finish_task(v, &new, error);
+	v->task_committed = false;
+	return o;
 }
 
 enum outcome task_switch_insn(struct emu_vcpu *v, const struct insn *i, uint16_t selector,

@@ -287,6 +287,14 @@ static void offer_features(struct emu_vcpu *v)
 		v->memory_ctrl = 0;
 }
 
+static bool has_mtrr(const struct emu_vcpu *v)
+{
+	for (size_t n = 0; n < v->cpuid_count; n++)
+		if (v->cpuid[n].function == 1)
+			return v->cpuid[n].edx & 1u << 12;
+	return false;
+}
+
 int emu_vcpu_set_cpuid(struct emu_vcpu *v, const struct emu_cpuid *leaves, size_t count)
 {
 	if (count > 256)
@@ -299,8 +307,10 @@ int emu_vcpu_set_cpuid(struct emu_vcpu *v, const struct emu_cpuid *leaves, size_
 	free(v->cpuid);
 	v->cpuid = copy;
 	v->cpuid_count = count;
+	v->has_mtrr = has_mtrr(v);
 	v->vm->config.physical_address_bits = physical_bits(v);
 	offer_features(v);
+	access_flush(v); /* types depend on both */
 	return 0;
 }
 

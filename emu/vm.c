@@ -104,11 +104,16 @@ int emu_vm_create(const struct emu_config *config, struct emu_vm **out)
 	unsigned *boundary = &vm->config.lock_boundary;
 	if (!*boundary)
 		*boundary = LINE_SIZE;
-	if (*bits < 32 || *bits > 52 || vm->config.vendor > EMU_AMD || !boundary_valid(vm)) {
+	if (*bits < 32 || *bits > 52 || vm->config.vendor > EMU_AMD || !boundary_valid(vm) ||
+	    vm->config.memory_policy > EMU_MEMORY_GUEST_MTRR_PAT ||
+	    vm->config.delivery_lock > EMU_DELIVERY_LOCK_VECTORING) {
 		free(vm);
 		return -EINVAL;
 	}
 	memory_init(&vm->memory);
+	vm->memory.vendor = vm->config.vendor;
+	vm->memory.policy = vm->config.memory_policy;
+	vm->memory.cd_is_uc = vm->config.cd_is_uc;
 	run_lock_init(&vm->lock, nudge, vm);
 	ret = make_engine(vm);
 	if (ret) {
@@ -185,6 +190,19 @@ int emu_vm_intercept_page(struct emu_vm *vm, uint64_t gpa, enum emu_page_interce
 {
 	lock(vm);
 	return unlock(vm, memory_set_intercept(&vm->memory, gpa, what));
+}
+
+int emu_vm_declare_memory_type(struct emu_vm *vm, uint64_t gpa, uint64_t size, unsigned type)
+{
+	lock(vm);
+	return unlock(vm, memory_declare_type(&vm->memory, gpa, size, type));
+}
+
+void emu_vm_set_memory_policy(struct emu_vm *vm, enum emu_memory_policy policy, bool cd_is_uc)
+{
+	lock(vm);
+	memory_set_policy(&vm->memory, policy, cd_is_uc);
+	unlock(vm, 0);
 }
 
 int emu_vm_read(struct emu_vm *vm, uint64_t gpa, void *data, size_t size)

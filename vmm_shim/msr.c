@@ -377,10 +377,16 @@ static long set_mce(struct shim_vcpu *vcpu, unsigned long argument)
 
 /* ------------------------------------------------------------------ any MSR */
 
+/* kvm_mtrr_get_msr() and its kin look at no CPUID: a guest has MTRRs even if it is shown none. */
+static bool as_host(const struct shim_vcpu *vcpu, uint32_t index, bool host)
+{
+	return host || mtrr_find(vcpu->msrs, index);
+}
+
 /* The processor first, then ours. */
 int msr_get(struct shim_vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
 {
-	int r = vcpu->ops->get_msr(vcpu->emu, index, value, host);
+	int r = vcpu->ops->get_msr(vcpu->emu, index, value, as_host(vcpu, index, host));
 
 	if (r == -ENOENT)
 		r = plain_get(vcpu->msrs, index, value, host);
@@ -393,7 +399,7 @@ int msr_get(struct shim_vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
 
 int msr_set(struct shim_vcpu *vcpu, uint32_t index, uint64_t value, bool host)
 {
-	int r = vcpu->ops->set_msr(vcpu->emu, index, value, host);
+	int r = vcpu->ops->set_msr(vcpu->emu, index, value, as_host(vcpu, index, host));
 
 	if (r == -ENOENT)
 		r = plain_set(vcpu->msrs, index, value, host);

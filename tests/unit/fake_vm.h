@@ -23,6 +23,10 @@ struct emu_vm {
 	unsigned physical_bits;
 	unsigned code_writes; /* calls of code_written() */
 	uint64_t code_gpa;    /* of the last */
+	unsigned stuffed;     /* accesses begun; the last of them */
+	struct stuffed_access stuffed_access;
+	unsigned stuffed_ends;
+	enum outcome stuffed_answer; /* of stuffed_begin() */
 };
 
 struct memory *vm_memory(struct emu_vm *vm)
@@ -40,6 +44,21 @@ void code_written(struct emu_vcpu *v, const struct slot *s, uint64_t gpa)
 	v->vm->code_writes++;
 	v->vm->code_gpa = gpa;
 	page_flags_clear(slot_page_flags(s, gpa), PAGE_CODE);
+}
+
+enum outcome stuffed_begin(struct emu_vcpu *v, const struct stuffed_access *access,
+			   struct emu_lock *lock)
+{
+	memset(lock, 0, sizeof(*lock));
+	v->vm->stuffed++;
+	v->vm->stuffed_access = *access;
+	return v->vm->stuffed_answer;
+}
+
+void stuffed_end(struct emu_vcpu *v, const struct emu_lock *lock)
+{
+	(void)lock;
+	v->vm->stuffed_ends++;
 }
 
 #define RAM_SIZE 0x400000ull
@@ -67,6 +86,7 @@ static inline int machine_setup(void **state)
 	memory_init(&m->vm.memory);
 	m->vm.physical_bits = 40;
 	m->v.vm = &m->vm;
+	m->v.types.pat = MEMTYPE_PAT_RESET;
 	m->v.cache = access_cache_new(&m->vm.memory);
 	m->ram = host_pages(RAM_SIZE);
 	assert_int_equal(memory_map(&m->vm.memory, RAM_SLOT, 0, RAM_SIZE, m->ram, 0), 0);

@@ -364,13 +364,13 @@ static void test_lookup_gives_host_gpa_and_type(void **state)
 	assert_int_equal(access_lookup(&m->v, LINEAR + 0x2345, true, 0, &page), DONE);
 	assert_ptr_equal(page.host, m->ram + FRAME + 0x2345);
 	assert_int_equal(page.gpa, FRAME + 0x2345);
-	assert_int_equal(page.memory_type, EMU_MT_WB);
+	assert_int_equal(page.types.effective, EMU_MT_WB);
 	assert_int_equal(page.slot->number, RAM_SLOT);
 	assert_int_equal(memory_declare_type(&m->vm.memory, FRAME + 0x2000, 0x1000, EMU_MT_UC), 0);
 	assert_int_equal(access_lookup(&m->v, LINEAR + 0x2345, true, 0, &page), DONE);
-	assert_int_equal(page.memory_type, EMU_MT_UC);
+	assert_int_equal(page.types.effective, EMU_MT_UC);
 	assert_int_equal(access_lookup(&m->v, LINEAR + 0x3345, false, 0, &page), DONE);
-	assert_int_equal(page.memory_type, EMU_MT_WB);
+	assert_int_equal(page.types.effective, EMU_MT_WB);
 }
 
 /* A TLB may hold what the tables no longer say, until it is flushed (SDM 5.10.4). */
@@ -475,20 +475,66 @@ static void test_cache_notices_slot_changes(void **state)
 	munmap(host, 0x1000);
 }
 
-static void test_stuffed_lock_reported_once(void **state)
+/* An entry in the cache saves the walk; the bits that it set are set. */
+static void test_cache_hit_updates_no_bits(void **state)
 {
 	struct machine *m = *state;
 	uint32_t value;
 
 	long_mode(m);
 	assert_int_equal(linear_read(&m->v, LINEAR, &value, 4, 0), DONE);
-	assert_false(access_stuffed_lock(&m->v));
 	assert_int_equal(memory_declare_type(&m->vm.memory, TABLE(1), 0x1000, EMU_MT_UC), 0);
 	assert_int_equal(linear_read(&m->v, LINEAR, &value, 4, 0), DONE);
-	assert_false(access_stuffed_lock(&m->v)); /* A was set already */
+	assert_int_equal(m->vm.stuffed, 0); /* A was set already */
 	assert_int_equal(linear_write(&m->v, LINEAR, &value, 4, 0), DONE);
-	assert_true(access_stuffed_lock(&m->v));
-	assert_false(access_stuffed_lock(&m->v));
+	assert_int_equal(m->vm.stuffed, 1);
+	assert_int_equal(linear_write(&m->v, LINEAR, &value, 4, 0), DONE);
+	assert_int_equal(m->vm.stuffed, 1);
+}
+
+/* What is asked in front of a bus lock may end an access; nothing has been written then. */
+static void test_access_refused_by_stuffed_lock_changes_nothing(void **state)
+{
+	static const enum outcome answer[] = { FAULT, EXIT };
+	struct machine *m = *state;
+	uint64_t value = 0x1122334455667788, across = LINEAR + 0x1ffc;
+
+	long_mode(m);
+	assert_int_equal(memory_declare_type(&m->vm.memory, TABLE(1), 0x1000, EMU_MT_UC), 0);
+	for (unsigned n = 0; n < 2; n++) {
+		m->vm.stuffed_answer = answer[n];
+		assert_int_equal(linear_write(&m->v, across, &value, 8, 0), answer[n]);
+		assert_int_equal(linear_read(&m->v, across, &value, 8, 0), answer[n]);
+		assert_int_equal(get32(m, FRAME + 0x1ffc) | get32(m, FRAME + 0x2000), 0);
+		assert_int_equal(m->vm.stuffed_ends, 0);
+	}
+	m->vm.stuffed_answer = DONE;
+	assert_int_equal(linear_write(&m->v, across, &value, 8, 0), DONE);
+	assert_int_equal(m->vm.stuffed_ends, 2); /* two pages */
+}
+
+/* A structure on two pages: the type that is not WB, whichever page has it. */
+static void test_types_of_two_pages_are_the_one_that_is_not_wb(void **state)
+{
+	struct machine *m = *state;
+	struct memory *mem = &m->vm.memory;
+	struct memory_types types;
+	uint64_t gpa;
+
+	long_mode(m);
+	assert_int_equal(access_types(&m->v, LINEAR + 0x1ffc, 8, &gpa, &types), DONE);
+	assert_int_equal(gpa, FRAME + 0x1ffc);
+	assert_int_equal(types.effective, EMU_MT_WB);
+	assert_int_equal(memory_declare_type(mem, FRAME + 0x2000, 0x1000, EMU_MT_WT), 0);
+	assert_int_equal(access_types(&m->v, LINEAR + 0x1ffc, 8, &gpa, &types), DONE);
+	assert_int_equal(types.effective, EMU_MT_WT);
+	assert_int_equal(memory_declare_type(mem, FRAME + 0x1000, 0x1000, EMU_MT_WP), 0);
+	assert_int_equal(access_types(&m->v, LINEAR + 0x1ffc, 8, &gpa, &types), DONE);
+	assert_int_equal(types.effective, EMU_MT_WP);
+	assert_int_equal(access_types(&m->v, LINEAR + 0x1ff8, 8, &gpa, &types), DONE);
+	assert_int_equal(types.effective, EMU_MT_WP);
+	assert_int_equal(access_types(&m->v, LINEAR + 0x2000, 8, &gpa, &types), DONE);
+	assert_int_equal(types.effective, EMU_MT_WT);
 }
 
 /* ------------------------------------------------------------------ segments */
@@ -803,7 +849,9 @@ int main(void)
 		TEST(test_cache_entry_for_reading_does_not_serve_writes),
 		TEST(test_cache_conflicting_pages_are_told_apart),
 		TEST(test_cache_notices_slot_changes),
-		TEST(test_stuffed_lock_reported_once),
+		TEST(test_cache_hit_updates_no_bits),
+		TEST(test_access_refused_by_stuffed_lock_changes_nothing),
+		TEST(test_types_of_two_pages_are_the_one_that_is_not_wb),
 		TEST(test_segment_type_and_limit_checks),
 		TEST(test_segment_real_mode_limit_64k),
 		TEST(test_segment_64_bit_mode_canonical_only),

@@ -106,6 +106,7 @@ static void test_map_changes_move_generation(void **state)
 	MOVED((memory_host_range_gone(m, host, MB), 0));
 	MOVED((memory_host_range_back(m, host, MB), 0));
 	MOVED(memory_declare_type(m, 0, 0x1000, EMU_MT_UC));
+	MOVED((memory_set_policy(m, EMU_MEMORY_NATIVE, false), 0));
 	MOVED(memory_unmap(m, 0));
 #undef MOVED
 	free_memory(m);
@@ -373,23 +374,78 @@ static void test_copy_into_code_drops_it(void **state)
 
 /* ------------------------------------------------------------------ memory types */
 
+static unsigned type_at(struct machine *m, uint64_t gpa, unsigned pat_index)
+{
+	return memory_types(&m->v, gpa, pat_index).effective;
+}
+
 static void test_memtype_ram_is_write_back_unless_declared(void **state)
 {
 	struct machine *m = *state;
 	struct memory *mem = &m->vm.memory;
 
-	for (unsigned pat = 0; pat <= MEMORY_NO_PAT; pat++)
-		assert_int_equal(memory_type(&m->v, 0x1000, pat), EMU_MT_WB);
+	for (unsigned pat = 0; pat <= MEMTYPE_NO_PAT; pat++)
+		assert_int_equal(type_at(m, 0x1000, pat), EMU_MT_WB);
+	assert_true(memory_is_wb(mem));
 	assert_int_equal(memory_declare_type(mem, 0x1000, 0x2000, EMU_MT_UC), 0);
+	assert_false(memory_is_wb(mem));
 	assert_int_equal(memory_declare_type(mem, 0x2000, 0x2000, EMU_MT_WT), 0);
-	assert_int_equal(memory_type(&m->v, 0xfff, 0), EMU_MT_WB);
-	assert_int_equal(memory_type(&m->v, 0x1000, 0), EMU_MT_UC);
-	assert_int_equal(memory_type(&m->v, 0x1fff, 0), EMU_MT_UC);
-	assert_int_equal(memory_type(&m->v, 0x2000, 0), EMU_MT_WT);
-	assert_int_equal(memory_type(&m->v, 0x3fff, 0), EMU_MT_WT);
-	assert_int_equal(memory_type(&m->v, 0x4000, 0), EMU_MT_WB);
+	assert_int_equal(type_at(m, 0xfff, 0), EMU_MT_WB);
+	assert_int_equal(type_at(m, 0x1000, 0), EMU_MT_UC);
+	assert_int_equal(type_at(m, 0x1fff, 0), EMU_MT_UC);
+	assert_int_equal(type_at(m, 0x2000, 0), EMU_MT_WT);
+	assert_int_equal(type_at(m, 0x3fff, 0), EMU_MT_WT);
+	assert_int_equal(type_at(m, 0x4000, 0), EMU_MT_WB);
 	assert_int_equal(memory_declare_type(mem, 0, ~0ull & ~0xfffull, EMU_MT_WB), 0);
-	assert_int_equal(memory_type(&m->v, 0x2000, 0), EMU_MT_WB);
+	assert_int_equal(type_at(m, 0x2000, 0), EMU_MT_WB);
+}
+
+/* A declared type is the second level's: the guest's PAT counts, also where the policy ignores it. */
+static void test_memtype_declared_range_honours_pat(void **state)
+{
+	struct machine *m = *state;
+
+	m->v.types.pat = 0x0007040600010406; /* entry 2 is WC, 3 UC */
+	assert_int_equal(memory_declare_type(&m->vm.memory, 0x1000, 0x1000, EMU_MT_UC), 0);
+	assert_int_equal(type_at(m, 0x1000, 0), EMU_MT_UC);
+	assert_int_equal(type_at(m, 0x1000, 2), EMU_MT_WC);
+	assert_int_equal(type_at(m, 0x2000, 3), EMU_MT_WB);
+}
+
+/* Everything that the question takes from the vCPU and its VM. */
+static void test_memtype_follows_policy_and_registers(void **state)
+{
+	struct machine *m = *state;
+	struct memory *mem = &m->vm.memory;
+	struct memory_types t;
+
+	memory_set_policy(mem, EMU_MEMORY_WB, false);
+	assert_false(memory_is_wb(mem));
+	assert_int_equal(type_at(m, 0x1000, 1), EMU_MT_WT);
+	assert_int_equal(type_at(m, 0x1000, MEMTYPE_NO_PAT), EMU_MT_WB);
+
+	memory_set_policy(mem, EMU_MEMORY_GUEST_MTRR, false);
+	assert_int_equal(type_at(m, 0x1000, 0), EMU_MT_WB); /* CPUID has no MTRRs */
+	m->v.has_mtrr = true;
+	assert_int_equal(type_at(m, 0x1000, 0), EMU_MT_UC); /* not enabled */
+	assert_int_equal(memory_types(&m->v, 0x1000, 0).guest, EMU_MT_WB);
+	m->v.types.mtrr_default = 0x806;
+	m->v.types.mtrr_variable[0] = 0x4000000004;
+	m->v.types.mtrr_variable[1] = 0x4000000800;
+	m->vm.physical_bits = 40;
+	t = memory_types(&m->v, 0x4000001000, 0);
+	assert_int_equal(t.effective, EMU_MT_WT);
+	assert_int_equal(t.guest, EMU_MT_WT);
+	m->vm.physical_bits = 36; /* that mask cares for nothing any more */
+	assert_int_equal(type_at(m, 0x1000, 0), EMU_MT_WT);
+	m->v.cpu.cr0 |= CR0_CD;
+	assert_int_equal(type_at(m, 0x1000, 0), EMU_MT_WB);
+	memory_set_policy(mem, EMU_MEMORY_GUEST_MTRR, true);
+	assert_int_equal(type_at(m, 0x1000, 0), EMU_MT_UC);
+
+	memory_set_policy(mem, EMU_MEMORY_NPT, true);
+	mem->vendor = EMU_AMD;
+	assert_int_equal(type_at(m, 0x1000, 0), EMU_MT_CD);
 }
 
 static void test_memtype_invalid_declaration_refused(void **state)
@@ -403,7 +459,7 @@ static void test_memtype_invalid_declaration_refused(void **state)
 	assert_int_equal(memory_declare_type(mem, 0x1000, 0x1001, EMU_MT_UC), -EINVAL);
 	assert_int_equal(memory_declare_type(mem, 0x1000, 0, EMU_MT_UC), -EINVAL);
 	assert_int_equal(memory_declare_type(mem, ~0xfffull, 0x2000, EMU_MT_UC), -EINVAL);
-	assert_int_equal(memory_type(&m->v, 0x1000, 0), EMU_MT_WB);
+	assert_int_equal(type_at(m, 0x1000, 0), EMU_MT_WB);
 }
 
 int main(void)
@@ -422,6 +478,8 @@ int main(void)
 		cmocka_unit_test(test_copy_readonly_or_gone_refused),
 		cmocka_unit_test(test_copy_into_code_drops_it),
 		TEST(test_memtype_ram_is_write_back_unless_declared),
+		TEST(test_memtype_declared_range_honours_pat),
+		TEST(test_memtype_follows_policy_and_registers),
 		TEST(test_memtype_invalid_declaration_refused),
 	};
 

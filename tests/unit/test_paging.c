@@ -438,8 +438,7 @@ static void test_walk_without_paging_is_identity(void **state)
 		assert_string_equal(walk_result(m, 0x1000fffff, WRITE | USER, &w), "OK");
 		assert_int_equal(w.gpa, 0xfffff);
 		assert_true(w.writable && w.user && w.executable && w.dirty && w.write_ok);
-		assert_false(w.stuffed_lock);
-		assert_int_equal(w.memory_type, EMU_MT_WB);
+		assert_int_equal(w.pat_index, MEMTYPE_NO_PAT);
 		assert_string_equal(walk_result(m, 0xfee00000, READ, &w),
 				    "OK"); /* not ours to judge */
 	}
@@ -645,32 +644,6 @@ static void test_walk_marks_pages_of_tables_dirty(void **state)
 	assert_int_equal(log[0], 0);
 }
 
-static void test_walk_update_in_uncached_table_is_a_bus_lock(void **state)
-{
-	struct machine *m = *state;
-	struct memory *mem = &m->vm.memory;
-	struct walk w;
-
-	for (unsigned level = 1; level <= 4; level++) {
-		memset(&m->v.cpu, 0, sizeof(m->v.cpu));
-		page_map(m, PAGING_4, LINEAR, 1, FRAME | P | RW, P | RW);
-		assert_int_equal(memory_declare_type(mem, TABLE(level), 0x1000, EMU_MT_UC), 0);
-		assert_string_equal(walk_result(m, LINEAR, READ, &w), "OK");
-		assert_true(w.stuffed_lock);
-		assert_int_equal(w.memory_type, EMU_MT_WB); /* the page's, not the table's */
-		assert_string_equal(walk_result(m, LINEAR, READ, &w), "OK");
-		assert_false(w.stuffed_lock); /* nothing left to set */
-		assert_string_equal(walk_result(m, LINEAR, WRITE, &w), "OK");
-		assert_int_equal(w.stuffed_lock, level == 1);
-		assert_int_equal(memory_declare_type(mem, TABLE(level), 0x1000, EMU_MT_WB), 0);
-	}
-	assert_int_equal(memory_declare_type(mem, FRAME, 0x1000, EMU_MT_UC), 0);
-	page_map(m, PAGING_4, LINEAR, 1, FRAME | P | RW, P | RW);
-	assert_string_equal(walk_result(m, LINEAR, WRITE, &w), "OK");
-	assert_false(w.stuffed_lock);
-	assert_int_equal(w.memory_type, EMU_MT_UC);
-}
-
 struct flip {
 	struct machine *m;
 	_Atomic bool stop;
@@ -791,7 +764,6 @@ int main(void)
 		TEST(test_walk_write_ok_follows_permissions),
 		TEST(test_walk_tables_in_readonly_slot_stay_untouched),
 		TEST(test_walk_marks_pages_of_tables_dirty),
-		TEST(test_walk_update_in_uncached_table_is_a_bus_lock),
 		TEST(test_walk_update_loses_no_concurrent_change),
 		TEST(test_walk_table_outside_slots_is_mmio),
 		TEST(test_walk_table_in_gone_memory_is_host_gone),

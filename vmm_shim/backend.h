@@ -76,6 +76,7 @@ struct backend {
 	int (*translate)(struct emu_vcpu *vcpu, uint64_t linear, uint64_t *gpa, bool *writable,
 			 bool *user);
 	void (*set_bus_lock_exiting)(struct emu_vcpu *vcpu, bool on);
+	void (*set_bus_lock_counter)(struct emu_vcpu *vcpu, uint16_t count);
 	void (*set_controls)(struct emu_vcpu *vcpu, const struct emu_controls *controls);
 	void (*request_interrupt_window)(struct emu_vcpu *vcpu, bool on);
 	bool (*interruptible)(struct emu_vcpu *vcpu);

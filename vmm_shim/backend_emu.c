@@ -10,6 +10,7 @@ static int vm_create(const struct shim_options *options, struct emu_vm **vm)
 		.vendor = (enum emu_vendor)options->vendor,
 		.mmio_all = options->mmio_all,
 		.count = options->count,
+		.lock_boundary = options->lock_boundary,
 	};
 	int r = emu_vm_create(&config, vm);
 
@@ -61,6 +62,7 @@ const struct backend backend_emu = {
 	.set_cpuid = emu_vcpu_set_cpuid,
 	.translate = emu_vcpu_translate,
 	.set_bus_lock_exiting = emu_vcpu_set_bus_lock_exiting,
+	.set_bus_lock_counter = emu_vcpu_set_bus_lock_counter,
 	.set_controls = emu_vcpu_set_controls,
 	.request_interrupt_window = emu_vcpu_request_interrupt_window,
 	.interruptible = emu_vcpu_interruptible,

@@ -377,6 +377,11 @@ static void set_bus_lock_exiting(struct emu_vcpu *emu, bool on)
 	vcpu_of(emu)->state.gpr[15] = on;
 }
 
+static void set_bus_lock_counter(struct emu_vcpu *emu, uint16_t count)
+{
+	vcpu_of(emu)->state.gpr[14] = count;
+}
+
 static void request_interrupt_window(struct emu_vcpu *emu, bool on)
 {
 	vcpu_of(emu)->window = on;
@@ -705,6 +710,7 @@ const struct backend backend_script = {
 	.set_cpuid = set_cpuid,
 	.translate = translate,
 	.set_bus_lock_exiting = set_bus_lock_exiting,
+	.set_bus_lock_counter = set_bus_lock_counter,
 	.set_controls = set_controls,
 	.request_interrupt_window = request_interrupt_window,
 	.interruptible = interruptible,

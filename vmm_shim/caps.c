@@ -17,12 +17,17 @@ static int nr_vcpus(const struct shim_vm *vm)
 	return online > EMU_MAX_VCPUS || online < 1 ? EMU_MAX_VCPUS : (int)online;
 }
 
+/* kvm_caps.has_bus_lock_exit: set by vmx_hardware_setup(), and since 6.16 by svm_set_cpu_caps() */
+static bool has_bus_lock_exit(void)
+{
+	return shim_config.options.capability &&
+	       (config_intel() || shim_config.profile.svm_threshold);
+}
+
 static int bus_lock_exit(const struct shim_vm *vm)
 {
 	(void)vm; /* the same on both descriptors */
-	return shim_config.options.capability
-		       ? KVM_BUS_LOCK_DETECTION_OFF | KVM_BUS_LOCK_DETECTION_EXIT
-		       : 0;
+	return has_bus_lock_exit() ? KVM_BUS_LOCK_DETECTION_OFF | KVM_BUS_LOCK_DETECTION_EXIT : 0;
 }
 
 static int xcrs(const struct shim_vm *vm)
@@ -123,7 +128,7 @@ static int enable_bus_lock_exit(struct shim_vm *vm, uint64_t mode)
 	 * OFF is not the opposite of EXIT: nothing ever clears the flag. And without hardware that can
 	 * do it EXIT succeeds without effect.
 	 */
-	if (shim_config.options.capability && (mode & KVM_BUS_LOCK_DETECTION_EXIT)) {
+	if (has_bus_lock_exit() && (mode & KVM_BUS_LOCK_DETECTION_EXIT)) {
 		atomic_store(&vm->bus_lock_detection, true);
 		if (shim_config.options.report)
 			atomic_store(&shim_config.options.report->detection_enabled, 1);

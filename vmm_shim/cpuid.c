@@ -199,8 +199,7 @@ static int set_entries(struct shim_vcpu *vcpu, struct kvm_cpuid_entry2 *entries,
 	vcpu->cpuid_count = n;
 	/* vmx_vcpu_after_set_cpuid() writes the secondary controls again; SVM's do not change */
 	if (config_intel())
-		vcpu->ops->set_bus_lock_exiting(vcpu->emu,
-						atomic_load(&vcpu->vm->bus_lock_detection));
+		vcpu_latch_bus_lock(vcpu);
 	return 0;
 }
 

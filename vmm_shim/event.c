@@ -47,6 +47,43 @@ void event_queue_interrupt(struct shim_vcpu *vcpu, uint8_t vector)
 	vcpu->ops->set_events(vcpu->emu, &e);
 }
 
+void event_requeue(struct shim_vcpu *vcpu, const struct emu_exit *exit)
+{
+	enum { INTERRUPT = 0, NMI = 2, EXCEPTION = 3, SOFT = 4 };
+	const uint32_t info = exit->idt_vectoring;
+	struct emu_events e;
+
+	/* What came from an instruction comes again with it: RIP is still on that. */
+	if (!(info >> 31) || exit->insn_length)
+		return;
+	/* emu_config.delivery_lock: behind the delivery all the same */
+	if (config_intel() && exit->type == EMU_EXIT_BUS_LOCK)
+		return;
+	vcpu->ops->get_events(vcpu->emu, &e);
+	switch (info >> 8 & 7) {
+	case NMI:
+		e.nmi.injected = true;
+		e.nmi.masked = false;
+		break;
+	case EXCEPTION:
+		memset(&e.exception, 0, sizeof(e.exception));
+		e.exception.injected = true;
+		e.exception.vector = (uint8_t)info;
+		e.exception.has_error_code = info >> 11 & 1;
+		e.exception.error_code = exit->idt_vectoring_error;
+		break;
+	case INTERRUPT:
+	case SOFT:
+		e.interrupt.injected = true;
+		e.interrupt.soft = (info >> 8 & 7) == SOFT;
+		e.interrupt.vector = (uint8_t)info;
+		break;
+	default:
+		return;
+	}
+	vcpu->ops->set_events(vcpu->emu, &e);
+}
+
 /* ------------------------------------------------------------------ KVM_GET_VCPU_EVENTS */
 
 /* kvm_exception_is_soft(): reported as nothing, the instruction will raise it again */

@@ -3,13 +3,13 @@
  * VM exits: what the handler of each makes of kvm_run, and the verdict. The verdict is a pure function;
  * its table is in vmx_handle_exit() and svm's bus_lock_exit().
  */
+#include "emu/svm.h"
 #include "vmm_shim/internal.h"
 
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
 
-#define SVM_EXIT_BUS_LOCK    0xa5
 #define VMX_APIC_ACCESS      44
 #define VMX_PML_FULL         62
 #define VMX_NOTIFY           75
@@ -24,14 +24,19 @@ struct run_result run_result(const struct profile *profile, bool intel, uint32_t
 	struct run_result result = { .again = inner > 0,
 				     .ret = inner > 0 ? 0 : inner,
 				     .reason = reason };
-	bool asserted = intel ? (word & VMX_EXIT_BUS_LOCK_ASSERTED) ||
-					(word & 0xffff) == VMX_BUS_LOCK
-			      : word == SVM_EXIT_BUS_LOCK;
+	bool reason_74 = intel && (word & 0xffff) == VMX_BUS_LOCK;
+	bool asserted = intel ? word & VMX_EXIT_BUS_LOCK_ASSERTED : word == SVM_EXIT_BUSLOCK;
 
 	/*
-	 * handle_bus_lock_vmexit() sets the bit itself: hardware may or may not set it together with
-	 * reason 74. On AMD a bus lock is always an exit of its own.
+	 * Hardware may or may not set the bit together with reason 74: handle_bus_lock_vmexit() sets
+	 * it itself; until 5.15 it fills kvm_run and is done. On AMD a bus lock is always an exit of
+	 * its own.
 	 */
+	if (reason_74 && profile->forces_bit_26)
+		asserted = true;
+	if (reason_74 && !profile->forces_bit_26 && inner > 0)
+		return (struct run_result){ .reason = KVM_EXIT_X86_BUS_LOCK,
+					    .flags = KVM_RUN_X86_BUS_LOCK };
 	if (!asserted)
 		return result;
 	result.flags = KVM_RUN_X86_BUS_LOCK;
@@ -82,7 +87,8 @@ static int delivery_error(struct shim_vcpu *vcpu, const struct emu_exit *exit)
 
 	run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
 	run->internal.suberror = KVM_INTERNAL_ERROR_DELIVERY_EV;
-	run->internal.data[n++] = exit->idt_vectoring;
+	/* kvm_x86_get_exit_info(): "info2" is the event on Intel, EXITINFO2 on AMD */
+	run->internal.data[n++] = config_intel() ? exit->idt_vectoring : exit->guest_physical;
 	run->internal.data[n++] = exit->word; /* with its modifier bits */
 	run->internal.data[n++] = exit->qualification;
 	if (shim_config.profile.delivery_has_gpa)
@@ -107,8 +113,11 @@ static int fail_entry(struct shim_vcpu *vcpu, const struct emu_exit *exit)
 /* prepare_emulation_failure_exit() */
 static void emulation_failure(struct shim_vcpu *vcpu, const struct emu_exit *exit)
 {
-	const uint64_t info[5] = { exit->word, exit->qualification, exit->idt_vectoring,
-				   exit->interruption, exit->interruption_error };
+	/* kvm_x86_get_exit_info() of either vendor */
+	const uint64_t vmx[5] = { exit->word, exit->qualification, exit->idt_vectoring,
+				  exit->interruption, exit->interruption_error };
+	const uint64_t svm[5] = { exit->word, exit->qualification, exit->guest_physical,
+				  exit->idt_vectoring, exit->idt_vectoring_error };
 	struct kvm_run *run = vcpu->run;
 	unsigned at = 1, length = exit->error.insn_length;
 
@@ -124,7 +133,7 @@ static void emulation_failure(struct shim_vcpu *vcpu, const struct emu_exit *exi
 		memcpy(run->emulation_failure.insn_bytes, exit->error.insn,
 		       length < sizeof(exit->error.insn) ? length : sizeof(exit->error.insn));
 	}
-	memcpy(&run->internal.data[at], info, sizeof(info));
+	memcpy(&run->internal.data[at], config_intel() ? vmx : svm, sizeof(vmx));
 	run->emulation_failure.ndata = at + 5;
 }
 
@@ -216,9 +225,49 @@ static int debug(struct shim_vcpu *vcpu, const struct emu_exit *exit)
 	run->debug.arch.exception = exit->debug.vector;
 	run->debug.arch.pc = exit->debug.rip;
 	if (exit->debug.vector == 1) { /* for #BP the kernel leaves them alone */
-		run->debug.arch.dr6 = exit->debug.dr6 | ABI_DR6_ACTIVE_LOW;
+		/* "exit_qual | DR6_ACTIVE_LOW" hides a bus lock on Intel; AMD's is the VMCB's DR6 */
+		run->debug.arch.dr6 = exit->debug.dr6 | (config_intel() ? ABI_DR6_ACTIVE_LOW : 0);
 		run->debug.arch.dr7 = exit->debug.dr7;
 	}
+	return 0;
+}
+
+/*
+ * AMD's bus_lock_exit(): the instruction has not executed, and it will not on the next KVM_RUN either
+ * unless it gets a credit then.
+ */
+static int bus_lock(struct shim_vcpu *vcpu)
+{
+	struct emu_state state;
+
+	if (config_intel())
+		return 1; /* the verdict makes the exit */
+	vcpu->ops->get_state(vcpu->emu, &state);
+	vcpu->cui_linear_rip = state_linear_rip(&state);
+	vcpu->pending = PENDING_BUS_LOCK;
+	vcpu->run->exit_reason = KVM_EXIT_X86_BUS_LOCK;
+	return 0;
+}
+
+/* complete_userspace_buslock(): a monitor that moved RIP has skipped the instruction, or another one will
+ * lock. The credit is for whichever bus lock comes first. */
+static void bus_lock_credit(struct shim_vcpu *vcpu)
+{
+	struct emu_state state;
+
+	vcpu->ops->get_state(vcpu->emu, &state);
+	if (state_linear_rip(&state) == vcpu->cui_linear_rip)
+		vcpu->ops->set_bus_lock_counter(vcpu->emu, 1);
+}
+
+/* AMD's shutdown_interception(): "VMCB is undefined after a SHUTDOWN intercept. INIT the vCPU" */
+static int shut_down(struct shim_vcpu *vcpu)
+{
+	if (!config_intel()) {
+		state_init(vcpu);
+		vcpu_latch_bus_lock(vcpu); /* init_vmcb() */
+	}
+	vcpu->run->exit_reason = KVM_EXIT_SHUTDOWN;
 	return 0;
 }
 
@@ -275,8 +324,7 @@ static int handle(struct shim_vcpu *vcpu, struct emu_exit *exit)
 {
 	switch (exit->type) {
 	case EMU_EXIT_BUS_LOCK:
-		/* VMX: the verdict makes the exit; SVM: bus_lock_exit() does */
-		return config_intel() ? 1 : plain(vcpu, KVM_EXIT_X86_BUS_LOCK);
+		return bus_lock(vcpu);
 	case EMU_EXIT_IO:
 		return io(vcpu, exit);
 	case EMU_EXIT_MMIO:
@@ -288,7 +336,7 @@ static int handle(struct shim_vcpu *vcpu, struct emu_exit *exit)
 	case EMU_EXIT_WRMSR:
 		return msr_exit(vcpu, exit);
 	case EMU_EXIT_SHUTDOWN:
-		return plain(vcpu, KVM_EXIT_SHUTDOWN);
+		return shut_down(vcpu);
 	case EMU_EXIT_INTERRUPT_WINDOW:
 		return window(vcpu);
 	case EMU_EXIT_DEBUG:
@@ -319,7 +367,9 @@ int exit_handle(struct shim_vcpu *vcpu, struct emu_exit *exit)
 {
 	if (exit->type == EMU_EXIT_ENTRY_FAILURE || exit->word & VMX_EXIT_ENTRY_FAILURE)
 		return fail_entry(vcpu, exit);
-	if (run_delivery_error(&shim_config.profile, exit->word, exit->idt_vectoring))
+	/* svm_handle_exit() has no such check */
+	if (config_intel() &&
+	    run_delivery_error(&shim_config.profile, exit->word, exit->idt_vectoring))
 		return delivery_error(vcpu, exit);
 	return handle(vcpu, exit);
 }
@@ -339,6 +389,9 @@ void exit_complete(struct shim_vcpu *vcpu)
 	case PENDING_RDMSR:
 	case PENDING_WRMSR:
 		msr_answered(vcpu, exit);
+		break;
+	case PENDING_BUS_LOCK:
+		bus_lock_credit(vcpu);
 		break;
 	case PENDING_NONE:
 		break;

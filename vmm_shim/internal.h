@@ -200,7 +200,14 @@ void memory_free(struct shim_vm *vm);
 
 struct msr_store; /* msr.c */
 
-enum pending_io { PENDING_NONE, PENDING_IN, PENDING_MMIO_READ, PENDING_RDMSR, PENDING_WRMSR };
+enum pending_io {
+	PENDING_NONE,
+	PENDING_IN,
+	PENDING_MMIO_READ,
+	PENDING_RDMSR,
+	PENDING_WRMSR,
+	PENDING_BUS_LOCK, /* AMD: complete_userspace_buslock() */
+};
 
 struct shim_vcpu {
 	struct shim_file file; /* first */
@@ -219,8 +226,9 @@ struct shim_vcpu {
 	/* run.c */
 	struct emu_exit exit;
 	enum pending_io pending;
-	uint64_t cr8;          /* as the backend has it */
-	bool window_requested; /* as the backend has it */
+	uint64_t cui_linear_rip; /* where the bus lock was that is pending */
+	uint64_t cr8;            /* as the backend has it */
+	bool window_requested;   /* as the backend has it */
 	bool sigset_active;
 	kernel_sigset sigset;
 	kernel_sigset caller_mask;
@@ -249,10 +257,16 @@ long vcpu_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned long arg
 void vcpu_released(struct shim_vcpu *vcpu); /* its last descriptor is closed */
 void vcpu_destroy(struct shim_vcpu *vcpu);
 void vcpus_after_fork(void);
+/* The VM's switch takes effect for this vCPU: at its creation, and where else the kernel looks at it. */
+void vcpu_latch_bus_lock(struct shim_vcpu *vcpu);
 /* The vCPU that the calling thread runs now, NULL: none. */
 struct shim_vcpu *vcpu_current(void);
 
 /* state.c: registers in the kernel's structures */
+/* kvm_get_linear_rip() */
+uint64_t state_linear_rip(const struct emu_state *state);
+/* kvm_vcpu_reset() with init_event */
+void state_init(struct shim_vcpu *vcpu);
 void state_get_regs(struct shim_vcpu *vcpu, struct kvm_regs *regs);
 int state_set_regs(struct shim_vcpu *vcpu, const struct kvm_regs *regs);
 void state_get_sregs(struct shim_vcpu *vcpu, struct kvm_sregs *sregs);
@@ -272,6 +286,8 @@ long event_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned long ar
 void event_queue_exception(struct shim_vcpu *vcpu, uint8_t vector);
 void event_queue_exception_error(struct shim_vcpu *vcpu, uint8_t vector, uint32_t error);
 void event_queue_interrupt(struct shim_vcpu *vcpu, uint8_t vector);
+/* vmx_complete_interrupts(), svm_complete_interrupts(): what an exit interrupted is injected again */
+void event_requeue(struct shim_vcpu *vcpu, const struct emu_exit *exit);
 
 /* cpuid.c */
 long cpuid_device_ioctl(unsigned long request, unsigned long argument);

@@ -78,8 +78,10 @@ static struct run_result enter(struct shim_vcpu *vcpu, unsigned flags)
 	vcpu->has_word = vcpu->exit.type != EMU_EXIT_NONE;
 	if (inner == -EAGAIN) /* EMU_RUN_COMPLETE_ONLY: nothing (more) to complete */
 		return (struct run_result){ .ret = -EAGAIN };
-	if (!inner)
+	if (!inner) {
+		event_requeue(vcpu, &vcpu->exit);
 		inner = exit_handle(vcpu, &vcpu->exit);
+	}
 	result = run_result(&shim_config.profile, config_intel(), vcpu->exit.word, inner,
 			    vcpu->run->exit_reason);
 	vcpu->run->exit_reason = result.reason;

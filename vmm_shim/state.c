@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define CR0_PE   (1ull << 0)
+#define CR0_ET   (1ull << 4)
 #define CR0_NW   (1ull << 29)
 #define CR0_CD   (1ull << 30)
 #define CR0_PG   (1ull << 31)
@@ -17,6 +18,43 @@
 #define APIC_X2  (1ull << 10)
 #define APIC_ON  (1ull << 11)
 #define FL_FIXED 2
+
+uint64_t state_linear_rip(const struct emu_state *s)
+{
+	/* attributes: bit 13 is L */
+	if (s->efer & EFER_LMA && s->segment[EMU_CS].attributes & 1 << 13)
+		return s->rip;
+	return (uint32_t)(s->segment[EMU_CS].base + s->rip);
+}
+
+/* ------------------------------------------------------------------ INIT */
+
+/* kvm_vcpu_reset(): MSRs, XCR0, x87 and SSE keep what they have; CR0.CD and NW, too. */
+void state_init(struct shim_vcpu *vcpu)
+{
+	const struct kvm_cpuid_entry2 *leaf1 = cpuid_find(vcpu, 1, 0);
+	const struct emu_events none = { 0 };
+	struct emu_state old, s = { .rip = 0xfff0, .rflags = FL_FIXED };
+
+	vcpu->ops->get_state(vcpu->emu, &old);
+	s.gpr[EMU_RDX] = leaf1 ? leaf1->eax : 0x600;
+	for (unsigned n = EMU_ES; n <= EMU_GS; n++)
+		s.segment[n] = (struct emu_segment){ .limit = 0xffff, .attributes = 0x93 };
+	s.segment[EMU_CS] = (struct emu_segment){
+		.base = 0xffff0000, .limit = 0xffff, .selector = 0xf000, .attributes = 0x9b
+	};
+	s.segment[EMU_LDTR] = (struct emu_segment){ .limit = 0xffff, .attributes = 0x82 };
+	s.segment[EMU_TR] = (struct emu_segment){ .limit = 0xffff, .attributes = 0x83 };
+	s.gdt.limit = s.idt.limit = 0xffff;
+	s.cr0 = CR0_ET | (old.cr0 & (CR0_CD | CR0_NW));
+	s.cr8 = old.cr8;
+	s.xcr0 = old.xcr0;
+	s.dr[6] = ABI_DR6_ACTIVE_LOW;
+	s.dr[7] = 0x400;
+	s.apic_base = old.apic_base;
+	vcpu->ops->set_events(vcpu->emu, &none);
+	vcpu->ops->set_state(vcpu->emu, &s);
+}
 
 /* ------------------------------------------------------------------ KVM_GET_REGS, KVM_SET_REGS */
 

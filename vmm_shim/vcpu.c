@@ -117,6 +117,12 @@ void vcpu_released(struct shim_vcpu *vcpu)
 	shim_file_put(&vcpu->vm->file);
 }
 
+void vcpu_latch_bus_lock(struct shim_vcpu *vcpu)
+{
+	vcpu->ops->set_bus_lock_exiting(vcpu->emu, atomic_load(&vcpu->vm->bus_lock_detection));
+	vcpu->ops->set_bus_lock_counter(vcpu->emu, 0);
+}
+
 /* What RESET does to it: kvm_arch_vcpu_create(), kvm_vcpu_reset(). */
 static int prepare(struct shim_vcpu *vcpu)
 {
@@ -138,7 +144,7 @@ static int prepare(struct shim_vcpu *vcpu)
 	if (r)
 		return r;
 	host_add_vcpu(vcpu);
-	vcpu->ops->set_bus_lock_exiting(vcpu->emu, atomic_load(&vcpu->vm->bus_lock_detection));
+	vcpu_latch_bus_lock(vcpu);
 	vcpu->ops->get_brief(vcpu->emu, &brief);
 	vcpu->cr8 = brief.cr8;
 	vcpu->tsc_khz = vcpu->vm->tsc_khz;

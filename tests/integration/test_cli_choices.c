@@ -2,8 +2,6 @@
 /* The options that `buslock exec` and `buslock run` share: each one means what it says to the shim. */
 #include "tests/integration/run.h"
 
-#define AMD_IS_REFUSED 1 /* while it is, what needs --cpu=amd cannot be asked for */
-
 static const char *halt_guest(void)
 {
 	static char path[] = "/tmp/buslock-choices-XXXXXX";
@@ -46,6 +44,9 @@ static void test_choices_each_option_reaches_the_shim(void **state)
 		const char *option, *wanted;
 	} cases[] = {
 		{ "--cpu=intel", ",vendor=intel," },
+		{ "--cpu=intel", ",kernel=6.12," },
+		{ "--cpu=amd", ",vendor=amd," },
+		{ "--cpu=amd", ",kernel=6.18," },
 		{ "--kernel=5.15.7", ",kernel=5.15.7," },
 		{ "--no-capability", ",capability=0," },
 		{ "--memory-type=kvm", ",memory=kvm," },
@@ -91,7 +92,10 @@ static const struct {
 	const char *options[3], *says;
 } bad[] = {
 	{ { "--cpu=via" }, "--cpu=via: give intel or amd" },
-	{ { "--kernel=5.11" }, "--kernel=5.11: give a version from 5.12" },
+	{ { "--kernel=5" }, "--kernel=5: give a version from 5.12" },
+	{ { "--kernel=5.11" }, "--kernel=5.11: Linux knows bus-lock exits from 5.12 on" },
+	{ { "--kernel=6.20" }, "--kernel=6.20: there is none; 6.19 was followed by 7.0" },
+	{ { "--kernel=7.4" }, "--kernel=7.4: nothing is known of kernels after 7.3" },
 	{ { "--memory-type=wb" }, "--memory-type=wb: give default, kvm" },
 	{ { "--uc=0x1001+4096" }, "--uc=0x1001+4096: give GPA+LEN, whole pages" },
 	{ { "--uc=0+4096,count=1" }, "--uc=0+4096,count=1: give GPA+LEN" },
@@ -113,11 +117,9 @@ static const struct {
 	{ { "--lock-boundary=24" }, "--lock-boundary=24: give 8, 16, 32 or 64" },
 	{ { "--time=virtual", "--script=/dev/null" }, "--time=virtual counts the guest's" },
 	{ { "--backend=script" }, "--backend=script needs --script=FILE" },
-#if !AMD_IS_REFUSED
 	{ { "--cpu=amd", "--memory-type=kvm" }, "counts: --memory-type=amd" },
 	{ { "--cpu=amd", "--guest-sld" }, "with --cpu=amd --host-split-lock=off and no --guest" },
 	{ { "--cpu=amd", "--reason-74=bare" }, "--reason-74=bare and --delivery-lock=vectoring" },
-#endif
 };
 
 static void expect_refusal(const char *command, size_t i)
@@ -141,6 +143,33 @@ static void test_choices_bad_ones_are_refused_by_the_commands_own_names(void **s
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		expect_refusal("exec", i);
 		expect_refusal("run", i);
+	}
+}
+
+/* A KVM that has none is a legal choice, and seldom what was meant. */
+static void test_choices_amd_with_a_kernel_without_bus_locks_warns(void **state)
+{
+	static const struct {
+		const char *cpu, *kernel;
+		bool warns;
+	} cases[] = {
+		{ "--cpu=amd", "--kernel=6.12", true },
+		{ "--cpu=amd", "--kernel=6.15.11", true },
+		{ "--cpu=amd", "--kernel=6.16", false },
+		{ "--cpu=amd", "--log=warning", false },
+		{ "--cpu=intel", "--kernel=5.12", false },
+	};
+	struct run run;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		run_program(&run, BUSLOCK, "exec", "-n", cases[i].kernel, cases[i].cpu, "--",
+			    "true");
+		assert_exit(&run, 0);
+		if (cases[i].warns)
+			assert_says(run.err, "on AMD from 6.16 on");
+		else
+			assert_silent(run.err, "6.16");
 	}
 }
 
@@ -184,6 +213,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_choices_each_option_reaches_the_shim),
 		cmocka_unit_test(test_choices_bad_ones_are_refused_by_the_commands_own_names),
+		cmocka_unit_test(test_choices_amd_with_a_kernel_without_bus_locks_warns),
 		cmocka_unit_test(test_choices_help_has_them_in_one_group),
 	};
 

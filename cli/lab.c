@@ -11,6 +11,7 @@ static const struct lab {
 	int (*run)(int argc, char **argv);
 	const char *summary;
 } labs[] = {
+	{ "throttle", lab_throttle, "policies for bus locks beside each other, on one guest" },
 	{ NULL, NULL, NULL },
 };
 

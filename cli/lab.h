@@ -6,4 +6,6 @@
 #ifndef BUSLOCK_CLI_LAB_H
 #define BUSLOCK_CLI_LAB_H
 
+int lab_throttle(int argc, char **argv);
+
 #endif

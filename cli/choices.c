@@ -168,6 +168,15 @@ static error_t parse(int key, char *value, struct argp_state *state)
 	return take(state->input, &table[key - KEY], value) ? 0 : EINVAL;
 }
 
+bool choices_take(struct choices *choices, const char *name, const char *value)
+{
+	for (size_t i = 0; i < CHOICES; i++)
+		if (!strcmp(table[i].name, name))
+			return take(choices, &table[i], value);
+	complain("%s--%s: there is no such option", choices->prefix, name);
+	return false;
+}
+
 const struct argp *choices_argp(void)
 {
 	static struct argp_option options[CHOICES + 1];

@@ -26,6 +26,9 @@ struct choices {
 /* The child parser; its input is the struct choices. It complains by itself and gives EINVAL. */
 const struct argp *choices_argp(void);
 
+/* One of them by its name, for a command that has only a few. Complains and returns false. */
+bool choices_take(struct choices *choices, const char *name, const char *value);
+
 void choices_default(struct choices *choices, const char *prefix);
 /* Do they go together? Complains and returns false. */
 bool choices_check(const struct choices *choices);

@@ -5,9 +5,9 @@
 #include "cli/cli.h"
 #include "emu/disasm.h"
 #include "emu/emu.h"
+#include "emu/svm.h"
 
 #include <argp.h>
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,151 +15,6 @@
 #include <strings.h>
 
 #define LOCK_PREFIX 0xf0
-
-/* ------------------------------------------------------------------ registers */
-
-static const char *const legacy[] = { "ax", "cx", "dx", "bx", "sp", "bp", "si", "di" };
-static const char *const segments[] = { "es", "cs", "ss", "ds", "fs", "gs" };
-
-const char *explain_register_name(unsigned reg, unsigned mode)
-{
-	static const char *const wide[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp",
-					    "rsi", "rdi", "r8",  "r9",  "r10", "r11",
-					    "r12", "r13", "r14", "r15", "rip", "rflags" };
-	static const char *const middle[] = {
-		"eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi"
-	};
-	static const char *const bases[] = { "es.base", "cs.base", "ss.base",
-					     "ds.base", "fs.base", "gs.base" };
-
-	if (reg >= EXPLAIN_SEGMENT)
-		/* In real mode the selector says it all. */
-		return mode == 16 ? segments[reg - EXPLAIN_SEGMENT] : bases[reg - EXPLAIN_SEGMENT];
-	if (mode == 64 || (reg >= 8 && reg < EXPLAIN_RIP))
-		return wide[reg];
-	if (reg >= EXPLAIN_RIP)
-		return wide[reg] + 1;
-	return mode == 32 ? middle[reg] : legacy[reg];
-}
-
-/* Number of a general register, EXPLAIN_RIP or EXPLAIN_RFLAGS; -1. */
-static int general_register(const char *name)
-{
-	char *end;
-	unsigned long number;
-	const char *core = strchr("rReE", name[0]) && name[0] ? name + 1 : name;
-
-	for (int i = 0; i < 8; i++)
-		if (!strcasecmp(core, legacy[i]))
-			return i;
-	if (!strcasecmp(core, "ip"))
-		return EXPLAIN_RIP;
-	if (!strcasecmp(core, "flags") || !strcasecmp(name, "flags"))
-		return EXPLAIN_RFLAGS;
-	if (tolower((unsigned char)name[0]) != 'r' || !isdigit((unsigned char)name[1]))
-		return -1;
-	number = strtoul(name + 1, &end, 10);
-	return !*end && number >= 8 && number <= 15 ? (int)number : -1;
-}
-
-static int segment_register(const char *name, size_t length)
-{
-	for (int i = 0; i < 6; i++)
-		if (length == 2 && !strncasecmp(name, segments[i], 2))
-			return i;
-	return -1;
-}
-
-static bool set(struct question *q, int reg, uint64_t value)
-{
-	q->value[reg] = value;
-	q->given[reg] = true;
-	return true;
-}
-
-static bool set_segment(struct question *q, int segment, const char *suffix, uint64_t value)
-{
-	if (!strcasecmp(suffix, ".base"))
-		return set(q, EXPLAIN_SEGMENT + segment, value);
-	if (*suffix) {
-		complain("'%s%s': a segment register is given as %s=SELECTOR (real mode) or "
-			 "%s.base=ADDRESS",
-			 segments[segment], suffix, segments[segment], segments[segment]);
-		return false;
-	}
-	if (value > 0xffff) {
-		complain("%s: a selector has 16 bits; %s.base= takes an address", segments[segment],
-			 segments[segment]);
-		return false;
-	}
-	if (q->mode == 16)
-		return set(q, EXPLAIN_SEGMENT + segment, value << 4);
-	complain("%s=%04llx: outside of real mode a selector does not tell where the segment "
-		 "begins; give %s.base=ADDRESS",
-		 segments[segment], (unsigned long long)value, segments[segment]);
-	return false;
-}
-
-bool explain_set_register(struct question *q, const char *text)
-{
-	const char *equals = strchr(text, '=');
-	char name[16];
-	uint64_t value;
-	int reg;
-
-	snprintf(name, sizeof(name), "%.*s", (int)(equals - text), text);
-	if (!parse_hex(equals + 1, &value)) {
-		complain("%s: '%s' is not a hexadecimal number", name, equals + 1);
-		return false;
-	}
-	reg = segment_register(name, strcspn(name, "."));
-	if (reg >= 0)
-		return set_segment(q, reg, name + 2, value);
-	if (!strcasecmp(name, "line")) {
-		if (value == 0x40 || !strcmp(equals + 1, "64"))
-			return true;
-		complain("line=%s: cache lines have 64 bytes on every processor that detects bus "
-			 "locks",
-			 equals + 1);
-		return false;
-	}
-	reg = general_register(name);
-	if (reg >= 0)
-		return set(q, reg, value);
-	complain("there is no register '%s'", name);
-	return false;
-}
-
-/* ------------------------------------------------------------------ bytes */
-
-bool explain_add_bytes(struct question *q, const char *text)
-{
-	for (const char *p = text; *p;) {
-		if (isspace((unsigned char)*p) || strchr(",:-", *p)) {
-			p++;
-			continue;
-		}
-		/* as debuggers and C source have them */
-		if ((p[0] == '0' || p[0] == '\\') && (p[1] == 'x' || p[1] == 'X')) {
-			p += 2;
-			continue;
-		}
-		if (!isxdigit((unsigned char)p[0]) || !isxdigit((unsigned char)p[1])) {
-			complain("'%s': bytes are pairs of hexadecimal digits; '%c' is not part of "
-				 "one",
-				 text, isxdigit((unsigned char)p[0]) && p[1] ? p[1] : p[0]);
-			return false;
-		}
-		if (q->count == sizeof(q->bytes)) {
-			complain("more than %zu bytes: one instruction is wanted",
-				 sizeof(q->bytes));
-			return false;
-		}
-		q->bytes[q->count++] = (uint8_t)strtoul((const char[]){ p[0], p[1], 0 }, NULL, 16);
-		p += 2;
-	}
-	return true;
-}
 
 /* ------------------------------------------------------------------ the answer */
 
@@ -319,6 +174,30 @@ static void judge_lock(struct answer *a)
 	a->stuffed = stuffed_accesses(&a->insn);
 }
 
+static const char *bus_lock_rule(const struct question *q, unsigned cause)
+{
+	bool amd = q->machine.shim.vendor == EMU_AMD;
+
+	if (cause & EMU_LOCK_SPLIT && cause & EMU_LOCK_NON_WB)
+		return amd ? "a misaligned locked access, to memory that is not write-back (APM "
+			     "7.3.3)"
+			   : "a locked access that crosses a cache line, to memory that is not "
+			     "write-back (SDM vol. 3, 11.1.2)";
+	if (cause & EMU_LOCK_SPLIT)
+		return amd ? "a misaligned locked access: one that crosses the boundary (APM 7.3.3)"
+			   : "a locked access that crosses a cache line: a split lock (SDM vol. 3, "
+			     "11.1.2)";
+	if (cause)
+		return amd ? "a locked access to memory that is not write-back (APM 7.3.3)"
+			   : "a locked access to memory that is not write-back: a UC lock (SDM "
+			     "vol. "
+			     "3, 11.1.2)";
+	return amd ? "a locked access to write-back memory within the boundary locks the line in "
+		     "the cache, not the bus (APM 7.3.3)"
+		   : "a locked access to write-back memory within one cache line locks the line in "
+		     "the cache, not the bus (SDM vol. 3, 11.1.4)";
+}
+
 static void judge_bus_lock(const struct question *q, struct answer *a)
 {
 	const struct insn_access *operand = &a->access[0];
@@ -333,19 +212,32 @@ static void judge_bus_lock(const struct question *q, struct answer *a)
 			  "vol. 2): no access is made";
 		return;
 	}
-	a->cause = emu_bus_lock_cause(operand->linear, operand->size, q->memory_type);
-	if (a->cause & EMU_LOCK_SPLIT && a->cause & EMU_LOCK_NON_WB)
-		a->rule = "a locked access that crosses a cache line, to memory that is not "
-			  "write-back (SDM vol. 3, 11.1.2)";
-	else if (a->cause & EMU_LOCK_SPLIT)
-		a->rule = "a locked access that crosses a cache line: a split lock (SDM vol. 3, "
-			  "11.1.2)";
-	else if (a->cause)
-		a->rule = "a locked access to memory that is not write-back: a UC lock (SDM vol. "
-			  "3, 11.1.2)";
-	else
-		a->rule = "a locked access to write-back memory within one cache line locks the "
-			  "line in the cache, not the bus (SDM vol. 3, 11.1.4)";
+	a->cause = emu_bus_lock_cause_at(operand->linear, operand->size, a->memory.type,
+					 q->machine.shim.lock_boundary);
+	a->rule = bus_lock_rule(q, a->cause);
+}
+
+/* The exit that a bus lock causes where the hypervisor has asked for it. */
+static void judge_exit(const struct question *q, struct answer *a)
+{
+	const struct shim_options *machine = &q->machine.shim;
+	uint64_t rip = q->value[EXPLAIN_RIP];
+
+	if (!a->cause)
+		return;
+	a->exit.taken = true;
+	if (machine->vendor == EMU_AMD) {
+		a->exit.word = SVM_EXIT_BUSLOCK;
+		a->exit.rip = rip;
+		return;
+	}
+	a->exit.word = VMX_BUS_LOCK;
+	if (!machine->bare_reason_74)
+		a->exit.word |= VMX_EXIT_BUS_LOCK_ASSERTED;
+	a->exit.behind = true;
+	a->exit.rip = rip + a->insn.length;
+	if (q->mode != 64)
+		a->exit.rip &= q->mode == 16 ? 0xffff : 0xffffffff;
 }
 
 int explain(const struct question *q, struct answer *a)
@@ -364,37 +256,61 @@ int explain(const struct question *q, struct answer *a)
 		a->accesses = insn_accesses(&a->insn, &regs, a->access);
 		find_assumed(q, a);
 	}
+	explain_memory_type(q, a->accesses ? a->access[0].linear : 0, &a->memory);
 	judge_bus_lock(q, a);
+	judge_exit(q, a);
 	return 0;
 }
 
 /* ------------------------------------------------------------------ the command */
 
-enum { OPTION_MODE = 256, OPTION_MEMORY_TYPE, OPTION_JSON };
+enum { OPTION_MODE = 256, OPTION_MEMORY_TYPE, OPTION_JSON, OPTION_MACHINE };
+
+/* As `buslock exec` and `run` have them (choices.c). */
+static const char *const machine_options[] = { "cpu", "kernel", "uc", "reason-74",
+					       "lock-boundary" };
+#define MACHINE_OPTIONS (sizeof(machine_options) / sizeof(machine_options[0]))
 
 static const struct argp_option options[] = {
 	{ "mode", OPTION_MODE, "BITS", 0, "16 (real mode), 32 or 64 (default): of the code segment",
 	  0 },
 	{ "memory-type", OPTION_MEMORY_TYPE, "TYPE", 0,
-	  "Of the operand's memory: wb (default), wt, wp, wc or uc", 0 },
+	  "Of the operand's memory: wb, wt, wp, wc or uc; or who decides it: kvm (default), "
+	  "kvm-noncoherent, guest or amd",
+	  0 },
+	{ "cpu", OPTION_MACHINE, "VENDOR", 0, "intel (default) or amd", 0 },
+	{ "kernel", OPTION_MACHINE + 1, "VERSION", 0, "The KVM of this version of Linux", 0 },
+	{ "uc", OPTION_MACHINE + 2, "GPA+LEN", 0, "A device's memory; may be repeated", 0 },
+	{ "reason-74", OPTION_MACHINE + 3, "HOW", 0, "with-bit-26 (default) or bare", 0 },
+	{ "lock-boundary", OPTION_MACHINE + 4, "BYTES", 0, "AMD: 8, 16, 32 or 64 (default)", 0 },
 	{ "json", OPTION_JSON, NULL, 0, "For tools", 0 },
 	{ 0 },
 };
 
 static const char doc[] =
-	"Decodes one instruction and says whether it locks, what it touches, whether that is a bus "
-	"lock and by which rule.\v"
+	"Decodes one instruction and says whether it locks, what it touches, how the type of that "
+	"memory came about, whether it is a bus lock and by which rule, and what exit it causes.\v"
 	"BYTES are hexadecimal, in any spacing. Registers are given as name=value, in hexadecimal: "
 	"general ones, ip and flags under any of their names (di, edi, rdi); in real mode segment "
 	"registers by selector (es=0070), otherwise by base (fs.base=7000). A register that "
 	"matters and is not given is taken as 0, and said so.\n"
 	"\n"
+	"Of the operand's memory: pwt=, pcd=, pat= (bits of the page-table entry, 0 or 1) or "
+	"pat.index= (0 to 7), ia32_pat=VALUE, mtrr=TYPE or off, cd=, pg= (bits of CR0), "
+	"gpa=ADDRESS "
+	"(guest-physical). What is not given is as after RESET, with paging (not in real mode), "
+	"MTRRs that say WB, and a guest-physical address equal to the linear one.\n"
+	"\n"
 	"  buslock explain --mode 16 \"26 87 55 02\" es=0070 di=007D\n"
-	"  buslock explain f0480fab3e rsi=1000 rdi=1fd\n";
+	"  buslock explain f0480fab3e rsi=1000 rdi=1fd\n"
+	"  buslock explain --memory-type guest f0ff07 rdi=1000 pcd=1 mtrr=wb\n"
+	"  buslock explain --cpu amd f0ff07 rdi=103e\n";
+
+#define EXPLAIN_WORDS 64
 
 struct request {
 	struct question question;
-	const char *registers[EXPLAIN_REGISTERS * 2];
+	const char *words[EXPLAIN_WORDS];
 	unsigned count;
 	bool json;
 };
@@ -409,22 +325,29 @@ static bool set_mode(struct question *q, const char *text)
 	return true;
 }
 
+/* Either the effective type itself, or who decides it. */
 static bool set_memory_type(struct question *q, const char *text)
 {
-	static const struct {
-		const char *name;
-		unsigned type;
-	} types[] = { { "wb", EMU_MT_WB }, { "wt", EMU_MT_WT }, { "wp", EMU_MT_WP },
-		      { "wc", EMU_MT_WC }, { "uc", EMU_MT_UC }, { "uc-", EMU_MT_UC_MINUS } };
+	static const unsigned types[] = { EMU_MT_WB, EMU_MT_WT, EMU_MT_WP,
+					  EMU_MT_WC, EMU_MT_UC, EMU_MT_UC_MINUS };
+	static const char *const policies[] = { "kvm", "kvm-noncoherent", "guest", "amd" };
 
 	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-		if (strcasecmp(types[i].name, text) != 0)
+		if (strcasecmp(memtype_name(types[i]), text) != 0)
 			continue;
-		q->memory_type = types[i].type;
-		q->memory_type_name = types[i].name;
+		q->type = types[i];
+		q->type_given = true;
 		return true;
 	}
-	complain("--memory-type: '%s' is not wb, wt, wp, wc or uc", text);
+	for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
+		if (strcmp(policies[i], text) != 0)
+			continue;
+		q->type_given = false;
+		return choices_take(&q->machine, "memory-type", text);
+	}
+	complain("--memory-type: '%s' is not wb, wt, wp, wc or uc, nor kvm, kvm-noncoherent, guest "
+		 "or amd",
+		 text);
 	return false;
 }
 
@@ -446,17 +369,19 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
 	case ARGP_KEY_ARG:
 		if (!strchr(text, '=')) {
 			good = explain_add_bytes(&request->question, text);
-		} else if (request->count ==
-			   sizeof(request->registers) / sizeof(request->registers[0])) {
+		} else if (request->count == EXPLAIN_WORDS) {
 			complain("more registers than there are");
 			good = false;
 		} else {
 			/* --mode may come later */
-			request->registers[request->count++] = text;
+			request->words[request->count++] = text;
 		}
 		break;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		if (key < OPTION_MACHINE || key >= OPTION_MACHINE + (int)MACHINE_OPTIONS)
+			return ARGP_ERR_UNKNOWN;
+		good = choices_take(&request->question.machine,
+				    machine_options[key - OPTION_MACHINE], text);
 	}
 	return good ? 0 : EINVAL;
 }
@@ -475,27 +400,44 @@ static int refuse(const struct question *q, int error)
 	return STATUS_USAGE;
 }
 
+/* What was said of memory, and of the machine, together. */
+static bool consistent(const struct question *q)
+{
+	if (q->type_given && q->memory.given) {
+		complain("%s= and --memory-type=%s: the type is either given or derived; for the "
+			 "latter give --memory-type=kvm, kvm-noncoherent, guest or amd",
+			 q->memory.given, memtype_name(q->type));
+		return false;
+	}
+	return choices_check(&q->machine);
+}
+
 int command_explain(int argc, char **argv)
 {
-	static const struct argp argp = { options, parse_option, "BYTES [REG=VALUE...]", doc, NULL,
+	static const struct argp argp = { options, parse_option, "BYTES [NAME=VALUE...]", doc, NULL,
 					  NULL,    NULL };
-	struct request request = {
-		.question = { .mode = 64, .memory_type = EMU_MT_WB, .memory_type_name = "wb" }
-	};
+	struct request request = { .question = { .mode = 64,
+						 .type = EMU_MT_WB,
+						 .memory = { .pat = MEMTYPE_PAT_RESET,
+							     .mtrr = EMU_MT_WB } } };
+	struct question *q = &request.question;
 	struct answer answer;
 	int error;
 
 	argp_err_exit_status = STATUS_USAGE;
+	choices_default(&q->machine, "explain: ");
 	if (argp_parse(&argp, argc, argv, 0, NULL, &request))
 		return STATUS_USAGE;
 	for (unsigned i = 0; i < request.count; i++)
-		if (!explain_set_register(&request.question, request.registers[i]))
+		if (!explain_set_word(q, request.words[i]))
 			return STATUS_USAGE;
-	error = request.question.count ? explain(&request.question, &answer) : -ENODATA;
+	if (!consistent(q))
+		return STATUS_USAGE;
+	error = q->count ? explain(q, &answer) : -ENODATA;
 	if (error)
-		return refuse(&request.question, error);
+		return refuse(q, error);
 	if (request.json)
-		return explain_print_json(&request.question, &answer);
-	explain_print_text(&request.question, &answer);
+		return explain_print_json(q, &answer);
+	explain_print_text(q, &answer);
 	return STATUS_OK;
 }

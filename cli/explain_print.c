@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 #include "emu/emu.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <stdarg.h>
@@ -82,16 +83,16 @@ static void print_prefixes(const struct answer *a)
 		line("prefixes", "%s", text);
 }
 
-static void print_access(const struct question *q, const struct insn_access *access, bool first)
+static void print_access(const struct question *q, const struct insn_access *access, bool first,
+			 const char *type)
 {
 	static const char *const kinds[] = { "none", "read", "write", "read and write" };
-	unsigned offset = access->linear & (LINE - 1);
+	unsigned offset = access->linear & (LINE - 1), boundary = q->machine.shim.lock_boundary;
 
 	line(first ? "touches" : "",
 	     "%s %" PRIu32 " byte%s at %s:%0*" PRIx64 ", linear 0x%" PRIx64 " (%s)",
 	     kinds[access->access & 3], access->size, access->size == 1 ? "" : "s",
-	     segments[access->seg], (int)q->mode / 4, access->offset, access->linear,
-	     q->memory_type_name);
+	     segments[access->seg], (int)q->mode / 4, access->offset, access->linear, type);
 	if (crosses(access))
 		line("", "offset %u of a 64-byte line: crosses into the next, %u + %u bytes%s",
 		     offset, LINE - offset, access->size - (LINE - offset),
@@ -99,6 +100,10 @@ static void print_access(const struct question *q, const struct insn_access *acc
 								      : "");
 	else
 		line("", "offset %u of a 64-byte line: within it", offset);
+	if (boundary != LINE)
+		line("", "offset %u of a block of %u bytes: %s", offset % boundary, boundary,
+		     offset % boundary + access->size > boundary ? "crosses into the next"
+								 : "within it");
 }
 
 static void print_assumed(const struct question *q, const struct answer *a)
@@ -113,6 +118,65 @@ static void print_assumed(const struct question *q, const struct answer *a)
 		line("note", "not given and taken as 0: %s", text);
 }
 
+static bool is_locked(const struct answer *a)
+{
+	return a->lock == LOCK_EXPLICIT || a->lock == LOCK_IMPLICIT;
+}
+
+/* What the guest's own tables make of it. */
+static void print_guest_type(const struct question *q, const struct explain_type *t)
+{
+	const char *table = q->machine.shim.vendor == EMU_AMD ? "APM table 7-9" : "SDM table 14-7";
+	char pat[64] = "no paging, so the PAT type is";
+
+	if (t->steps.pat_index != MEMTYPE_NO_PAT)
+		snprintf(pat, sizeof(pat), "entry %u of IA32_PAT %016" PRIx64 " is",
+			 t->steps.pat_index, q->memory.pat);
+	if (q->memory.mtrr == EXPLAIN_MTRR_OFF)
+		line("memory", "guest: %s %s, the MTRRs are off", pat, memtype_name(t->steps.pat));
+	else
+		line("memory", "guest: %s %s, MTRR %s, together %s (%s)", pat,
+		     memtype_name(t->steps.pat), memtype_name(t->steps.mtrr.type),
+		     memtype_name(t->steps.guest), table);
+}
+
+static void print_memory(const struct question *q, const struct explain_type *t)
+{
+	char text[256];
+
+	if (!t->derived) {
+		line("memory", "%s, as given", memtype_name(t->type));
+		return;
+	}
+	print_guest_type(q, t);
+	line("", "below: %s", explain_below(q, t, text, sizeof(text)));
+	line("", "effective: %s%s", memtype_name(t->type),
+	     t->type == EMU_MT_WB && t->steps.guest != EMU_MT_WB
+		     ? ", though not what the guest believes (reports count such locks)"
+		     : "");
+}
+
+/* Where the hypervisor has asked for it. */
+static void print_exit(const struct explain_exit *exit)
+{
+	if (exit->behind) {
+		line("exit",
+		     "VM exit with reason %u, word %08" PRIx32
+		     "%s (SDM vol. 3, 27.9.1); trap-like: "
+		     "RIP 0x%" PRIx64 ", behind the instruction (28.2)",
+		     exit->word & 0xffff, exit->word,
+		     exit->word & VMX_EXIT_BUS_LOCK_ASSERTED ? "" : " without bit 26", exit->rip);
+		return;
+	}
+	line("exit",
+	     "#VMEXIT with code %" PRIx32
+	     "h, BUSLOCK; fault-like: nothing is executed, RIP 0x%" PRIx64
+	     " is on the instruction (APM 15.14.5)",
+	     exit->word, exit->rip);
+	line("", "with the counter at 0, as KVM has it; it is 1, and the lock goes through, when "
+		 "the vCPU runs on from the same RIP (complete_userspace_buslock())");
+}
+
 void explain_print_text(const struct question *q, const struct answer *a)
 {
 	static const char *const locks[] = { "no", "yes", "yes", "no" };
@@ -124,10 +188,14 @@ void explain_print_text(const struct question *q, const struct answer *a)
 	print_prefixes(a);
 	line("locks", "%s: %s", locks[a->lock], a->lock_rule);
 	for (int i = 0; i < a->accesses; i++)
-		print_access(q, &a->access[i], !i);
+		print_access(q, &a->access[i], !i, memtype_name(a->memory.type));
 	if (!a->accesses && a->insn.op != OP_UD)
 		line("touches", "no memory");
+	if (is_locked(a))
+		print_memory(q, &a->memory);
 	line("bus lock", "%s: %s", a->cause ? "yes" : "no", a->rule);
+	if (a->exit.taken)
+		print_exit(&a->exit);
 	if (a->stuffed)
 		line("note", "%s", a->stuffed);
 	print_assumed(q, a);
@@ -201,6 +269,58 @@ static void put_lists(struct json_object *json, const struct question *q, const 
 	json_object_object_add(json, "assumed", assumed);
 }
 
+/* Types are written in small letters, as they are given. */
+static void put_type(struct json_object *object, const char *key, unsigned type)
+{
+	char text[8];
+	size_t i;
+
+	snprintf(text, sizeof(text), "%s", memtype_name(type));
+	for (i = 0; text[i]; i++)
+		text[i] = (char)tolower((unsigned char)text[i]);
+	put_string(object, key, text);
+}
+
+static struct json_object *memory_json(const struct question *q, const struct explain_type *t)
+{
+	static const char *const levels[] = { "one", "ept", "npt" };
+	struct json_object *object = json_object_new_object();
+	char text[256];
+
+	if (!object || !t->derived)
+		return object; /* empty: the type was given */
+	put_address(object, "gpa", t->gpa);
+	if (t->steps.pat_index == MEMTYPE_NO_PAT)
+		json_object_object_add(object, "pat_index", NULL);
+	else
+		put_number(object, "pat_index", t->steps.pat_index);
+	put_address(object, "ia32_pat", q->memory.pat);
+	put_type(object, "pat", t->steps.pat);
+	put_bool(object, "mtrr_enabled", q->memory.mtrr != EXPLAIN_MTRR_OFF);
+	put_type(object, "mtrr", t->steps.mtrr.type);
+	put_type(object, "guest", t->steps.guest);
+	put_string(object, "level", levels[t->steps.level]);
+	if (t->steps.level != MEMTYPE_ONE_LEVEL)
+		put_type(object, "second", t->steps.second);
+	put_bool(object, "ignore_pat", t->steps.ignore_pat);
+	put_bool(object, "caching_off", t->steps.caching_off);
+	put_bool(object, "declared", t->declared);
+	put_string(object, "below", explain_below(q, t, text, sizeof(text)));
+	return object;
+}
+
+static struct json_object *exit_json(const struct explain_exit *exit)
+{
+	struct json_object *object = exit->taken ? json_object_new_object() : NULL;
+
+	if (!object)
+		return NULL;
+	put_address(object, "word", exit->word);
+	put_string(object, "kind", exit->behind ? "trap" : "fault");
+	put_address(object, "rip", exit->rip);
+	return object;
+}
+
 int explain_print_json(const struct question *q, const struct answer *a)
 {
 	static const char *const locks[] = { "none", "explicit", "implicit", "illegal" };
@@ -221,12 +341,15 @@ int explain_print_json(const struct question *q, const struct answer *a)
 	put_number(json, "mode", a->insn.mode);
 	put_number(json, "length", a->insn.length);
 	put_bool(json, "valid", a->defined && a->lock != LOCK_ILLEGAL);
-	put_bool(json, "locked", a->lock == LOCK_EXPLICIT || a->lock == LOCK_IMPLICIT);
+	put_bool(json, "locked", is_locked(a));
 	put_string(json, "lock", locks[a->lock]);
 	put_string(json, "lock_rule", a->lock_rule);
-	put_string(json, "memory_type", q->memory_type_name);
+	put_string(json, "cpu", q->machine.shim.vendor == EMU_AMD ? "amd" : "intel");
+	put_type(json, "memory_type", a->memory.type);
+	json_object_object_add(json, "memory", memory_json(q, &a->memory));
 	put_bool(json, "bus_lock", a->cause != 0);
 	put_string(json, "rule", a->rule);
+	json_object_object_add(json, "exit", exit_json(&a->exit));
 	put_lists(json, q, a);
 	text = json_object_to_json_string_ext(json, JSON_C_TO_STRING_PRETTY |
 							    JSON_C_TO_STRING_NOSLASHESCAPE);

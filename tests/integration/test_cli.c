@@ -160,6 +160,118 @@ static void test_explain_known_instructions_get_the_verdict_and_its_rule(void **
 	}
 }
 
+/* Rows of the tables and of KVM's policy: what decides, the type that comes out, the verdict. */
+static const struct {
+	const char *arguments[8];
+	const char *wanted[5];
+} types[] = {
+	{ { "f0ff07", "rdi=1000", "pcd=1" },
+	  { "entry 2 of IA32_PAT 0007040600070406 is UC-, MTRR WB, together UC (SDM table 14-7)",
+	    "EPT entry WB, and the guest's PAT is ignored: RAM", "vmx_get_mt_mask(), Linux 6.12",
+	    "effective: WB, though not what the guest believes", "bus lock    no" } },
+	{ { "--memory-type=guest", "f0ff07", "rdi=1000", "pcd=1" },
+	  { "below: nothing, as on metal; memory WB", "effective: UC\n", "a UC lock" } },
+	{ { "--memory-type=guest", "f0ff07", "rdi=1000", "pat.index=1", "mtrr=wp" },
+	  { "is WT, MTRR WP, together WT", "effective: WT\n", "a UC lock" } },
+	{ { "--memory-type=guest", "f0ff07", "rdi=1000", "pat=1", "pwt=1",
+	    "ia32_pat=0007010600070406" },
+	  { "entry 5 of IA32_PAT 0007010600070406 is WC", "effective: WC\n" } },
+	{ { "--memory-type=guest", "f0ff07", "rdi=1000", "mtrr=off" },
+	  { "the MTRRs are off\n", "memory UC, because the MTRRs are off", "effective: UC\n" } },
+	{ { "--memory-type=guest", "f0ff07", "rdi=1000", "cd=1" },
+	  { "CR0.CD turns caching off", "effective: UC\n", "a UC lock" } },
+	{ { "--memory-type=guest", "f0ff07", "rdi=1000", "pcd=1", "pg=0" },
+	  { "no paging, so the PAT type is WB", "effective: WB\n", "bus lock    no" } },
+	{ { "--memory-type=guest", "--mode=16", "f0ff07", "bx=3c", "pcd=1" },
+	  { "no paging", "effective: WB\n" } },
+	/* before 6.11 KVM emulated MTRRs for devices whose DMA is not coherent */
+	{ { "--memory-type=kvm-noncoherent", "--kernel=6.10", "f0ff07", "rdi=1000", "mtrr=uc" },
+	  { "EPT entry UC, and the guest's PAT counts: the guest's MTRRs", "Linux 6.10",
+	    "effective: UC\n" } },
+	{ { "--memory-type=kvm-noncoherent", "--kernel=6.11", "f0ff07", "rdi=1000", "mtrr=uc" },
+	  { "EPT entry WB, and the guest's PAT counts: RAM", "effective: WB, though" } },
+	{ { "--memory-type=kvm-noncoherent", "f0ff07", "rdi=1000", "pwt=1" },
+	  { "effective: WT\n", "a UC lock" } },
+	{ { "--memory-type=kvm-noncoherent", "--kernel=6.1", "f0ff07", "rdi=1000", "pwt=1",
+	    "cd=1" },
+	  { "EPT entry WB, and the guest's PAT is ignored: the guest's CR0.CD is not passed on",
+	    "effective: WB" } },
+	{ { "--memory-type=kvm-noncoherent", "--kernel=6.7", "f0ff07", "rdi=1000", "pwt=1",
+	    "cd=1" },
+	  { "EPT entry WB, and the guest's PAT counts: the guest's CR0.CD is not passed on",
+	    "effective: WT\n" } },
+	/* a device's memory */
+	{ { "--uc=0x2000+0x1000", "f0ff07", "rdi=1000", "gpa=2ffc" },
+	  { "EPT entry UC, and the guest's PAT counts: a device's memory (--uc)",
+	    "effective: UC\n" } },
+	{ { "--uc=0x2000+0x1000", "f0ff07", "rdi=1000", "gpa=3000" }, { "effective: WB\n" } },
+	{ { "--uc=0x2000+0x1000", "f0ff07", "rdi=2000" }, { "effective: UC\n" } },
+	/* AMD: the guest's PAT counts always */
+	{ { "--cpu=amd", "f0ff07", "rdi=1000", "pwt=1" },
+	  { "(APM table 7-9)",
+	    "nested page table WB, together WT (APM table 15-19); host's MTRR WB",
+	    "effective: WT\n", "not write-back (APM 7.3.3)" } },
+	{ { "--cpu=amd", "f0ff07", "rdi=1000", "mtrr=uc" },
+	  { "MTRR UC, together UC", "effective: WB, though" } },
+};
+
+static void test_explain_memory_type_comes_about_step_by_step(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		const char *argv[12] = { BUSLOCK, "explain" };
+		struct run run;
+
+		for (size_t j = 0; j < 8 && types[i].arguments[j]; j++)
+			argv[2 + j] = types[i].arguments[j];
+		run_how(&run, argv, (struct run_how){ 0, false, NULL });
+		assert_exit(&run, 0);
+		for (size_t j = 0; j < 5 && types[i].wanted[j]; j++)
+			assert_says(run.out, types[i].wanted[j]);
+	}
+}
+
+static void test_explain_exit_is_behind_on_intel_and_in_front_on_amd(void **state)
+{
+	struct run run;
+
+	(void)state;
+	run_program(&run, BUSLOCK, "explain", "f0ff07", "rdi=103e", "rip=401000");
+	assert_exit(&run, 0);
+	assert_says(run.out, "exit        VM exit with reason 74, word 0400004a (SDM vol. 3, "
+			     "27.9.1); trap-like: RIP 0x401003, behind the instruction");
+	run_program(&run, BUSLOCK, "explain", "--reason-74=bare", "f0ff07", "rdi=103e");
+	assert_says(run.out, "word 0000004a without bit 26");
+	run_program(&run, BUSLOCK, "explain", "--mode=16", "f0ff07", "bx=3f", "ip=fffe");
+	assert_says(run.out, "RIP 0x1, behind");
+	run_program(&run, BUSLOCK, "explain", "--cpu=amd", "f0ff07", "rdi=103e", "rip=401000");
+	assert_exit(&run, 0);
+	assert_says(run.out, "a misaligned locked access");
+	assert_says(run.out,
+		    "code a5h, BUSLOCK; fault-like: nothing is executed, RIP 0x401000 is on "
+		    "the instruction (APM 15.14.5)");
+	run_program(&run, BUSLOCK, "explain", "f0ff07", "rdi=1000");
+	assert_silent(run.out, "exit  ");
+}
+
+static void test_explain_amd_boundary_may_be_smaller_than_the_line(void **state)
+{
+	struct run run;
+
+	(void)state;
+	run_program(&run, BUSLOCK, "explain", "--cpu=amd", "--lock-boundary=8", "f0ff07",
+		    "rdi=1006");
+	assert_exit(&run, 0);
+	assert_says(run.out, "offset 6 of a block of 8 bytes: crosses into the next");
+	assert_says(run.out, "bus lock    yes");
+	run_program(&run, BUSLOCK, "explain", "--cpu=amd", "--lock-boundary=16", "f0ff07",
+		    "rdi=1006");
+	assert_says(run.out, "bus lock    no");
+	run_program(&run, BUSLOCK, "explain", "--lock-boundary=8", "f0ff07", "rdi=1006");
+	assert_exit(&run, 2);
+	assert_says(run.err, "--lock-boundary");
+}
+
 static void test_explain_registers_that_were_given_are_not_assumed(void **state)
 {
 	struct run run;
@@ -187,6 +299,18 @@ static void test_explain_json_has_what_the_text_has(void **state)
 	assert_says(run.out, "\"bus_lock\":true");
 	assert_says(run.out, "\"split\"");
 	assert_silent(run.out, "non_wb");
+	assert_says(run.out, "\"memory_type\":\"wb\"");
+	assert_says(run.out, "\"level\":\"ept\"");
+	assert_says(run.out, "\"ignore_pat\":true");
+	assert_says(run.out, "\"word\":\"0x400004a\"");
+	assert_says(run.out, "\"kind\":\"trap\"");
+	run_program(&run, BUSLOCK, "explain", "--json", "--memory-type=guest", "f0 ff 07",
+		    "rdi=1000", "pwt=1");
+	assert_says(run.out, "\"pat_index\":1");
+	assert_says(run.out, "\"guest\":\"wt\"");
+	assert_says(run.out, "\"level\":\"one\"");
+	assert_says(run.out, "\"memory_type\":\"wt\"");
+	assert_says(run.out, "\"non_wb\"");
 	run_program(&run, BUSLOCK, "explain", "--json", "f0 90");
 	assert_says(run.out, "\"valid\":false");
 	assert_says(run.out, "\"lock\":\"illegal\"");
@@ -207,6 +331,15 @@ static const struct {
 	{ { "90", "es=10" }, "give es.base=ADDRESS" },
 	{ { "90", "line=32" }, "cache lines have 64 bytes" },
 	{ { "90", "--memory-type=wx" }, "'wx' is not wb" },
+	{ { "90", "--memory-type=uc", "pcd=1" }, "either given or derived" },
+	{ { "90", "pwt=2" }, "0 or 1" },
+	{ { "90", "pat.index=8" }, "entries 0 to 7" },
+	{ { "90", "ia32_pat=2" }, "not a value that WRMSR accepts" },
+	{ { "90", "mtrr=uc-" }, "give uc, wc, wt, wp, wb, or off" },
+	{ { "90", "gpa=x" }, "not a hexadecimal number" },
+	{ { "90", "--memory-type=amd" }, "--cpu=amd" },
+	{ { "90", "--kernel=5.11" }, "5.12" },
+	{ { "90", "--uc=1000" }, "GPA+LEN" },
 };
 
 static void test_explain_bad_input_is_refused_with_the_reason(void **state)
@@ -904,6 +1037,9 @@ int main(void)
 		cmocka_unit_test(test_cli_without_a_sub_command_is_a_usage_error),
 		cmocka_unit_test(test_cli_help_tells_about_every_sub_command),
 		cmocka_unit_test(test_explain_known_instructions_get_the_verdict_and_its_rule),
+		cmocka_unit_test(test_explain_memory_type_comes_about_step_by_step),
+		cmocka_unit_test(test_explain_exit_is_behind_on_intel_and_in_front_on_amd),
+		cmocka_unit_test(test_explain_amd_boundary_may_be_smaller_than_the_line),
 		cmocka_unit_test(test_explain_registers_that_were_given_are_not_assumed),
 		cmocka_unit_test(test_explain_json_has_what_the_text_has),
 		cmocka_unit_test(test_explain_bad_input_is_refused_with_the_reason),

@@ -260,6 +260,15 @@ static uint64_t now(const struct trace *trace)
 	return trace->clock ? trace->clock() : report_now() - trace->counts->start_ns;
 }
 
+/* TRACE_NO_VM, TRACE_NO_VCPU: null */
+static void put_index(struct line *line, unsigned index)
+{
+	if (index == ~0u)
+		put(line, "null");
+	else
+		put_number(line, index);
+}
+
 static void begin(struct trace *trace, struct line *line, enum trace_event event, unsigned vm,
 		  unsigned vcpu)
 {
@@ -273,12 +282,9 @@ static void begin(struct trace *trace, struct line *line, enum trace_event event
 	put(line, ",\"process\":");
 	put_number(line, process_number(trace));
 	put(line, ",\"vm\":");
-	put_number(line, vm);
+	put_index(line, vm);
 	put(line, ",\"vcpu\":");
-	if (vcpu == TRACE_NO_VCPU)
-		put(line, "null");
-	else
-		put_number(line, vcpu);
+	put_index(line, vcpu);
 	raise_to(&trace->counts->last_ns, time);
 }
 
@@ -518,7 +524,7 @@ void trace_note_nondeterministic(struct trace *trace, const char *why)
 		return;
 	strncpy(counts->why, why, sizeof(counts->why) - 1);
 	atomic_store(&counts->nondeterministic, 2);
-	begin(trace, &line, TRACE_NONDETERMINISTIC, 0, TRACE_NO_VCPU);
+	begin(trace, &line, TRACE_NONDETERMINISTIC, TRACE_NO_VM, TRACE_NO_VCPU);
 	key(&line, "why");
 	put_string(&line, why);
 	end(trace, &line, TRACE_NONDETERMINISTIC);

@@ -73,6 +73,7 @@ void trace_moved(struct trace *trace, int fd);
  * Any thread, any time; `trace` may be NULL. `vm` is the VM's number in its process, `vcpu` the index
  * of the vCPU in its VM, both from 0.
  */
+#define TRACE_NO_VM   (~0u)
 #define TRACE_NO_VCPU (~0u)
 
 void trace_note_vm_created(struct trace *trace, unsigned vm);

@@ -27,7 +27,7 @@ static const struct trace_field common_fields[] = {
 	{ "event", TRACE_STRING, 0 },
 	{ "time", TRACE_NUMBER, 0 },
 	{ "process", TRACE_NUMBER, 0 },
-	{ "vm", TRACE_NUMBER, 0 },
+	{ "vm", TRACE_NUMBER, TRACE_NULLABLE },
 	{ "vcpu", TRACE_NUMBER, TRACE_NULLABLE },
 	{ "cut", TRACE_BOOL, TRACE_OPTIONAL },
 	{ 0 },

@@ -50,7 +50,7 @@ static void message(void *opaque, const char *text)
 	const struct shim_vcpu *vcpu = opaque;
 
 	shim_log(1, "host kernel: %s", text);
-	trace_note_host_message(shim_config.options.trace, vcpu ? vcpu->vm->number : 0,
+	trace_note_host_message(shim_config.options.trace, vcpu ? vcpu->vm->number : TRACE_NO_VM,
 				vcpu ? vcpu->index : TRACE_NO_VCPU, text);
 }
 

@@ -2,6 +2,7 @@
 /*
  * Measures KVM_RUN as a monitor sees it (tests/bench/run):
  *   bench_run exits N   round trips of a guest that does nothing but OUT
+ *   bench_run locks N   the same with a split lock each, under `buslock exec` only
  *   bench_run kicks N   a guest that loops for ever, kicked out by a signal from another thread
  * Prints "rate N" per second; for kicks also how long they took, by percentile.
  */
@@ -35,20 +36,40 @@ static double cpu_now(void)
 	return clock_now(CLOCK_PROCESS_CPUTIME_ID);
 }
 
-static void measure_exits(unsigned long count)
+static void measure(const char *code, size_t size, uint32_t reason, unsigned long count)
 {
-	static const char code[] = "\xe6\x10\xeb\xfc"; /* out 0x10, al; jmp 0 */
 	double begun;
 
-	guest_write(&vm, GUEST_LOAD, code, sizeof(code) - 1);
+	guest_write(&vm, GUEST_LOAD, code, size);
 	vcpu_start(&vcpu, GUEST_LONG, GUEST_LOAD, 0, 0, 0, 1);
 	begun = cpu_now();
 	for (unsigned long i = 0; i < count; i++) {
 		vcpu_run(&vcpu);
-		if (vcpu.run->exit_reason != KVM_EXIT_IO || vcpu.run->io.port != 0x10)
+		if (vcpu.run->exit_reason != reason)
 			die("exit %lu: %s", i, exit_name(vcpu.run->exit_reason));
 	}
 	printf("rate %.0f\n", (double)count / (cpu_now() - begun));
+}
+
+static void measure_exits(unsigned long count)
+{
+	static const char code[] = "\xe6\x10\xeb\xfc"; /* out 0x10, al; jmp 0 */
+
+	measure(code, sizeof(code) - 1, KVM_EXIT_IO, count);
+}
+
+/* Emulated only: on the real device each of these would stop every core of the machine. */
+static void measure_locks(unsigned long count)
+{
+	/* lock inc dword [803eh]; jmp 0 */
+	static const char code[] = "\xf0\xff\x04\x25\x3e\x80\x00\x00\xeb\xf6";
+	char link[32], target[64] = "";
+
+	/* A VM of the kernel's is "anon_inode:kvm-vm". */
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", vm.fd);
+	if (readlink(link, target, sizeof(target) - 1) < 0 || strncmp(target, "/memfd:", 7))
+		die("locks: under `buslock exec` only, and this is %s", target);
+	measure(code, sizeof(code) - 1, KVM_EXIT_X86_BUS_LOCK, count);
 }
 
 struct kicker {
@@ -135,11 +156,14 @@ static void measure_kicks(unsigned long count)
 int main(int argc, char **argv)
 {
 	if (argc != 3)
-		die("usage: bench_run exits|kicks N");
+		die("usage: bench_run exits|locks|kicks N");
 	vm_create(&vm, GUEST_MEMORY);
+	_vm_enable_cap(vm.fd, KVM_CAP_X86_BUS_LOCK_EXIT, 0, KVM_BUS_LOCK_DETECTION_EXIT);
 	vcpu_create(&vm, &vcpu, 0);
 	if (!strcmp(argv[1], "exits"))
 		measure_exits(strtoul(argv[2], NULL, 0));
+	else if (!strcmp(argv[1], "locks"))
+		measure_locks(strtoul(argv[2], NULL, 0));
 	else
 		measure_kicks(strtoul(argv[2], NULL, 0));
 	return 0;

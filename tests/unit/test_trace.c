@@ -197,15 +197,15 @@ static void test_trace_each_event_has_its_fields(void **state)
 					    "trap\"}\n" /* */
 		COMMON("sleep",
 		       "1") ",\"who\":\"host\",\"ns\":10000000,\"interrupted\":true}\n" /* */
-		COMMON("nondeterministic",
-		       "null") ",\"why\":\"a thread runs beside it\"}\n"
-			       "{\"event\":\"end\",\"time\":12345,\"status\":null,\"signal\":9,"
-			       "\"deterministic\":false,\"why\":\"a thread runs beside "
-			       "it\",\"lost\":0,"
-			       "\"events\":{\"vm_created\":1,\"vcpu_created\":1,\"capability\":1,"
-			       "\"run\":1,"
-			       "\"exit\":1,\"bus_lock\":1,\"host_message\":1,\"sleep\":1,"
-			       "\"nondeterministic\":1}}\n");
+			    "{\"event\":\"nondeterministic\",\"time\":12345,\"process\":0,\"vm\":"
+			    "null,\"vcpu\":null,\"why\":\"a thread runs beside it\"}\n"
+			    "{\"event\":\"end\",\"time\":12345,\"status\":null,\"signal\":9,"
+			    "\"deterministic\":false,\"why\":\"a thread runs beside "
+			    "it\",\"lost\":0,"
+			    "\"events\":{\"vm_created\":1,\"vcpu_created\":1,\"capability\":1,"
+			    "\"run\":1,"
+			    "\"exit\":1,\"bus_lock\":1,\"host_message\":1,\"sleep\":1,"
+			    "\"nondeterministic\":1}}\n");
 	free(text);
 }
 

@@ -145,10 +145,12 @@ static const char *stuffed_accesses(const struct insn *insn)
 	case OP_INT3:
 	case OP_INTO:
 		return "in protected mode it sets a descriptor's accessed bit, if that is clear, "
-		       "by a locked access (SDM vol. 3, 11.1.2.1)";
+		       "by a locked access of its own (SDM vol. 3, 11.1.2.1): a bus lock where the "
+		       "descriptor crosses a line, or its table is not in write-back memory";
 	case OP_LTR:
-		return "it sets the TSS descriptor's busy bit by a locked access (SDM vol. 3, "
-		       "11.1.2.1)";
+		return "it sets the TSS descriptor's busy bit by a locked access of its own (SDM "
+		       "vol. 3, 11.1.2.1): a bus lock where the descriptor crosses a line, or its "
+		       "table is not in write-back memory";
 	default:
 		return NULL;
 	}

@@ -140,7 +140,8 @@ static const struct {
 	{ { "f0 ff c0" }, { "no operand is in memory", "#UD" } },
 	{ { "f0 03 07" }, { "the destination is a register", "#UD" } },
 	{ { "f0 48 0f c7 0f", "rdi=1038" }, { "#GP(0)", "bus lock    no" } },
-	{ { "--mode", "32", "8e d8" }, { "accessed bit" } },
+	{ { "--mode", "32", "8e d8" }, { "accessed bit", "where the descriptor crosses a line" } },
+	{ { "0f 00 d8" }, { "busy bit", "bus lock    no" } },
 	{ { "90 90 90" }, { "2 more bytes follow" } },
 };
 

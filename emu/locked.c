@@ -178,6 +178,8 @@ static bool split_lock_disabled(struct emu_vcpu *v)
 
 enum outcome lock_begin(struct emu_vcpu *v, const struct emu_lock *lock)
 {
+	if (v->run->emulating)
+		return DONE;
 	if (lock->cause & EMU_LOCK_SPLIT && split_lock_disabled(v))
 		return raise_error(v, EXC_AC, 0);
 	if (lock->cause & EMU_LOCK_NON_WB && v->memory_ctrl & MEMORY_CTRL_UC_LOCK_DISABLE)
@@ -189,6 +191,8 @@ enum outcome lock_begin(struct emu_vcpu *v, const struct emu_lock *lock)
 
 void note_lock(struct emu_vcpu *v, const struct emu_lock *lock)
 {
+	if (v->run->emulating)
+		return;
 	v->stats.bus_locks++;
 	v->stats.split += !!(lock->cause & EMU_LOCK_SPLIT);
 	v->stats.non_wb += !!(lock->cause & EMU_LOCK_NON_WB);

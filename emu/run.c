@@ -618,10 +618,11 @@ static enum outcome complete_pending(struct emu_vcpu *v)
 	bool trap = c->rflags & FL_TF;
 	uint64_t rip = c->rip;
 	enum outcome r;
-	begin_insn(v);
-	switch (v->run->pending) {
-	case PENDING_NOTHING:
+	if (v->run->pending == PENDING_NOTHING)
 		return DONE;
+	begin_insn(v);
+	v->run->emulating = true;
+	switch (v->run->pending) {
 	case PENDING_IN:
 	case PENDING_OUT:
 		r = io_complete(v);
@@ -633,6 +634,7 @@ static enum outcome complete_pending(struct emu_vcpu *v)
 	default:
 		r = msr_complete(v);
 	}
+	v->run->emulating = false;
 	if (r == DONE && c->rip != rip) {
 		c->shadow = 0;
 		if (trap) {
@@ -773,9 +775,10 @@ static int run_locked(struct emu_vcpu *v, unsigned flags)
 {
 	v->run->lock_taken = false;
 	v->vectoring = (struct vectoring){ 0 };
+	v->run->emulating = false;
 	enum outcome r = complete_pending(v);
-	/* the hypervisor's emulation of an instruction takes no bus lock of the guest's */
-	v->run->lock_taken = false;
+	if (r == DONE && v->run->lock_taken) /* by the delivery of its fault */
+		r = boundary(v, v->cpu.rip);
 	if (flags & EMU_RUN_COMPLETE_ONLY)
 		return r == EXIT ? 0 : r == HOST_GONE ? -EFAULT : -EAGAIN;
 	code_new_epoch(v->vm);

@@ -95,7 +95,10 @@ struct run_state {
 	struct emu_lock lock;
 	bool lock_taken;
 	struct apic_write apic_write; /* …likewise, an exit behind it */
-	bool unfinished;              /* …which has to begin again, its locks taken */
+	/* The hypervisor emulates: its accesses take no lock of the guest's (KVM's emulator never makes a
+	 * bus-lock exit, emulator_cmpxchg_emulated(), Linux 6.12). */
+	bool emulating;
+	bool unfinished; /* …which has to begin again, its locks taken */
 };
 
 /* Data accesses of hand-executed instructions: memory, or devices while mmio_on. */

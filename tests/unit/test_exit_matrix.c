@@ -1,0 +1,918 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What else can happen in an instruction that takes a bus lock: which exit results, with which bits, what
+ * stays pending, where RIP is, and what comes with the next entry. One row a case; real guest code, page
+ * tables and descriptors in memory that is not write-back. The same rows are the table in
+ * docs/exits.md: run with --markdown to print it.
+ */
+#include "emu/emu.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+/* cmocka.h wants the above */
+#include <cmocka.h>
+
+#define RAM 0x80000u
+
+/* Guest-physical, and linear by identity below 2 MiB. */
+enum {
+	GDT = 0x1000,
+	IDT = 0x2000,
+	TSS = 0x3000,
+	TSS2 = 0x4000,
+	CODE = 0x8000,
+	TASK = 0x8800, /* first instruction of the second task */
+	HANDLERS = 0x9000,
+	STACK = 0xb000, /* its end */
+	USER_STACK = 0xd000,
+	PML4 = 0x10000,
+	PDPT = 0x11000,
+	PD = 0x12000,
+	PT = 0x13000,      /* 0 to 2 MiB */
+	PT_COLD = 0x14000, /* 2 to 4 MiB: declared UC, accessed bits clear */
+	PD32 = 0x15000,
+	PT32 = 0x16000,
+	PT32_COLD = 0x17000, /* 4 to 8 MiB */
+	BUFFER = 0x40000,
+	UC_BUFFER = 0x41000,
+	TARGET = 0x50000, /* of what a row intercepts */
+	NO_SLOT = 0x10000000,
+};
+/* Linear, through PT_COLD: the first access to each sets an accessed bit in UC memory. */
+enum {
+	COLD = 0x200000,        /* → BUFFER */
+	COLD_ABSENT = 0x201000, /* not present */
+	COLD_TARGET = 0x202000, /* → TARGET */
+	COLD_DEVICE = 0x203000, /* → NO_SLOT */
+	COLD_GDT = 0x206000,
+	COLD_CODE = 0x208000, /* → CODE */
+	COLD_GDT32 = 0x400000,
+};
+enum {
+	CODE0 = 0x08,
+	DATA0 = 0x10,
+	CODE3 = 0x18,
+	DATA3 = 0x20,
+	TSS64 = 0x28,       /* available */
+	CODE0_FRESH = 0x38, /* accessed bit clear */
+	DATA0_FRESH = 0x40,
+	CODE32 = 0x48,
+	TSS32_OLD = 0x50,
+	TSS32_NEW = 0x58,
+	TSS32_NEW_AT = GDT + 0x58,
+};
+enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 32, PTE_D = 64 };
+enum { PF = 14, GP = 13, AC = 17, DB = 1, UD = 6 };
+
+#define SPLIT    (BUFFER + 62) /* 4 bytes there cross a line */
+#define BIT26    VMX_EXIT_BUS_LOCK_ASSERTED
+#define BLD      (1u << 11)
+#define ENABLED  (1u << 12)
+#define BS       (1u << 14)
+#define DR6_NONE 0xffff0ff0u
+
+enum mode { CPL0, CPL3, MODE_32 };
+
+/* Where RIP is. VMCALL ends the guest's code and each handler. */
+enum place {
+	NOWHERE,
+	ON_IT,
+	BEHIND,
+	THE_END,
+	NEW_TASK,
+	NEW_TASK_END,
+	HANDLER,
+	HANDLER_END = 0x200
+};
+
+struct step {
+	uint32_t word;
+	unsigned place; /* HANDLER + vector too */
+	uint64_t qualification;
+};
+
+struct row {
+	const char *lock, *also; /* columns of the table */
+	const char *code; /* `length` bytes: the instruction (what is in front of it counts) */
+	unsigned length;
+	enum mode mode;
+	uint64_t rdi;
+	void (*prepare)(void);
+	struct step exit;
+	uint64_t pending;
+	uint32_t interruption, vectoring;
+	unsigned locks;        /* taken until the exit */
+	uint8_t shadow;        /* EMU_SHADOW_, at the exit */
+	void (*resolve)(void); /* what the hypervisor does then */
+	struct step then[4];   /* the following entries, up to a VMCALL */
+	uint64_t dr6;          /* at the end; 0: as at reset */
+};
+
+static struct emu_vm *vm;
+static struct emu_vcpu *vcpu;
+static uint8_t *ram;
+static unsigned locks;
+static bool kick_in_observer;
+
+/* ------------------------------------------------------------------ the machine */
+
+static void put(uint64_t gpa, uint64_t value, unsigned size)
+{
+	memcpy(ram + gpa, &value, size);
+}
+
+static void observe(void *opaque, struct emu_vcpu *v, const struct emu_lock *lock)
+{
+	(void)opaque, (void)lock;
+	locks++;
+	if (kick_in_observer)
+		emu_vcpu_kick(v);
+}
+
+static void build_gdt(void)
+{
+	static const uint64_t entries[] = {
+		[CODE0 / 8] = 0x00209b0000000000,
+		[DATA0 / 8] = 0x00cf93000000ffff,
+		[CODE3 / 8] = 0x0020fb0000000000,
+		[DATA3 / 8] = 0x00cff3000000ffff,
+		[TSS64 / 8] = 0x0000890000000067 | (uint64_t)TSS << 16,
+		[CODE0_FRESH / 8] = 0x00209a0000000000,
+		[DATA0_FRESH / 8] = 0x00cf92000000ffff,
+		[CODE32 / 8] = 0x00cf9b000000ffff,
+		[TSS32_OLD / 8] = 0x00008b0000000067 | (uint64_t)TSS << 16,
+		[TSS32_NEW / 8] = 0x0000890000000067 | (uint64_t)TSS2 << 16,
+	};
+	memcpy(ram + GDT, entries, sizeof(entries));
+}
+
+static void set_gates(unsigned selector)
+{
+	for (unsigned n = 0; n < 256; n++) {
+		uint32_t target = HANDLERS + 16 * n;
+		put(IDT + 16 * n, target | selector << 16, 4);
+		put(IDT + 16 * n + 4, 0xee00, 4); /* interrupt gate, DPL 3 */
+		put(IDT + 16 * n + 8, 0, 8);
+		memcpy(ram + target, "\x0f\x01\xc1", 3); /* VMCALL */
+	}
+}
+
+static void build_tables(void)
+{
+	const uint64_t all = PTE_P | PTE_W | PTE_U | PTE_A | PTE_D;
+	put(PML4, PDPT | all, 8);
+	put(PDPT, PD | all, 8);
+	put(PD, PT | all, 8);
+	put(PD + 8, PT_COLD | all, 8);
+	put(PD32, PT32 | all, 4);
+	put(PD32 + 4, PT32_COLD | all, 4);
+	for (unsigned n = 0; n < RAM / 4096; n++) {
+		put(PT + 8 * n, n * 4096 | all, 8);
+		put(PT32 + 4 * n, n * 4096 | all, 4);
+	}
+	put(PT_COLD + 8 * 0, BUFFER | PTE_P | PTE_W | PTE_U, 8);
+	put(PT_COLD + 8 * 2, TARGET | PTE_P | PTE_W | PTE_U, 8);
+	put(PT_COLD + 8 * 3, NO_SLOT | PTE_P | PTE_W | PTE_U, 8);
+	put(PT_COLD + 8 * 6, GDT | PTE_P | PTE_W | PTE_U | PTE_D, 8);
+	put(PT_COLD + 8 * 8, CODE | PTE_P | PTE_W | PTE_U, 8);
+	put(PT32_COLD, GDT | PTE_P | PTE_W | PTE_U | PTE_D, 4);
+}
+
+static void build_tasks(void)
+{
+	put(TSS + 4, STACK, 8); /* RSP0 of the 64-bit TSS */
+	put(TSS + 102, 104, 2);
+	put(TSS2 + 28, PD32, 4);
+	put(TSS2 + 32, TASK, 4);
+	put(TSS2 + 36, 2, 4);
+	put(TSS2 + 56, STACK, 4);
+	for (unsigned at = 72; at <= 92; at += 4)
+		put(TSS2 + at, at == 76 ? CODE32 : DATA0, 4);
+	memcpy(ram + TASK, "\x0f\x01\xc1", 3);
+}
+
+static void set_registers(const struct row *row)
+{
+	struct emu_state s;
+	bool mode32 = row->mode == MODE_32, user = row->mode == CPL3;
+	uint16_t data = user ? 0xc0f3 : 0xc093;
+	emu_vcpu_get_state(vcpu, &s);
+	s.cr0 = 0x80010031;
+	s.cr3 = mode32 ? PD32 : PML4;
+	s.cr4 = mode32 ? 0 : 0x20;
+	s.efer = mode32 ? 0 : 0x500;
+	for (unsigned n = 0; n < 6; n++)
+		s.segment[n] =
+			(struct emu_segment){ 0, 0xffffffff, user ? DATA3 | 3 : DATA0, data };
+	s.segment[EMU_CS].selector = mode32 ? CODE32 : user ? CODE3 | 3 : CODE0;
+	s.segment[EMU_CS].attributes = mode32 ? 0xc09b : user ? 0xa0fb : 0xa09b;
+	s.segment[EMU_TR] = (struct emu_segment){ TSS, 0x67, mode32 ? TSS32_OLD : TSS64, 0x8b };
+	s.gdt = (struct emu_table){ GDT, 0x5f };
+	s.idt = (struct emu_table){ IDT, 0xfff };
+	s.gpr[EMU_RSP] = user ? USER_STACK : STACK;
+	s.gpr[EMU_RDI] = row->rdi;
+	s.gpr[EMU_RAX] = 1;
+	s.rip = CODE;
+	s.rflags = 2;
+	assert_int_equal(emu_vcpu_set_state(vcpu, &s), 0);
+}
+
+static void set_features(void)
+{
+	struct emu_cpuid leaves[64];
+	size_t n = emu_cpuid_supported(EMU_INTEL, leaves, 64);
+	assert_in_range(n, 1, 64);
+	assert_int_equal(emu_vcpu_set_cpuid(vcpu, leaves, n), 0);
+}
+
+static void start(const struct row *row, bool bare)
+{
+	const struct emu_config config = {
+		.bare_reason_74 = bare,
+		.delivery_lock = row->vectoring && row->exit.word << 16 == 74u << 16
+					 ? EMU_DELIVERY_LOCK_VECTORING
+					 : EMU_DELIVERY_LOCK_AFTER
+	};
+	ram = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(ram, MAP_FAILED);
+	assert_int_equal(emu_vm_create(&config, &vm), 0);
+	assert_int_equal(emu_vm_map(vm, 0, 0, RAM, ram, 0), 0);
+	assert_int_equal(emu_vcpu_create(vm, &vcpu), 0);
+	build_gdt();
+	set_gates(CODE0);
+	build_tables();
+	build_tasks();
+	assert_int_equal(emu_vm_declare_memory_type(vm, UC_BUFFER, 4096, EMU_MT_UC), 0);
+	assert_int_equal(emu_vm_declare_memory_type(vm, PT_COLD, 4096, EMU_MT_UC), 0);
+	assert_int_equal(emu_vm_declare_memory_type(vm, PT32_COLD, 4096, EMU_MT_UC), 0);
+	set_features();
+	memcpy(ram + CODE, row->code, row->length);
+	memcpy(ram + CODE + row->length, "\x0f\x01\xc1", 3);
+	set_registers(row);
+	emu_vm_set_lock_observer(vm, observe, NULL);
+	emu_vcpu_set_bus_lock_exiting(vcpu, true);
+	locks = 0;
+	kick_in_observer = false;
+	if (row->prepare)
+		row->prepare();
+}
+
+static void stop(void)
+{
+	emu_vcpu_destroy(vcpu);
+	emu_vm_destroy(vm);
+	munmap(ram, RAM);
+}
+
+/* ------------------------------------------------------------------ what rows prepare and resolve */
+
+#define EDIT_STATE(...)                                            \
+	do {                                                       \
+		struct emu_state s;                                \
+		emu_vcpu_get_state(vcpu, &s);                      \
+		__VA_ARGS__;                                       \
+		assert_int_equal(emu_vcpu_set_state(vcpu, &s), 0); \
+	} while (0)
+
+static void controls(uint32_t exceptions, bool monitor_trap, bool task_switch)
+{
+	const struct emu_controls c = { exceptions, monitor_trap, task_switch };
+	emu_vcpu_set_controls(vcpu, &c);
+}
+
+static void set_msr(uint32_t index, uint64_t value)
+{
+	assert_int_equal(emu_vcpu_set_msr(vcpu, index, value, false), 0);
+}
+
+static void declare_uc(uint64_t gpa)
+{
+	assert_int_equal(emu_vm_declare_memory_type(vm, gpa, 4096, EMU_MT_UC), 0);
+}
+
+static void intercept(enum emu_page_intercept what)
+{
+	assert_int_equal(emu_vm_intercept_page(vm, TARGET, what), 0);
+}
+
+static void detection_off(void)
+{
+	emu_vcpu_set_bus_lock_exiting(vcpu, false);
+}
+static void want_window(void)
+{
+	emu_vcpu_request_interrupt_window(vcpu, true);
+}
+static void kick_meanwhile(void)
+{
+	kick_in_observer = true;
+}
+static void page_violates(void)
+{
+	intercept(EMU_PAGE_VIOLATION);
+}
+static void page_misconfigured(void)
+{
+	intercept(EMU_PAGE_MISCONFIG);
+}
+static void page_apic_access(void)
+{
+	intercept(EMU_PAGE_APIC_ACCESS);
+}
+static void page_apic_write(void)
+{
+	intercept(EMU_PAGE_APIC_WRITE);
+}
+static void page_repaired(void)
+{
+	intercept(EMU_PAGE_ORDINARY);
+}
+static void want_pf(void)
+{
+	controls(1u << PF, false, false);
+}
+static void map_absent(void)
+{
+	put(PT_COLD + 8, BUFFER | PTE_P | PTE_W | PTE_U | PTE_A | PTE_D, 8);
+}
+static void sld(void)
+{
+	set_msr(0x33, 1u << 29);
+}
+static void sld_want_ac(void)
+{
+	sld();
+	controls(1u << AC, false, false);
+}
+static void sld_off(void)
+{
+	set_msr(0x33, 0);
+}
+static void uc_disable(void)
+{
+	set_msr(0x33, 1u << 28);
+}
+static void single_step(void)
+{
+	EDIT_STATE(s.rflags |= 1 << 8);
+}
+static void single_step_want_db(void)
+{
+	single_step();
+	controls(1u << DB, false, false);
+}
+static void no_more_steps(void)
+{
+	EDIT_STATE(s.rflags &= ~(1ull << 8));
+}
+static void watch_operand(void)
+{
+	EDIT_STATE(s.dr[0] = s.gpr[EMU_RDI]; s.dr[7] = 0x400 | 1 | 0xd << 16);
+}
+static void os_detection(void)
+{
+	set_msr(0x1d9, 4);
+}
+static void os_detection_alone(void)
+{
+	os_detection();
+	detection_off();
+}
+static void all_traps(void)
+{
+	os_detection();
+	watch_operand();
+	single_step();
+}
+static void debugger_steps(void)
+{
+	const struct emu_debug debug = { .single_step = true };
+	emu_vcpu_set_debug(vcpu, &debug);
+}
+static void debugger_watches(void)
+{
+	struct emu_debug debug = { .hardware_breakpoints = true };
+	debug.dr[0] = SPLIT;
+	debug.dr[7] = 0x400 | 1 | 0xd << 16;
+	emu_vcpu_set_debug(vcpu, &debug);
+}
+static void gdt_uc(void)
+{
+	declare_uc(GDT);
+}
+static void mov_ss(void)
+{
+	gdt_uc();
+	EDIT_STATE(s.gpr[EMU_RAX] = DATA0_FRESH);
+}
+static void ltr(void)
+{
+	gdt_uc();
+	EDIT_STATE(s.gpr[EMU_RAX] = TSS64);
+}
+static void gdt_cold_task_switch(void)
+{
+	EDIT_STATE(s.gdt.base = COLD_GDT32);
+	controls(0, false, true);
+}
+static void resume_after_switch(void)
+{
+	controls(0, false, false);
+}
+static void no_idt(void)
+{
+	EDIT_STATE(s.idt.limit = 0);
+}
+static void monitor_trap(void)
+{
+	controls(0, true, false);
+}
+static void monitor_trap_alone(void)
+{
+	monitor_trap();
+	detection_off();
+}
+static void monitor_trap_off(void)
+{
+	controls(0, false, false);
+}
+static void fresh_gates(void)
+{
+	gdt_uc();
+	set_gates(CODE0_FRESH);
+}
+static void interrupt(void)
+{
+	fresh_gates();
+	EDIT_STATE(s.rflags |= 1 << 9);
+	assert_int_equal(emu_vcpu_inject_interrupt(vcpu, 0x40), 0);
+}
+/* The handler's descriptor is locked, then the frame goes to a page that exits. */
+static void stack_violates(void)
+{
+	fresh_gates();
+	EDIT_STATE(s.gpr[EMU_RSP] = TARGET + 0x800; s.rflags |= 1 << 9);
+	page_violates();
+	assert_int_equal(emu_vcpu_inject_interrupt(vcpu, 0x40), 0);
+}
+static void inject_again(void)
+{
+	page_repaired();
+	assert_int_equal(emu_vcpu_inject_interrupt(vcpu, 0x40), 0);
+}
+static void stack_absent(void)
+{
+	fresh_gates();
+	EDIT_STATE(s.gpr[EMU_RSP] = COLD_ABSENT + 0x800);
+	want_pf();
+}
+static void stack_mapped(void)
+{
+	map_absent();
+}
+static void at_cold_code(void)
+{
+	EDIT_STATE(s.rip = COLD_CODE);
+}
+static void bad_entry(void)
+{
+	struct emu_events events;
+	emu_vcpu_get_events(vcpu, &events);
+	events.pending_debug = 1u << 4; /* reserved */
+	emu_vcpu_set_events(vcpu, &events);
+}
+static void good_entry(void)
+{
+	struct emu_events events;
+	emu_vcpu_get_events(vcpu, &events);
+	events.pending_debug = 0;
+	emu_vcpu_set_events(vcpu, &events);
+}
+
+/* ------------------------------------------------------------------ the table */
+
+#define INSN(bytes) .code = (bytes), .length = sizeof(bytes) - 1
+#define LOCK_ADD    INSN("\xf0\x01\x07") /* lock add [rdi],eax */
+#define LOAD        INSN("\x8b\x07")     /* mov eax,[rdi] */
+#define STORE       INSN("\x89\x07")     /* mov [rdi],eax */
+#define TASK_JUMP   INSN("\xea\x00\x00\x00\x00\x58\x00")
+#define LOCK_EXIT                            \
+	{                                    \
+		VMX_BUS_LOCK | BIT26, BEHIND \
+	}
+#define NOTHING                             \
+	{                                   \
+		{                           \
+			VMX_VMCALL, THE_END \
+		}                           \
+	}
+#define HANDLED(n)                            \
+	{                                     \
+		VMX_VMCALL, HANDLER_END + (n) \
+	}
+
+static const char split[] = "split operand", a_bit[] = "accessed bit of a page table in UC memory",
+		  descriptor[] = "accessed bit of a descriptor in UC memory",
+		  delivery[] = "accessed bit of the handler's descriptor";
+
+static const struct row rows[] = {
+	{ split, "—", LOCK_ADD, .rdi = SPLIT, .exit = LOCK_EXIT, .locks = 1, .then = NOTHING },
+	{ "operand in UC memory", "—", LOCK_ADD, .rdi = UC_BUFFER, .exit = LOCK_EXIT, .locks = 1,
+	  .then = NOTHING },
+	{ split, "detection off", LOCK_ADD, .rdi = SPLIT, .prepare = detection_off,
+	  .exit = { VMX_VMCALL, THE_END }, .locks = 1 },
+	{ a_bit, "a load", LOAD, .rdi = COLD, .exit = LOCK_EXIT, .locks = 1, .then = NOTHING },
+	{ "accessed and dirty bit, and the operand", "one exit for all", LOCK_ADD, .rdi = COLD + 62,
+	  .exit = LOCK_EXIT, .locks = 2, .then = NOTHING },
+	{ descriptor, "MOV SS: its shadow begins, and with it no interrupt", INSN("\x8e\xd0"),
+	  .prepare = mov_ss, .exit = LOCK_EXIT, .locks = 1, .shadow = EMU_SHADOW_MOV_SS,
+	  .then = NOTHING },
+	{ "busy bit of a TSS descriptor in UC memory", "LTR", INSN("\x0f\x00\xd8"), .prepare = ltr,
+	  .exit = LOCK_EXIT, .locks = 1, .then = NOTHING },
+
+	{ split, "behind STI, interrupt window wanted", INSN("\xfb\xf0\x01\x07"), .rdi = SPLIT,
+	  .prepare = want_window, .exit = LOCK_EXIT, .locks = 1,
+	  .then = { { VMX_INTERRUPT_WINDOW, BEHIND } } },
+	{ split, "a kick, or a signal, meanwhile", LOCK_ADD, .rdi = SPLIT,
+	  .prepare = kick_meanwhile, .exit = LOCK_EXIT, .locks = 1,
+	  .then = { { VMX_EXTERNAL_INTERRUPT, BEHIND }, { VMX_VMCALL, THE_END } } },
+
+	{ a_bit, "EPT violation", LOAD, .rdi = COLD_TARGET + 8, .prepare = page_violates,
+	  .exit = { VMX_EPT_VIOLATION | BIT26, ON_IT, 0x181 }, .locks = 1, .resolve = page_repaired,
+	  .then = NOTHING },
+	{ a_bit, "EPT violation of a locked operand", LOCK_ADD, .rdi = COLD_TARGET + 8,
+	  .prepare = page_violates, .exit = { VMX_EPT_VIOLATION | BIT26, ON_IT, 0x183 }, .locks = 1,
+	  .resolve = page_repaired, .then = NOTHING },
+	{ a_bit, "EPT misconfiguration", LOAD, .rdi = COLD_TARGET + 8,
+	  .prepare = page_misconfigured, .exit = { VMX_EPT_MISCONFIG | BIT26, ON_IT }, .locks = 1,
+	  .resolve = page_repaired, .then = NOTHING },
+	{ a_bit, "a device (memory without a slot)", LOAD, .rdi = COLD_DEVICE,
+	  .exit = { VMX_EPT_MISCONFIG | BIT26, ON_IT }, .locks = 1, .then = NOTHING },
+	{ a_bit, "APIC access, a read", LOAD, .rdi = COLD_TARGET + 0x80,
+	  .prepare = page_apic_access, .exit = { VMX_APIC_ACCESS | BIT26, ON_IT, 0x0080 },
+	  .locks = 1, .resolve = page_repaired, .then = NOTHING },
+	{ a_bit, "APIC access, a write", STORE, .rdi = COLD_TARGET + 0x80,
+	  .prepare = page_apic_access, .exit = { VMX_APIC_ACCESS | BIT26, ON_IT, 0x1080 },
+	  .locks = 1, .resolve = page_repaired, .then = NOTHING },
+	{ a_bit, "APIC write", STORE, .rdi = COLD_TARGET + 0x80, .prepare = page_apic_write,
+	  .exit = { VMX_APIC_WRITE | BIT26, BEHIND, 0x80 }, .locks = 1, .then = NOTHING },
+
+	{ a_bit, "#PF on its second page, intercepted", LOAD, .rdi = COLD_ABSENT - 2,
+	  .prepare = want_pf, .exit = { VMX_EXCEPTION_NMI | BIT26, ON_IT, COLD_ABSENT },
+	  .interruption = 0x80000b0e, .locks = 1, .resolve = map_absent, .then = NOTHING },
+	{ a_bit, "#PF on its second page, delivered", LOAD, .rdi = COLD_ABSENT - 2,
+	  .exit = { VMX_BUS_LOCK | BIT26, HANDLER + PF }, .locks = 1, .then = { HANDLED(PF) } },
+	{ a_bit, "#PF, then nothing to deliver it through: triple fault", LOAD,
+	  .rdi = COLD_ABSENT - 2, .prepare = no_idt, .exit = { VMX_TRIPLE_FAULT | BIT26, ON_IT },
+	  .locks = 1 },
+	{ "none: split-lock disable", "#AC(0), delivered", LOCK_ADD, .rdi = SPLIT, .prepare = sld,
+	  .exit = { VMX_VMCALL, HANDLER_END + AC } },
+	{ "none: split-lock disable", "#AC(0), intercepted", LOCK_ADD, .rdi = SPLIT,
+	  .prepare = sld_want_ac, .exit = { VMX_EXCEPTION_NMI, ON_IT }, .interruption = 0x80000b11,
+	  .resolve = sld_off, .then = { LOCK_EXIT, { VMX_VMCALL, THE_END } } },
+	{ a_bit, "split-lock disable: #AC(0), intercepted", LOCK_ADD, .rdi = COLD + 62,
+	  .prepare = sld_want_ac, .exit = { VMX_EXCEPTION_NMI | BIT26, ON_IT },
+	  .interruption = 0x80000b11, .locks = 1, .resolve = sld_off,
+	  .then = { LOCK_EXIT, { VMX_VMCALL, THE_END } } },
+	{ "none: UC-lock disable", "#GP(0), delivered", LOCK_ADD, .rdi = UC_BUFFER,
+	  .prepare = uc_disable, .exit = { VMX_VMCALL, HANDLER_END + GP } },
+
+	{ split, "single step", LOCK_ADD, .rdi = SPLIT, .prepare = single_step, .exit = LOCK_EXIT,
+	  .pending = BS, .locks = 1, .then = { HANDLED(DB) }, .dr6 = DR6_NONE | BS },
+	{ split, "single step, #DB intercepted", LOCK_ADD, .rdi = SPLIT,
+	  .prepare = single_step_want_db, .exit = LOCK_EXIT, .pending = BS, .locks = 1,
+	  .resolve = no_more_steps,
+	  .then = { { VMX_EXCEPTION_NMI, BEHIND, BS }, { VMX_VMCALL, THE_END } } },
+	{ split, "data breakpoint on the operand", LOCK_ADD, .rdi = SPLIT, .prepare = watch_operand,
+	  .exit = LOCK_EXIT, .pending = ENABLED | 1, .locks = 1, .then = { HANDLED(DB) },
+	  .dr6 = DR6_NONE | 1 },
+	{ split, "OS bus-lock detection, CPL 3", LOCK_ADD, .mode = CPL3, .rdi = SPLIT,
+	  .prepare = os_detection, .exit = LOCK_EXIT, .pending = ENABLED | BLD, .locks = 1,
+	  .then = { HANDLED(DB) }, .dr6 = DR6_NONE & ~BLD },
+	{ split, "OS bus-lock detection, CPL 0", LOCK_ADD, .rdi = SPLIT, .prepare = os_detection,
+	  .exit = LOCK_EXIT, .locks = 1, .then = NOTHING },
+	{ split, "OS bus-lock detection, CPL 3; VMM detection off", LOCK_ADD, .mode = CPL3,
+	  .rdi = SPLIT, .prepare = os_detection_alone, .exit = HANDLED(DB), .locks = 1,
+	  .dr6 = DR6_NONE & ~BLD },
+	{ split, "OS detection, data breakpoint, single step: one #DB", LOCK_ADD, .mode = CPL3,
+	  .rdi = SPLIT, .prepare = all_traps, .exit = LOCK_EXIT, .pending = ENABLED | BLD | BS | 1,
+	  .locks = 1, .then = { HANDLED(DB) }, .dr6 = (DR6_NONE & ~BLD) | BS | 1 },
+	{ split, "the monitor single-steps", LOCK_ADD, .rdi = SPLIT, .prepare = debugger_steps,
+	  .exit = LOCK_EXIT, .pending = BS, .locks = 1,
+	  .then = { { VMX_EXCEPTION_NMI, BEHIND, BS }, { VMX_VMCALL, THE_END } } },
+	{ split, "the monitor's data breakpoint", LOCK_ADD, .rdi = SPLIT,
+	  .prepare = debugger_watches, .exit = LOCK_EXIT, .pending = ENABLED | 1, .locks = 1,
+	  .then = { { VMX_EXCEPTION_NMI, BEHIND, 1 }, { VMX_VMCALL, THE_END } } },
+	{ split, "monitor trap flag", LOCK_ADD, .rdi = SPLIT, .prepare = monitor_trap,
+	  .exit = LOCK_EXIT, .locks = 1, .resolve = monitor_trap_off, .then = NOTHING },
+	{ split, "monitor trap flag, detection off", LOCK_ADD, .rdi = SPLIT,
+	  .prepare = monitor_trap_alone, .exit = { VMX_MTF, BEHIND }, .locks = 1,
+	  .resolve = monitor_trap_off, .then = NOTHING },
+
+	{ "accessed bit of the GDT's page", "task switch, intercepted", TASK_JUMP, .mode = MODE_32,
+	  .prepare = gdt_cold_task_switch,
+	  .exit = { VMX_TASK_SWITCH | BIT26, ON_IT, 2u << 30 | TSS32_NEW }, .locks = 1,
+	  .resolve = resume_after_switch, .then = { { VMX_VMCALL, NEW_TASK_END } } },
+	{ "busy bit of the new TSS", "task switch, carried out", TASK_JUMP, .mode = MODE_32,
+	  .prepare = gdt_uc, .exit = { VMX_BUS_LOCK | BIT26, NEW_TASK }, .locks = 1,
+	  .then = { { VMX_VMCALL, NEW_TASK_END } } },
+
+	{ delivery, "external interrupt delivered", LOCK_ADD, .rdi = BUFFER, .prepare = interrupt,
+	  .exit = { VMX_BUS_LOCK | BIT26, HANDLER + 0x40 }, .locks = 1, .then = { HANDLED(0x40) } },
+	{ delivery, "the same, `delivery_lock` vectoring", LOCK_ADD, .rdi = BUFFER,
+	  .prepare = interrupt, .exit = { VMX_BUS_LOCK | BIT26, HANDLER + 0x40 },
+	  .vectoring = 0x80000040, .locks = 1, .then = { HANDLED(0x40) } },
+	{ delivery, "INT n delivered", INSN("\xcd\x40"), .prepare = fresh_gates,
+	  .exit = { VMX_BUS_LOCK | BIT26, HANDLER + 0x40 }, .locks = 1, .then = { HANDLED(0x40) } },
+	{ delivery, "the same, `delivery_lock` vectoring", INSN("\xcd\x40"), .prepare = fresh_gates,
+	  .exit = { VMX_BUS_LOCK | BIT26, HANDLER + 0x40 }, .vectoring = 0x80000440, .locks = 1,
+	  .then = { HANDLED(0x40) } },
+	{ delivery, "#UD delivered", INSN("\x0f\x0b"), .prepare = fresh_gates,
+	  .exit = { VMX_BUS_LOCK | BIT26, HANDLER + UD }, .locks = 1, .then = { HANDLED(UD) } },
+	{ delivery, "interrupt, its frame meets an EPT violation", LOCK_ADD, .rdi = BUFFER,
+	  .prepare = stack_violates, .exit = { VMX_EPT_VIOLATION | BIT26, ON_IT, 0x182 },
+	  .vectoring = 0x80000040, .locks = 1, .resolve = inject_again, .then = { HANDLED(0x40) } },
+	{ delivery, "#UD, its frame meets a #PF, intercepted", INSN("\x0f\x0b"),
+	  .prepare = stack_absent,
+	  .exit = { VMX_EXCEPTION_NMI | BIT26, ON_IT, COLD_ABSENT + 0x7d8 },
+	  .interruption = 0x80000b0e, .vectoring = 0x80000306, .locks = 1, .resolve = stack_mapped,
+	  .then = { HANDLED(UD) } },
+
+	{ "accessed bit of the code's page", "HLT", INSN("\xf4"), .prepare = at_cold_code,
+	  .exit = { VMX_HLT | BIT26, BEHIND }, .locks = 1, .then = NOTHING },
+	{ "accessed bit of the code's page", "OUT", INSN("\xe6\x80"), .prepare = at_cold_code,
+	  .exit = { VMX_IO | BIT26, ON_IT, 0x800040 }, .locks = 1, .then = NOTHING },
+	{ "none: before the first instruction", "VM entry fails", LOCK_ADD, .rdi = SPLIT,
+	  .prepare = bad_entry, .exit = { VMX_INVALID_STATE | VMX_EXIT_ENTRY_FAILURE, ON_IT },
+	  .resolve = good_entry, .then = { LOCK_EXIT, { VMX_VMCALL, THE_END } } },
+};
+#define ROWS (sizeof(rows) / sizeof(rows[0]))
+
+/* ------------------------------------------------------------------ running a row */
+
+static uint64_t place_rip(const struct row *row, uint64_t base, unsigned place)
+{
+	enum { VMCALL_LENGTH = 3 };
+	switch (place) {
+	case ON_IT:
+		return base;
+	case BEHIND:
+		return base + row->length;
+	case THE_END:
+		return base + row->length + VMCALL_LENGTH;
+	case NEW_TASK:
+		return TASK;
+	case NEW_TASK_END:
+		return TASK + VMCALL_LENGTH;
+	default:
+		return place >= HANDLER_END ? HANDLERS + 16 * (place - HANDLER_END) + VMCALL_LENGTH
+					    : HANDLERS + 16 * (place - HANDLER);
+	}
+}
+
+static unsigned failures;
+
+static void expect(const struct row *row, const char *what, uint64_t got, uint64_t wanted)
+{
+	if (got == wanted)
+		return;
+	print_error("%s; %s: %s is %#llx, not %#llx\n", row->lock, row->also, what,
+		    (unsigned long long)got, (unsigned long long)wanted);
+	failures++;
+}
+
+static struct emu_exit run_to(const struct row *row, uint64_t base, const struct step *wanted)
+{
+	struct emu_state s;
+	struct emu_exit x;
+	assert_int_equal(emu_vcpu_run(vcpu, 0, &x), 0);
+	emu_vcpu_get_state(vcpu, &s);
+	expect(row, "exit word", x.word, wanted->word);
+	expect(row, "RIP", s.rip, place_rip(row, base, wanted->place));
+	expect(row, "qualification", x.qualification, wanted->qualification);
+	expect(row, "bus_lock", x.bus_lock, !!(wanted->word & BIT26));
+	return x;
+}
+
+static void run_row(const struct row *row)
+{
+	struct emu_events events;
+	struct emu_state s;
+	start(row, false);
+	emu_vcpu_get_state(vcpu, &s);
+	uint64_t base = s.rip;
+	struct emu_exit x = run_to(row, base, &row->exit);
+	emu_vcpu_get_events(vcpu, &events);
+	expect(row, "pending debug exceptions", events.pending_debug, row->pending);
+	expect(row, "interrupt shadow", events.interrupt.shadow, row->shadow);
+	expect(row, "interruption information", x.interruption, row->interruption);
+	expect(row, "IDT-vectoring information", x.idt_vectoring, row->vectoring);
+	expect(row, "number of locks", locks, row->locks);
+	/* what a monitor does that saves and restores everything between two entries */
+	emu_vcpu_set_events(vcpu, &events);
+	if (row->resolve)
+		row->resolve();
+	for (unsigned n = 0; n < 4 && row->then[n].place; n++)
+		run_to(row, base, &row->then[n]);
+	emu_vcpu_get_state(vcpu, &s);
+	expect(row, "DR6", s.dr[6], row->dr6 ? row->dr6 : DR6_NONE);
+	stop();
+}
+
+static void test_exit_matrix_each_row_exits_as_it_says(void **state)
+{
+	(void)state;
+	for (size_t n = 0; n < ROWS; n++)
+		run_row(&rows[n]);
+	assert_int_equal(failures, 0);
+}
+
+/* Without bit 26 on reason 74 (Linux is prepared for both) nothing else changes. */
+static void test_exit_matrix_bare_reason_74_lacks_the_bit_there_only(void **state)
+{
+	(void)state;
+	for (size_t n = 0; n < ROWS; n++) {
+		struct emu_exit x;
+		uint32_t word = rows[n].exit.word;
+		start(&rows[n], true);
+		assert_int_equal(emu_vcpu_run(vcpu, 0, &x), 0);
+		expect(&rows[n], "bare word", x.word, (word & 0xffff) == 74 ? 74 : word);
+		expect(&rows[n], "bus_lock", x.bus_lock, !!(word & BIT26));
+		stop();
+	}
+	assert_int_equal(failures, 0);
+}
+
+/* With detection off no exit of any row says bus lock, and the same locks are taken. */
+static void test_exit_matrix_detection_off_says_nothing(void **state)
+{
+	(void)state;
+	for (size_t n = 0; n < ROWS; n++) {
+		struct emu_exit x;
+		start(&rows[n], false);
+		detection_off();
+		assert_int_equal(emu_vcpu_run(vcpu, 0, &x), 0);
+		assert_false(x.bus_lock);
+		assert_int_not_equal(x.word & 0xffff, 74);
+		assert_false(x.word & BIT26);
+		assert_true(locks >= rows[n].locks);
+		stop();
+	}
+}
+
+/* ------------------------------------------------------------------ the document */
+
+static const char *exception_name(unsigned vector)
+{
+	static const struct {
+		unsigned vector;
+		const char *name;
+	} names[] = { { DB, "#DB" }, { UD, "#UD" }, { GP, "#GP" }, { PF, "#PF" }, { AC, "#AC" } };
+	for (size_t n = 0; n < sizeof(names) / sizeof(names[0]); n++)
+		if (names[n].vector == vector)
+			return names[n].name;
+	return "the interrupt";
+}
+
+static void print_place(FILE *out, unsigned place)
+{
+	static const char *const names[] = { [ON_IT] = "on it",
+					     [BEHIND] = "behind",
+					     [THE_END] = "behind",
+					     [NEW_TASK] = "new task",
+					     [NEW_TASK_END] = "new task" };
+	if (place < HANDLER)
+		fprintf(out, "%s", names[place]);
+	else
+		fprintf(out, "%s's handler",
+			exception_name(place >= HANDLER_END ? place - HANDLER_END
+							    : place - HANDLER));
+}
+
+static void print_pending(FILE *out, uint64_t pending)
+{
+	fprintf(out, "%s%s%s%s%s", pending ? "" : "—", pending & 1 ? "B0 " : "",
+		pending & BLD ? "BLD " : "", pending & BS ? "BS " : "",
+		pending & ENABLED ? "(enabled)" : "");
+}
+
+static void print_exit(FILE *out, const struct row *row)
+{
+	char text[80];
+	emu_exit_word_text(row->exit.word, text, sizeof(text));
+	if (row->exit.word == VMX_VMCALL) {
+		fprintf(out, "none | —");
+		return;
+	}
+	fprintf(out, "`%#x` %s", row->exit.word, text);
+	if (row->exit.qualification)
+		fprintf(out, ", qualification `%#llx`",
+			(unsigned long long)row->exit.qualification);
+	if (row->interruption)
+		fprintf(out, ", interruption `%#x`", row->interruption);
+	if (row->vectoring)
+		fprintf(out, ", IDT-vectoring `%#x`", row->vectoring);
+	fprintf(out, " | ");
+	print_place(out, row->exit.place);
+}
+
+static void print_then(FILE *out, const struct row *row)
+{
+	const struct step *step = row->exit.word == VMX_VMCALL ? &row->exit : row->then;
+	char text[80];
+	for (unsigned n = 0; n < 4 && step[n].place; n++) {
+		emu_exit_word_text(step[n].word, text, sizeof(text));
+		fprintf(out, "%s", n ? ", then " : "");
+		if (step[n].word != VMX_VMCALL) {
+			fprintf(out, "%s", text);
+		} else if (step[n].place == THE_END) {
+			fprintf(out, "goes on");
+		} else {
+			print_place(out, step[n].place);
+		}
+		if (step == &row->exit)
+			break;
+	}
+}
+
+static void print_table(FILE *out)
+{
+	fprintf(out, "| Bus lock | What else | Exit | RIP | Stays pending | Next entry |\n"
+		     "|---|---|---|---|---|---|\n");
+	for (size_t n = 0; n < ROWS; n++) {
+		fprintf(out, "| %s | %s | ", rows[n].lock, rows[n].also);
+		print_exit(out, &rows[n]);
+		fprintf(out, " | ");
+		print_pending(out, rows[n].pending);
+		fprintf(out, " | ");
+		print_then(out, &rows[n]);
+		fprintf(out, " |\n");
+	}
+}
+
+static void print_bits(FILE *out)
+{
+	fprintf(out,
+		"| Bit | Meaning | Here |\n|---|---|---|\n| 15:0 | basic reason | SDM app. C |\n"
+		"| 24:16 | reserved | 0 |\n");
+	for (unsigned bit = 25; bit < 32; bit++) {
+		const char *never, *name = emu_exit_word_bit(bit, &never);
+		if (!name)
+			fprintf(out, "| %u | reserved | 0 |\n", bit);
+		else
+			fprintf(out, "| %u | %s | %s%s |\n", bit, name, never ? "0: " : "set",
+				never ? never : "");
+	}
+}
+
+#define DOCUMENT BUSLOCK_SOURCE_DIR "/docs/exits.md"
+
+static void print_generated(FILE *out)
+{
+	fprintf(out, "<!-- generated: test_exit_matrix --markdown -->\n");
+	print_bits(out);
+	fprintf(out, "\n");
+	print_table(out);
+	fprintf(out, "<!-- end of generated -->\n");
+}
+
+static void test_exit_matrix_document_holds_the_same_table(void **state)
+{
+	char *generated = NULL, *document = NULL;
+	size_t size = 0, room = 0;
+	(void)state;
+	FILE *out = open_memstream(&generated, &size), *in = fopen(DOCUMENT, "r");
+	assert_non_null(out);
+	if (!in)
+		fail_msg("%s is not there", DOCUMENT);
+	print_generated(out);
+	fclose(out);
+	assert_true(getdelim(&document, &room, '\0', in) > 0);
+	fclose(in);
+	if (!strstr(document, generated))
+		fail_msg("%s is out of date: put the output of\n  test_exit_matrix --markdown\n"
+			 "between its marks",
+			 DOCUMENT);
+	free(generated);
+	free(document);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 2 && !strcmp(argv[1], "--markdown")) {
+		print_generated(stdout);
+		return 0;
+	}
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_exit_matrix_each_row_exits_as_it_says),
+		cmocka_unit_test(test_exit_matrix_bare_reason_74_lacks_the_bit_there_only),
+		cmocka_unit_test(test_exit_matrix_detection_off_says_nothing),
+		cmocka_unit_test(test_exit_matrix_document_holds_the_same_table),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -12,6 +12,7 @@ static const struct lab {
 	const char *summary;
 } labs[] = {
 	{ "throttle", lab_throttle, "policies for bus locks beside each other, on one guest" },
+	{ "hang", lab_hang, "the host's split-lock policy against a monitor that kicks its vCPU" },
 	{ NULL, NULL, NULL },
 };
 

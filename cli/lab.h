@@ -7,5 +7,6 @@
 #define BUSLOCK_CLI_LAB_H
 
 int lab_throttle(int argc, char **argv);
+int lab_hang(int argc, char **argv);
 
 #endif

@@ -52,7 +52,7 @@
 #define CACHE_LINE  64
 
 /* Where things are in the guest's memory. */
-enum { CODE = 0x1000, COUNTER = 0x2000, LINE = 0x3000 };
+enum { CODE = 0x1100, COUNTER = 0x2000, LINE = 0x3000 };
 
 /* 16-bit code: SI is the place of the operand, BX that of the counter. */
 static const uint8_t guest_code[] = {

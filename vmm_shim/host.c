@@ -30,7 +30,7 @@ static bool simulated(void)
 	return shim_config.options.host_split_lock != SHIM_SPLIT_LOCK_OFF;
 }
 
-static struct host_task *current_task(const struct shim_vcpu *vcpu)
+static struct host_task *current_task(void)
 {
 	pid_t tid = thread_id();
 
@@ -39,10 +39,15 @@ static struct host_task *current_task(const struct shim_vcpu *vcpu)
 		self.tid = tid;
 		self.boot = host.epoch;
 	}
-	/* with virtual time two runs say the same: a number that is not the system's */
-	self.task.pid = shim_config.options.time == SHIM_TIME_VIRTUAL ? (int)vcpu->index + 1 : tid;
-	raw_syscall(SYS_prctl, PR_GET_NAME, self.task.comm); /* it may change any time */
 	return &self.task;
+}
+
+/* As messages name it. */
+static void name_task(struct host_task *task, const struct shim_vcpu *vcpu)
+{
+	/* with virtual time two runs say the same: a number that is not the system's */
+	task->pid = shim_config.options.time == SHIM_TIME_VIRTUAL ? (int)vcpu->index + 1 : self.tid;
+	raw_syscall(SYS_prctl, PR_GET_NAME, task->comm); /* it may change any time */
 }
 
 static void message(void *opaque, const char *text)
@@ -102,7 +107,7 @@ static bool trap(void *vm, struct emu_vcpu *emu)
 
 	(void)vm;
 	(void)emu;
-	return vcpu && host_lock_armed(&host, current_task(vcpu), &vcpu->core, shim_now_ns());
+	return vcpu && host_lock_armed(&host, current_task(), &vcpu->core, shim_now_ns());
 }
 
 void host_add_vm(struct shim_vm *vm)
@@ -140,7 +145,8 @@ int host_guest_ac(struct shim_vcpu *vcpu, uint32_t error)
 		report_note_host(shim_config.options.report, vcpu->index, 0, 0, 0);
 		return 1;
 	}
-	caller.task = current_task(vcpu);
+	caller.task = current_task();
+	name_task(caller.task, vcpu);
 	handled = host_lock_guest_trap(&host, &caller, state.rip);
 	report_note_host(shim_config.options.report, vcpu->index, caller.tally.slept_ns,
 			 caller.tally.messages, caller.tally.suppressed);

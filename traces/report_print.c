@@ -147,6 +147,7 @@ static void print_place(FILE *out, const struct report_place *place, uint64_t al
 			const struct symbols *symbols)
 {
 	const struct report_lock *lock = &place->first;
+	unsigned in_line = 64 - (unsigned)(place->linear_min & 63);
 	char count[32], text[96], symbol[96], bytes[32];
 	const char *separator = "";
 
@@ -168,10 +169,11 @@ static void print_place(FILE *out, const struct report_place *place, uint64_t al
 		fprintf(out, "%s%s", separator, report_cause_name(bit));
 		separator = ", ";
 	}
-	/* With several operands the first one alone does not show where the line ends. */
-	if (place->cause & REPORT_SPLIT && place->linear_max == place->linear_min)
-		fprintf(out, " (%u + %u bytes)", 64 - (unsigned)(place->linear_min & 63),
-			lock->size - (64 - (unsigned)(place->linear_min & 63)));
+	/* With several operands the first one alone does not show where the line ends; and AMD's
+	 * boundary may be smaller than a line. */
+	if (place->cause & REPORT_SPLIT && place->linear_max == place->linear_min &&
+	    lock->size > in_line)
+		fprintf(out, " (%u + %u bytes)", in_line, lock->size - in_line);
 	fputc('\n', out);
 }
 

@@ -125,6 +125,24 @@ static void test_report_text_shows_counts_causes_and_sites(void **state)
 	symbols_free(symbols);
 }
 
+/* AMD with a boundary below the line (--lock-boundary): no bytes lie in another line. */
+static void test_report_text_split_within_a_line_shows_no_parts(void **state)
+{
+	struct report_lock lock = inc64;
+	char *text;
+
+	lock.rip = lock.linear_rip = 0x100040;
+	lock.linear = 0x200006;
+	report_note_lock(*state, 0, &lock);
+	lock.rip = lock.linear_rip = 0x100044;
+	lock.linear = 0x20003f;
+	report_note_lock(*state, 0, &lock);
+	text = printed(*state, REPORT_TEXT, NULL, 10);
+	expect_text(text, "4 bytes at 0x200006: split\n");
+	expect_text(text, "4 bytes at 0x20003f: split (1 + 3 bytes)\n");
+	free(text);
+}
+
 static void test_report_text_top_limits_the_sites(void **state)
 {
 	char *text = printed(*state, REPORT_TEXT, NULL, 1);
@@ -295,6 +313,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_report_text_shows_counts_causes_and_sites),
+		TEST(test_report_text_split_within_a_line_shows_no_parts),
 		TEST(test_report_text_top_limits_the_sites),
 		TEST(test_report_text_without_detection_says_so),
 		TEST(test_report_json_has_the_documented_keys),

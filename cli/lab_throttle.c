@@ -61,9 +61,8 @@ static const struct argp_option options[] = {
 	{ "json", OPTION_JSON, NULL, 0, "For tools", 4 },
 	{ "plot", OPTION_PLOT, "FILE", 0, "Draw it: FILE.tsv, FILE.svg and FILE.png", 4 },
 	{ "plot-of", OPTION_PLOT_OF, "COLUMN", 0,
-	  "locks (default), attacker-work, attacker-gain, attacker-asleep, innocent-work, "
-	  "innocent-gain, "
-	  "innocent-asleep, fairness-work, fairness-locks or kick",
+	  "innocent-work (default), innocent-gain, innocent-asleep, attacker-work, attacker-gain, "
+	  "attacker-asleep, locks, fairness-work, fairness-locks or kick",
 	  4 },
 	{ NULL, 0, NULL, 0, "", 5 },
 	{ 0 },
@@ -135,9 +134,7 @@ static bool parse_rates(struct lab *lab, const char *text)
 		if (length >= sizeof(number) || lab->rate_count == LAB_MAX_RATES ||
 		    !parse_number(number, rate) || !*rate ||
 		    (lab->rate_count && *rate <= rate[-1])) {
-			complain("--rates: '%s': up to %d ascending numbers from 1 are wanted, "
-				 "such as "
-				 "1,10,100",
+			complain("--rates: '%s': up to %d ascending numbers are wanted, as in 1,10",
 				 whole, LAB_MAX_RATES);
 			return false;
 		}
@@ -285,7 +282,6 @@ static void set_defaults(struct request *request)
 				      .kick_interval = 10000000 },
 			 .rates = { 1, 10, 100, 1000 },
 			 .rate_count = 4 },
-		.metric = lab_metric_find("locks"),
 	};
 }
 
@@ -344,7 +340,9 @@ static int tell(const struct request *request)
 		return STATUS_USAGE;
 	}
 	fflush(stdout);
-	return request->plot ? lab_plot(&request->lab, request->metric, request->plot) : STATUS_OK;
+	if (!request->plot)
+		return STATUS_OK;
+	return lab_plot(&request->lab, request->metric, request->plot);
 }
 
 static int run_all(struct request *request, struct throttle *throttles)
@@ -389,6 +387,11 @@ int lab_throttle(int argc, char **argv)
 	argp_err_exit_status = STATUS_USAGE;
 	if (argp_parse(&argp, argc, argv, 0, NULL, &request) || !consistent(&request.lab))
 		return STATUS_USAGE;
+	if (!request.metric) {
+		bool innocents = request.lab.options.attackers < request.lab.options.vcpus;
+
+		request.metric = lab_metric_find(innocents ? "innocent-work" : "attacker-work");
+	}
 	if (!request.lab.policy_count)
 		for (size_t i = 0; i < sizeof(default_policies) / sizeof(default_policies[0]); i++)
 			add_policy(&request.lab, default_policies[i]);

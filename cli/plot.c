@@ -271,6 +271,20 @@ static bool has_control(const char *text)
 	return false;
 }
 
+/* gnuplot takes an empty picture for a mistake. */
+static bool has_point(const struct plot *plot)
+{
+	for (unsigned i = 0; i < plot->count; i++)
+		for (size_t row = 0; row < plot->rows; row++) {
+			double x = plot->kind == PLOT_LINES ? plot->x[row] : 1;
+			double y = plot->series[i].y[row];
+
+			if (isfinite(y) && (y > 0 || !plot->log_y) && (x > 0 || !plot->log_x))
+				return true;
+		}
+	return false;
+}
+
 static int check(const struct plot *plot, const char *file)
 {
 	if (!*file || has_control(file)) {
@@ -281,6 +295,10 @@ static int check(const struct plot *plot, const char *file)
 		complain("plot: %s: %zu rows and %u series; at least one of each and at most %d "
 			 "series can be drawn",
 			 file, plot->rows, plot->count, PLOT_MAX_SERIES);
+		return STATUS_USAGE;
+	}
+	if (!has_point(plot)) {
+		complain("plot: %s: no value of '%s' can be drawn", file, plot->y_label);
 		return STATUS_USAGE;
 	}
 	return STATUS_OK;

@@ -369,6 +369,7 @@ static void test_plot_files_that_cannot_be_written_are_named(void **state)
 
 static void test_plot_without_data_is_refused(void **state)
 {
+	static const double nothing[5] = { NAN, NAN, NAN, INFINITY, NAN }, zero[5];
 	struct plot plot = lines;
 
 	(void)state;
@@ -378,6 +379,14 @@ static void test_plot_without_data_is_refused(void **state)
 	plot.count = 0;
 	assert_int_equal(plot_write(&plot, "empty"), STATUS_USAGE);
 	plot.count = PLOT_MAX_SERIES + 1;
+	assert_int_equal(plot_write(&plot, "empty"), STATUS_USAGE);
+	assert_int_equal(plot_write(&plot, "empty"), STATUS_USAGE);
+	plot = lines;
+	plot.series[0].y = plot.series[1].y = nothing;
+	assert_int_equal(plot_write(&plot, "empty"), STATUS_USAGE);
+	assert_non_null(strstr(complaint, "no value of 'loops finished (1/s)'"));
+	plot.series[0].y = zero;
+	plot.log_y = true;
 	assert_int_equal(plot_write(&plot, "empty"), STATUS_USAGE);
 	assert_false(exists("empty.tsv"));
 }

@@ -11,6 +11,8 @@ static int vm_create(const struct shim_options *options, struct emu_vm **vm)
 		.mmio_all = options->mmio_all,
 		.count = options->count,
 		.lock_boundary = options->lock_boundary,
+		.delivery_lock = options->delivery_vectoring ? EMU_DELIVERY_LOCK_VECTORING
+							     : EMU_DELIVERY_LOCK_AFTER,
 	};
 	int r = emu_vm_create(&config, vm);
 
@@ -42,6 +44,8 @@ const struct backend backend_emu = {
 	.dirty_clear = emu_vm_dirty_clear,
 	.host_range_gone = emu_vm_host_range_gone,
 	.host_range_back = emu_vm_host_range_back,
+	.declare_memory_type = emu_vm_declare_memory_type,
+	.set_memory_policy = emu_vm_set_memory_policy,
 	.set_lock_observer = emu_vm_set_lock_observer,
 	.set_split_lock_trap = emu_vm_set_split_lock_trap,
 	.set_msr_filter = emu_vm_set_msr_filter,

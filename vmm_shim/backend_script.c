@@ -209,6 +209,23 @@ size_t backend_script_gaps(struct emu_vm *emu, uint64_t *host, uint64_t *size, s
 	return vm->gaps;
 }
 
+/* A script says by itself what is a bus lock. */
+static int declare_memory_type(struct emu_vm *emu, uint64_t gpa, uint64_t size, unsigned type)
+{
+	(void)emu;
+	(void)gpa;
+	(void)size;
+	(void)type;
+	return 0;
+}
+
+static void set_memory_policy(struct emu_vm *emu, enum emu_memory_policy policy, bool cd_is_uc)
+{
+	(void)emu;
+	(void)policy;
+	(void)cd_is_uc;
+}
+
 static void set_lock_observer(struct emu_vm *emu,
 			      void (*observe)(void *, struct emu_vcpu *, const struct emu_lock *),
 			      void *opaque)
@@ -690,6 +707,8 @@ const struct backend backend_script = {
 	.dirty_clear = dirty_clear,
 	.host_range_gone = host_range_gone,
 	.host_range_back = host_range_back,
+	.declare_memory_type = declare_memory_type,
+	.set_memory_policy = set_memory_policy,
 	.set_lock_observer = set_lock_observer,
 	.set_split_lock_trap = set_split_lock_trap,
 	.set_msr_filter = set_msr_filter,

@@ -36,6 +36,12 @@ static int xcrs(const struct shim_vm *vm)
 	return cpuid_supported_bit(1, 0, 2, 26);
 }
 
+static int quirks(const struct shim_vm *vm)
+{
+	(void)vm;
+	return (int)quirks_supported(&shim_config.profile);
+}
+
 #define ARCH   "x86.c: kvm_vm_ioctl_check_extension"
 #define MAIN   "kvm_main.c: kvm_vm_ioctl_check_extension_generic"
 #define CAP(x) KVM_CAP_##x, #x
@@ -69,6 +75,8 @@ static const struct capability table[] = {
 	{ CAP(XSAVE), 1, NULL, 0, ARCH },
 	{ CAP(XCRS), 0, xcrs, 0, ARCH },
 	{ CAP(GET_TSC_KHZ), 1, NULL, 0, ARCH },
+	{ CAP(DISABLE_QUIRKS), 1, NULL, 0, ARCH },
+	{ CAP(DISABLE_QUIRKS2), 0, quirks, KERNEL(5, 18, 0), ARCH },
 	{ CAP(MAX_VCPUS), EMU_MAX_VCPUS, NULL, 0, ARCH },
 	{ CAP(SYNC_REGS), KVM_SYNC_X86_VALID_FIELDS, NULL, 0, ARCH },
 	{ CAP(READONLY_MEM), 1, NULL, 0, ARCH },
@@ -178,6 +186,9 @@ int capability_enable(struct shim_vm *vm, const struct kvm_enable_cap *cap)
 	switch (cap->cap) {
 	case KVM_CAP_X86_BUS_LOCK_EXIT:
 		return enable_bus_lock_exit(vm, cap->args[0]);
+	case KVM_CAP_DISABLE_QUIRKS:
+	case KVM_CAP_DISABLE_QUIRKS2:
+		return quirks_disable(vm, cap->cap, cap->args[0]);
 	case KVM_CAP_EXCEPTION_PAYLOAD:
 		vm->exception_payload = cap->args[0] != 0;
 		return 0;

@@ -134,6 +134,23 @@ int capability_value(const struct shim_vm *vm, unsigned long number);
 /* KVM_ENABLE_CAP on a VM */
 int capability_enable(struct shim_vm *vm, const struct kvm_enable_cap *cap);
 
+/* ------------------------------------------------------------------ quirk.c */
+
+enum { QUIRK_CD_NW_CLEARED = 1 << 1, QUIRK_IGNORE_GUEST_PAT = 1 << 9 }; /* KVM_X86_QUIRK_ */
+uint64_t quirks_supported(const struct profile *profile);
+int quirks_disable(struct shim_vm *vm, uint32_t capability, uint64_t bits);
+
+/* What the processor is told of memory types; semantics of vmx_get_mt_mask() by version. */
+struct memory_choice {
+	enum emu_memory_policy policy;
+	bool cd_is_uc;
+};
+struct memory_choice memory_choice(enum shim_memory memory, bool intel,
+				   const struct profile *profile, uint64_t disabled_quirks);
+void memory_types_apply(struct shim_vm *vm);
+/* The same for a new VM, and the ranges of --uc. -ENOMEM. */
+int memory_types_init(struct shim_vm *vm);
+
 /* ------------------------------------------------------------------ device.c */
 
 long device_ioctl(unsigned long request, unsigned long argument);
@@ -170,6 +187,7 @@ struct shim_vm {
 	_Atomic bool bus_lock_detection;
 	bool exception_payload, triple_fault_event, exit_on_emulation_error;
 	uint64_t manual_dirty_log;
+	uint64_t disabled_quirks;
 	_Atomic uint32_t user_space_msr; /* KVM_MSR_EXIT_REASON_ */
 	_Atomic(struct msr_filter *) msr_filter;
 

@@ -95,10 +95,10 @@ const struct kernel_fact kernel_facts[] = {
 /* clang-format on */
 const size_t kernel_fact_count = sizeof(kernel_facts) / sizeof(kernel_facts[0]);
 
-static bool holds(const struct kernel_fact *fact, unsigned kernel)
+bool kernel_in(const struct kernel_range range[KERNEL_RANGES], unsigned kernel)
 {
-	for (size_t i = 0; i < KERNEL_RANGES && fact->range[i].from; i++) {
-		const struct kernel_range *r = &fact->range[i];
+	for (size_t i = 0; i < KERNEL_RANGES && range[i].from; i++) {
+		const struct kernel_range *r = &range[i];
 
 		if (kernel >= r->from && (!r->before || kernel < r->before))
 			return true;
@@ -111,7 +111,7 @@ void profile_for(unsigned kernel, struct profile *profile)
 	*profile = (struct profile){ .kernel = kernel };
 	for (size_t i = 0; i < kernel_fact_count; i++)
 		*(bool *)((char *)profile + kernel_facts[i].field) =
-			holds(&kernel_facts[i], kernel);
+			kernel_in(kernel_facts[i].range, kernel);
 }
 
 /* ------------------------------------------------------------------ version numbers */

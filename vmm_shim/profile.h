@@ -63,6 +63,8 @@ struct kernel_fact {
 	struct kernel_range range[KERNEL_RANGES]; /* up to the first with `from` 0 */
 	const char *source;
 };
+/* Is it in one of the ranges, which end with `from` 0? */
+bool kernel_in(const struct kernel_range range[KERNEL_RANGES], unsigned kernel);
 extern const struct kernel_fact kernel_facts[];
 extern const size_t kernel_fact_count;
 

@@ -96,6 +96,8 @@ static int vm_new(struct shim_vm **result)
 	vm->host_low = UINT64_MAX;
 	r = vm->ops->vm_create(&shim_config.options, &vm->emu);
 	if (!r)
+		r = memory_types_init(vm);
+	if (!r)
 		r = registry_add(vm);
 	if (r) {
 		vm_free(vm);

@@ -54,9 +54,20 @@ static void lower_to(_Atomic uint64_t *word, uint64_t value)
 		;
 }
 
+static _Atomic(uint64_t (*)(void)) other_clock;
+
+void report_set_clock(uint64_t (*now)(void))
+{
+	atomic_store(&other_clock, now);
+}
+
 uint64_t report_now(void)
 {
+	uint64_t (*other)(void) = atomic_load_explicit(&other_clock, memory_order_relaxed);
 	struct timespec now;
+
+	if (__builtin_expect(other != NULL, 0))
+		return other();
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * NSEC_PER_SEC + (uint64_t)now.tv_nsec;
@@ -119,6 +130,18 @@ void report_detach(struct report *report)
 {
 	if (report)
 		syscall(SYS_munmap, report, sizeof(*report));
+}
+
+void report_note_nondeterminism(struct report *report, const char *why)
+{
+	uint32_t no = 0;
+	size_t n = strlen(why);
+
+	if (!report || !atomic_compare_exchange_strong(&report->nondeterministic, &no, 1))
+		return;
+	if (n >= sizeof(report->nondeterminism))
+		n = sizeof(report->nondeterminism) - 1;
+	memcpy(report->nondeterminism, why, n);
 }
 
 static struct report_vcpu *row(struct report *report, unsigned vcpu)

@@ -74,6 +74,9 @@ struct report {
 	_Atomic uint32_t vms, vcpus;
 	_Atomic uint32_t detection_enabled; /* KVM_ENABLE_CAP(193, EXIT) seen */
 	_Atomic uint32_t counting;          /* instructions are counted */
+	_Atomic uint32_t virtual_time;      /* all times are of vmm_shim/vclock.h */
+	_Atomic uint32_t nondeterministic;  /* virtual time: why, below */
+	char nondeterminism[160];
 	_Atomic uint32_t attached; /* processes in which the preloaded library has come up */
 	_Atomic uint64_t sites_lost;
 	struct trace_counts trace;
@@ -91,6 +94,10 @@ void report_detach(struct report *report);
 uint64_t report_now(void);
 /* Name of a KVM exit reason without KVM_EXIT_ (api.rst 5, <linux/kvm.h>); NULL for an unknown one. */
 const char *report_exit_name(unsigned reason);
+/* Another clock than CLOCK_MONOTONIC, for the whole process: virtual time. Async-signal-safe. */
+void report_set_clock(uint64_t (*now)(void));
+/* Virtual time does not answer for this run: the first reason stays. `report` may be NULL. */
+void report_note_nondeterminism(struct report *report, const char *why);
 /* Any thread, any time; `report` may be NULL. */
 void report_note_lock(struct report *report, unsigned vcpu, const struct report_lock *lock);
 /* KVM_RUN begins / returned: `result` 0 or -errno, `reason` and `flags` as in kvm_run. Return value of

@@ -173,9 +173,23 @@ static int read_places(struct report_totals *totals, const struct report *report
 	return 0;
 }
 
+/* Virtual time stands still when the program has ended, at the last thing that happened. */
+static uint64_t now_of(const struct report *report)
+{
+	uint64_t now = 0;
+
+	if (!atomic_load(&report->virtual_time))
+		return report_now();
+	for (unsigned i = 0; i < REPORT_VCPUS; i++) {
+		now = later(now, get(&report->vcpu[i].last_return_ns));
+		now = later(now, get(&report->vcpu[i].resumed_ns));
+	}
+	return now;
+}
+
 int report_totals(struct report_totals *totals, const struct report *report)
 {
-	uint64_t first = get(&report->first_run_ns), last, now = report_now();
+	uint64_t first = get(&report->first_run_ns), last, now = now_of(report);
 
 	memset(totals, 0, sizeof(*totals));
 	for (unsigned i = 0; i < REPORT_VCPUS; i++) {

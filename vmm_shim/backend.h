@@ -80,6 +80,9 @@ struct backend {
 	void (*set_bus_lock_exiting)(struct emu_vcpu *vcpu, bool on);
 	void (*set_bus_lock_counter)(struct emu_vcpu *vcpu, uint16_t count);
 	void (*set_controls)(struct emu_vcpu *vcpu, const struct emu_controls *controls);
+	void (*set_instruction_limit)(struct emu_vcpu *vcpu, uint64_t instructions);
+	void (*set_tsc_source)(struct emu_vm *vm,
+			       uint64_t (*tsc)(void *opaque, struct emu_vcpu *vcpu), void *opaque);
 	void (*request_interrupt_window)(struct emu_vcpu *vcpu, bool on);
 	bool (*interruptible)(struct emu_vcpu *vcpu);
 	int (*inject_interrupt)(struct emu_vcpu *vcpu, uint8_t vector);

@@ -9,6 +9,7 @@
  * asked every time.
  */
 #include "vmm_shim/internal.h"
+#include "vmm_shim/vclock.h"
 #include "vmm_shim/raw.h"
 
 #include <errno.h>
@@ -101,6 +102,7 @@ int process_enter(void)
 
 void shim_after_fork(void)
 {
+	vclock_after_fork();
 	if (!atomic_load(&identity))
 		return;
 	start_afresh();

@@ -102,6 +102,8 @@ kernel_sigset signals_block(void);
 void signals_restore(kernel_sigset mask);
 /* Is a signal pending that `mask` lets through and that would do something? */
 bool signals_pending(kernel_sigset mask);
+/* Do the handlers of all of these let the call go on (SA_RESTART)? */
+bool signals_restart(kernel_sigset mask);
 pid_t thread_id(void);
 
 /* ------------------------------------------------------------------ ticker.c */

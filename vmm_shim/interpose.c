@@ -200,13 +200,18 @@ static bool claim(_Atomic int *state)
 	       atomic_compare_exchange_strong(state, &expected, SETUP_RUNNING);
 }
 
+void interpose_find(void)
+{
+	if (!claim(&next_state))
+		return;
+	find_next();
+	mark_process();
+	atomic_store_explicit(&next_state, SETUP_DONE, memory_order_release);
+}
+
 void interpose_setup(void)
 {
-	if (claim(&next_state)) {
-		find_next();
-		mark_process();
-		atomic_store_explicit(&next_state, SETUP_DONE, memory_order_release);
-	}
+	interpose_find();
 	/* A sanitizer's runtime installs its handlers before the C library has an environment. */
 	if (environ && claim(&configure_state)) {
 		pthread_atfork(NULL, NULL, atfork_child);

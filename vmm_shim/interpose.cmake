@@ -7,7 +7,8 @@
 
 add_library(buslock-interpose OBJECT
 	interpose.c interpose_fault.c interpose_file.c interpose_memory.c interpose_own.c interpose_path.c
-	interpose_signal.c interpose_stat.c interpose_syscall.c)
+	interpose_signal.c interpose_stat.c interpose_syscall.c
+	interpose_time.c interpose_time_wait.c interpose_time_thread.c)
 target_link_libraries(buslock-interpose PUBLIC buslock_flags)
 # Thread-local variables without the allocation that a first use in a loaded library costs.
 target_compile_options(buslock-interpose PRIVATE -ftls-model=initial-exec)

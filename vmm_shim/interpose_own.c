@@ -152,3 +152,68 @@ long own_syscall(long number, long a, long b, long c, long d, long e, long f)
 {
 	return raw_result(raw_syscall(number, a, b, c, d, e, f));
 }
+
+/* ------------------------------------------------------------------ real time: the engine's, ours */
+
+int own_clock_gettime(clockid_t clock, struct timespec *now) OWN(clock_gettime);
+int own_clock_gettime(clockid_t clock, struct timespec *now)
+{
+	return INTERPOSE_PASS(clock_gettime, (int)raw_result(RAW(SYS_clock_gettime, clock, now)),
+			      clock, now);
+}
+int own_gettimeofday(struct timeval *now, void *zone) OWN(gettimeofday);
+int own_gettimeofday(struct timeval *now, void *zone)
+{
+	return INTERPOSE_PASS(gettimeofday, (int)raw_result(RAW(SYS_gettimeofday, now, zone)), now,
+			      zone);
+}
+int own_nanosleep(const struct timespec *time, struct timespec *left) OWN(nanosleep);
+int own_nanosleep(const struct timespec *time, struct timespec *left)
+{
+	return (int)raw_result(RAW(SYS_nanosleep, time, left));
+}
+int own_usleep(useconds_t us) OWN(usleep);
+int own_usleep(useconds_t us)
+{
+	const struct timespec time = { us / 1000000, us % 1000000 * 1000 };
+
+	return own_nanosleep(&time, NULL);
+}
+int own_sched_yield(void) OWN(sched_yield);
+int own_sched_yield(void)
+{
+	return (int)raw_result(RAW(SYS_sched_yield));
+}
+ssize_t own_read(int fd, void *data, size_t size) OWN(read);
+ssize_t own_read(int fd, void *data, size_t size)
+{
+	return raw_result(RAW(SYS_read, fd, data, size));
+}
+int own_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *),
+		       void *argument) OWN(pthread_create);
+int own_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *),
+		       void *argument)
+{
+	return INTERPOSE_PASS(pthread_create, ENOSYS, thread, attributes, start, argument);
+}
+int own_pthread_join(pthread_t thread, void **value) OWN(pthread_join);
+int own_pthread_join(pthread_t thread, void **value)
+{
+	return INTERPOSE_PASS(pthread_join, ENOSYS, thread, value);
+}
+int own_pthread_mutex_lock(pthread_mutex_t *mutex) OWN(pthread_mutex_lock);
+int own_pthread_mutex_lock(pthread_mutex_t *mutex)
+{
+	return INTERPOSE_PASS(pthread_mutex_lock, ENOSYS, mutex);
+}
+int own_pthread_mutex_timedlock(pthread_mutex_t *mutex, const struct timespec *time)
+	OWN(pthread_mutex_timedlock);
+int own_pthread_mutex_timedlock(pthread_mutex_t *mutex, const struct timespec *time)
+{
+	return INTERPOSE_PASS(pthread_mutex_timedlock, ENOSYS, mutex, time);
+}
+int own_pthread_mutex_unlock(pthread_mutex_t *mutex) OWN(pthread_mutex_unlock);
+int own_pthread_mutex_unlock(pthread_mutex_t *mutex)
+{
+	return INTERPOSE_PASS(pthread_mutex_unlock, ENOSYS, mutex);
+}

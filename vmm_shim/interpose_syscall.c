@@ -64,7 +64,41 @@ static long forked(long result)
 	  sent_to_thread(raw_result(RAW(SYS_rt_tgsigqueueinfo, a, b, c, d)), (int)c, (int)b))      \
 	F(pidfd_send_signal, sent(raw_result(RAW(SYS_pidfd_send_signal, a, b, c, d)), (int)b, -1)) \
 	F(rt_sigaction, interpose_rt_sigaction((int)a, (const void *)b, (void *)c, (size_t)d))     \
-	F(fork, forked(raw_result(RAW(SYS_fork))))
+	F(fork, forked(raw_result(RAW(SYS_fork))))                                                 \
+	F(clock_gettime, interpose_clock_gettime((clockid_t)a, (struct timespec *)b))              \
+	F(clock_getres, interpose_clock_getres((clockid_t)a, (struct timespec *)b))                \
+	F(gettimeofday, interpose_gettimeofday((struct timeval *)a, (void *)b))                    \
+	F(time, interpose_time((time_t *)a))                                                       \
+	F(nanosleep, interpose_nanosleep((const struct timespec *)a, (struct timespec *)b))        \
+	F(clock_nanosleep, interpose_sys_clock_nanosleep(a, b, (const void *)c, (void *)d))        \
+	F(timer_create, interpose_sys_timer_create(a, (void *)b, (int *)c))                        \
+	F(timer_settime, interpose_sys_timer_settime(a, b, (const void *)c, (void *)d))            \
+	F(timer_gettime, interpose_sys_timer_gettime(a, (void *)b))                                \
+	F(timer_getoverrun, interpose_sys_timer_getoverrun(a))                                     \
+	F(timer_delete, interpose_sys_timer_delete(a))                                             \
+	F(setitimer,                                                                               \
+	  interpose_setitimer((int)a, (const struct itimerval *)b, (struct itimerval *)c))         \
+	F(getitimer, interpose_getitimer((int)a, (struct itimerval *)b))                           \
+	F(alarm, (long)interpose_alarm((unsigned)a))                                               \
+	F(timerfd_create, interpose_timerfd_create((int)a, (int)b))                                \
+	F(timerfd_settime, interpose_timerfd_settime((int)a, (int)b, (const struct itimerspec *)c, \
+						     (struct itimerspec *)d))                      \
+	F(timerfd_gettime, interpose_timerfd_gettime((int)a, (struct itimerspec *)b))              \
+	F(read, interpose_read((int)a, (void *)b, (size_t)c))                                      \
+	F(poll, interpose_poll((struct pollfd *)a, (nfds_t)b, (int)c))                             \
+	F(ppoll, interpose_sys_ppoll((void *)a, b, (const void *)c, (const void *)d, e))           \
+	F(select,                                                                                  \
+	  interpose_select((int)a, (fd_set *)b, (fd_set *)c, (fd_set *)d, (struct timeval *)e))    \
+	F(pselect6, interpose_sys_pselect(a, (void *)b, (void *)c, (void *)d, (const void *)e,     \
+					  (const void *)f))                                        \
+	F(epoll_wait, interpose_epoll_wait((int)a, (struct epoll_event *)b, (int)c, (int)d))       \
+	F(epoll_pwait, interpose_sys_epoll_pwait(a, (void *)b, c, d, (const void *)e, f))          \
+	F(rt_sigtimedwait,                                                                         \
+	  interpose_sys_sigtimedwait((const void *)a, (void *)b, (const void *)c, d))              \
+	F(rt_sigsuspend, interpose_sys_sigsuspend((const void *)a, b))                             \
+	F(pause, interpose_pause())                                                                \
+	F(sched_yield, interpose_sched_yield())                                                    \
+	F(futex, interpose_sys_futex((void *)a, b, c, d, e, f))
 
 /* Read by the assembler below. */
 #define CALLS                          512

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "vmm_shim/internal.h"
 #include "vmm_shim/raw.h"
+#include "vmm_shim/vclock.h"
 
 #include <linux/futex.h>
 #include <sched.h>
@@ -16,8 +17,12 @@ static _Atomic unsigned readers;
 /* Drepper, "Futexes are tricky": state 2 says that somebody may sleep. */
 void shim_lock_wait(struct shim_lock *lock)
 {
-	while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0)
+	while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0) {
+		/* in virtual time its holder may be waiting for its turn, which is ours */
+		if (vclock_virtual() && vclock_block(&lock->state, 2))
+			continue;
 		raw_syscall(SYS_futex, &lock->state, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0);
+	}
 }
 
 bool lock_take_unless(struct shim_lock *lock, bool (*give_up)(uint64_t), uint64_t opaque)
@@ -31,6 +36,8 @@ bool lock_take_unless(struct shim_lock *lock, bool (*give_up)(uint64_t), uint64_
 	while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0) {
 		if (give_up(opaque))
 			return false;
+		if (vclock_virtual() && vclock_block(&lock->state, 2))
+			continue;
 		raw_syscall(SYS_futex, &lock->state, FUTEX_WAIT_PRIVATE, 2, &look_again, NULL, 0);
 	}
 	return true;
@@ -38,6 +45,8 @@ bool lock_take_unless(struct shim_lock *lock, bool (*give_up)(uint64_t), uint64_
 
 void shim_lock_wake(struct shim_lock *lock)
 {
+	if (vclock_virtual())
+		vclock_wake(&lock->state);
 	raw_syscall(SYS_futex, &lock->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 

@@ -5,6 +5,7 @@
  */
 #include "traces/report.h"
 #include "vmm_shim/internal.h"
+#include "vmm_shim/vclock.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -434,6 +435,8 @@ int shim_configure(const struct shim_options *options)
 								      : &backend_emu;
 	if (options->report)
 		atomic_store(&options->report->counting, shim_config.options.count);
+	if (options->time == SHIM_TIME_VIRTUAL)
+		vclock_start();
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 #include "traces/report.h"
 #include "traces/trace.h"
 #include "vmm_shim/internal.h"
+#include "vmm_shim/vclock.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -76,8 +77,12 @@ static struct run_result enter(struct shim_vcpu *vcpu, unsigned flags)
 	vcpu->exit.word = 0; /* also what an error comes with, unless the processor says more */
 	inner = vcpu->ops->run(vcpu->emu, flags, &vcpu->exit);
 	vcpu->has_word = vcpu->exit.type != EMU_EXIT_NONE;
+	if (vclock_virtual())
+		vclock_guest_end(vcpu);
 	if (inner == -EAGAIN) /* EMU_RUN_COMPLETE_ONLY: nothing (more) to complete */
 		return (struct run_result){ .ret = -EAGAIN };
+	if (!inner && vcpu->exit.type == EMU_EXIT_LIMIT) /* virtual time: somebody else's turn */
+		return (struct run_result){ .again = true };
 	if (!inner) {
 		event_requeue(vcpu, &vcpu->exit);
 		inner = exit_handle(vcpu, &vcpu->exit);
@@ -105,9 +110,25 @@ static bool leave(struct shim_vcpu *vcpu, bool look_at_signals, int *ret)
 	return false;
 }
 
+/*
+ * Virtual time: the guest's turn begins. A kick, which comes in real time, does not end it. True: a
+ * signal that was sent meanwhile ends the run.
+ */
+static bool virtual_turn(struct shim_vcpu *vcpu, bool kicked, int *ret)
+{
+	bool resumed = kicked && vclock_guest_resume();
+
+	while (!resumed && vclock_guest_begin(vcpu)) {
+		if (leave(vcpu, true, ret))
+			return true;
+	}
+	return false;
+}
+
 static int run_loop(struct shim_vcpu *vcpu)
 {
 	struct run_result result;
+	bool kicked = false;
 	int ret;
 
 	if (shim_config.profile.resets_exit_reason)
@@ -115,15 +136,18 @@ static int run_loop(struct shim_vcpu *vcpu)
 	vcpu->has_run = true;
 	for (;;) {
 		want_window(vcpu);
+		if (vclock_virtual() && virtual_turn(vcpu, kicked, &ret))
+			return ret;
 		result = enter(vcpu, 0);
 		if (!result.again)
 			return result.ret;
+		kicked = vcpu->exit.type == EMU_EXIT_KICKED;
 		/* the host's policy may have slept, and a signal have ended that */
-		if (leave(vcpu,
-			  vcpu->exit.type == EMU_EXIT_KICKED ||
-				  vcpu->exit.type == EMU_EXIT_EXCEPTION,
-			  &ret))
+		if (leave(vcpu, kicked || vcpu->exit.type == EMU_EXIT_EXCEPTION, &ret)) {
+			if (kicked && ret == -EINTR && vclock_virtual())
+				vclock_nondeterministic("a signal from outside ended KVM_RUN");
 			return ret;
+		}
 	}
 }
 
@@ -257,6 +281,8 @@ static int run_locked(struct shim_vcpu *vcpu)
 		ret = load_cr8(vcpu);
 	if (!ret)
 		ret = run_with_state(vcpu, wants_to_run);
+	if (vclock_virtual())
+		vclock_settle();
 	if (run->kvm_valid_regs)
 		sync_to_monitor(vcpu);
 	save(vcpu);

@@ -77,6 +77,23 @@ bool signals_pending(kernel_sigset mask)
 	return false;
 }
 
+bool signals_restart(kernel_sigset mask)
+{
+	kernel_sigset pending = pending_through(mask);
+	struct kernel_sigaction action;
+
+	for (; pending; pending &= pending - 1) {
+		int signal = __builtin_ctzll(pending) + 1;
+
+		if (raw_syscall(SYS_rt_sigaction, signal, NULL, &action, sizeof(kernel_sigset)))
+			continue;
+		if (action.handler != SIG_IGN && action.handler != SIG_DFL &&
+		    !(action.flags & SA_RESTART))
+			return false;
+	}
+	return true;
+}
+
 bool signals_fatal(kernel_sigset mask)
 {
 	kernel_sigset pending = pending_through(mask);

@@ -6,6 +6,7 @@
  */
 #include "vmm_shim/internal.h"
 #include "vmm_shim/raw.h"
+#include "vmm_shim/vclock.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -75,6 +76,7 @@ static void *ticker(void *unused)
 	unsigned idle = 0;
 
 	(void)unused;
+	vclock_stay_out();
 	prctl(PR_SET_NAME, "buslock-ticker");
 	prctl(PR_SET_TIMERSLACK, 1);
 	for (;;) {
@@ -133,6 +135,10 @@ void shim_signal_sent(int tid)
 {
 	unsigned n = atomic_load(&shim_vcpu_slots);
 
+	if (vclock_virtual()) {
+		vclock_signal_sent(tid);
+		return;
+	}
 	readers_enter();
 	for (unsigned i = 0; i < n; i++) {
 		struct shim_vcpu *vcpu = atomic_load(&shim_vcpus[i]);

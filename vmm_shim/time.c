@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The VM's clock (KVM_GET_CLOCK, KVM_SET_CLOCK) and the frequency of the time-stamp counter. */
 #include "vmm_shim/internal.h"
+#include "vmm_shim/vclock.h"
 
 #include <cpuid.h>
 #include <errno.h>
@@ -10,6 +11,9 @@
 static uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec t;
+
+	if (vclock_virtual())
+		return shim_now_ns() + (clock == CLOCK_REALTIME ? VCLOCK_REALTIME_NS : 0);
 
 	clock_gettime(clock, &t);
 	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
@@ -51,6 +55,9 @@ unsigned time_tsc_khz(void)
 {
 	static _Atomic unsigned khz;
 
+	if (vclock_virtual())
+		return shim_config.options.tsc_khz;
+
 	if (!atomic_load(&khz)) {
 		unsigned found = khz_from_cpuid();
 
@@ -65,7 +72,7 @@ static long get_clock(const struct shim_vm *vm, unsigned long argument)
 		.clock = time_boot_ns() + (uint64_t)vm->clock_offset,
 		.flags = ABI_CLOCK_VALID_FLAGS,
 		.realtime = clock_ns(CLOCK_REALTIME),
-		.host_tsc = __rdtsc(),
+		.host_tsc = vclock_virtual() ? vclock_cycles() : __rdtsc(),
 	};
 
 	return user_write(argument, &data, sizeof(data));

@@ -3,6 +3,7 @@
 #include "traces/report.h"
 #include "traces/trace.h"
 #include "vmm_shim/internal.h"
+#include "vmm_shim/vclock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +12,7 @@
 
 static void observe(void *opaque, struct emu_vcpu *emu, const struct emu_lock *lock)
 {
-	const struct shim_vcpu *vcpu = vcpu_current();
+	struct shim_vcpu *vcpu = vcpu_current();
 	struct report_lock told = {
 		.rip = lock->rip,
 		.linear_rip = lock->linear_rip,
@@ -37,6 +38,8 @@ static void observe(void *opaque, struct emu_vcpu *emu, const struct emu_lock *l
 	memcpy(told.insn, lock->insn, sizeof(told.insn));
 	if (!vcpu)
 		return;
+	if (vclock_virtual())
+		vclock_bus_lock(vcpu);
 	report_note_lock(shim_config.options.report, vcpu->index, &told);
 	trace_note_lock(shim_config.options.trace, vcpu->vm->number, vcpu->index, &told);
 }
@@ -105,8 +108,10 @@ static int vm_new(struct shim_vm **result)
 	}
 	/* MSRs that the processor does not have are the kernel's: msr.c */
 	vm->ops->set_msr_exits(vm->emu, true);
-	if (shim_config.options.report || shim_config.options.trace)
+	if (shim_config.options.report || shim_config.options.trace || vclock_virtual())
 		vm->ops->set_lock_observer(vm->emu, observe, vm);
+	if (vclock_virtual())
+		vm->ops->set_tsc_source(vm->emu, vclock_tsc, vm);
 	host_add_vm(vm);
 	*result = vm;
 	return 0;

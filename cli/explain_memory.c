@@ -17,25 +17,6 @@ static bool is_declared(const struct shim_options *machine, uint64_t gpa)
 	return false;
 }
 
-/* vmx_get_mt_mask() of several versions, its quirks being on, which is the default */
-static enum emu_memory_policy policy_of(const struct shim_options *machine)
-{
-	struct profile profile;
-
-	profile_for(shim_options_kernel(machine), &profile);
-	switch (machine->memory) {
-	case SHIM_MEMORY_GUEST:
-		return EMU_MEMORY_NATIVE;
-	case SHIM_MEMORY_KVM_NONCOHERENT:
-		if (!profile.emulates_mtrr)
-			return EMU_MEMORY_WB;
-		return profile.cd_quirk_keeps_pat ? EMU_MEMORY_GUEST_MTRR_PAT
-						  : EMU_MEMORY_GUEST_MTRR;
-	default:
-		return machine->vendor == EMU_AMD ? EMU_MEMORY_NPT : EMU_MEMORY_WB_IGNORE_PAT;
-	}
-}
-
 void explain_memory_type(const struct question *q, uint64_t linear, struct explain_type *t)
 {
 	const struct explain_memory *m = &q->memory;
@@ -50,6 +31,8 @@ void explain_memory_type(const struct question *q, uint64_t linear, struct expla
 					     .has_mtrr = true,
 					     .physical_bits = 52,
 					     .registers = &registers };
+	struct memory_choice choice;
+	struct profile profile;
 
 	memset(t, 0, sizeof(*t));
 	t->type = q->type;
@@ -59,8 +42,11 @@ void explain_memory_type(const struct question *q, uint64_t linear, struct expla
 	t->cd = m->cd;
 	t->gpa = m->gpa_given ? m->gpa : linear;
 	t->declared = is_declared(machine, t->gpa);
-	t->policy = policy_of(machine);
-	question.policy = t->policy;
+	profile_for(shim_options_kernel(machine), &profile);
+	choice = memory_choice(machine->memory, machine->vendor == EMU_INTEL, &profile, 0);
+	t->policy = choice.policy;
+	question.policy = choice.policy;
+	question.cd_is_uc = choice.cd_is_uc;
 	question.gpa = t->gpa;
 	question.is_declared = t->declared;
 	question.declared = EMU_MT_UC;

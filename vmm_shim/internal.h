@@ -142,13 +142,6 @@ enum { QUIRK_CD_NW_CLEARED = 1 << 1, QUIRK_IGNORE_GUEST_PAT = 1 << 9 }; /* KVM_X
 uint64_t quirks_supported(const struct profile *profile);
 int quirks_disable(struct shim_vm *vm, uint32_t capability, uint64_t bits);
 
-/* What the processor is told of memory types; semantics of vmx_get_mt_mask() by version. */
-struct memory_choice {
-	enum emu_memory_policy policy;
-	bool cd_is_uc;
-};
-struct memory_choice memory_choice(enum shim_memory memory, bool intel,
-				   const struct profile *profile, uint64_t disabled_quirks);
 void memory_types_apply(struct shim_vm *vm);
 /* The same for a new VM, and the ranges of --uc. -ENOMEM. */
 int memory_types_init(struct shim_vm *vm);

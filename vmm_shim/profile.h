@@ -7,6 +7,9 @@
 #ifndef BUSLOCK_VMM_SHIM_PROFILE_H
 #define BUSLOCK_VMM_SHIM_PROFILE_H
 
+#include "emu/emu.h"
+#include "vmm_shim/shim.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -75,5 +78,13 @@ int kernel_format(unsigned kernel, char *text, size_t size);
 /* -EINVAL with the reason in `why` (may be NULL): older or newer than what is known, or never
  * released (5.20, 6.20). */
 int kernel_check(unsigned kernel, char *why, size_t size);
+
+/* quirk.c. What the processor is told of memory types; semantics of vmx_get_mt_mask() by version. */
+struct memory_choice {
+	enum emu_memory_policy policy;
+	bool cd_is_uc;
+};
+struct memory_choice memory_choice(enum shim_memory memory, bool intel,
+				   const struct profile *profile, uint64_t disabled_quirks);
 
 #endif

@@ -25,10 +25,11 @@ struct explain_memory {
 	unsigned index;    /* PAT, PCD, PWT of the page as a number */
 	bool paging, cd;   /* CR0.PG, CR0.CD */
 	bool paging_given;
-	uint64_t pat;   /* IA32_PAT */
-	int mtrr;       /* EMU_MT_; EXPLAIN_MTRR_OFF */
-	uint64_t gpa;   /* of the operand */
-	bool gpa_given; /* false: as linear */
+	uint64_t pat;             /* IA32_PAT */
+	int mtrr;                 /* EMU_MT_; EXPLAIN_MTRR_OFF */
+	uint64_t gpa;             /* of the operand */
+	bool gpa_given;           /* false: as linear */
+	uint64_t disabled_quirks; /* KVM_CAP_DISABLE_QUIRKS2 */
 };
 #define EXPLAIN_MTRR_OFF (-1) /* IA32_MTRR_DEF_TYPE.E = 0 */
 

@@ -43,7 +43,8 @@ void explain_memory_type(const struct question *q, uint64_t linear, struct expla
 	t->gpa = m->gpa_given ? m->gpa : linear;
 	t->declared = is_declared(machine, t->gpa);
 	profile_for(shim_options_kernel(machine), &profile);
-	choice = memory_choice(machine->memory, machine->vendor == EMU_INTEL, &profile, 0);
+	choice = memory_choice(machine->memory, machine->vendor == EMU_INTEL, &profile,
+			       m->disabled_quirks);
 	t->policy = choice.policy;
 	question.policy = choice.policy;
 	question.cd_is_uc = choice.cd_is_uc;
@@ -59,7 +60,7 @@ void explain_memory_type(const struct question *q, uint64_t linear, struct expla
 
 /* ------------------------------------------------------------------ why */
 
-static const char *why_ept(const struct explain_type *t)
+static const char *why_ept(const struct question *q, const struct explain_type *t)
 {
 	if (t->declared)
 		return "a device's memory (--uc)";
@@ -67,7 +68,9 @@ static const char *why_ept(const struct explain_type *t)
 	case EMU_MEMORY_WB_IGNORE_PAT:
 		return "RAM, and no device whose DMA is not coherent";
 	case EMU_MEMORY_WB:
-		return "RAM";
+		return q->machine.shim.memory == SHIM_MEMORY_KVM_NONCOHERENT
+			       ? "RAM, and a device whose DMA is not coherent"
+			       : "RAM, and KVM_X86_QUIRK_IGNORE_GUEST_PAT is disabled";
 	default:
 		if (t->steps.caching_off)
 			return "the guest has set CR0.CD";
@@ -103,7 +106,7 @@ const char *explain_below(const struct question *q, const struct explain_type *t
 		snprintf(text, size,
 			 "EPT entry %s, and the guest's PAT %s: %s (vmx_get_mt_mask(), Linux %s)",
 			 memtype_name(t->steps.second),
-			 t->steps.ignore_pat ? "is ignored" : "counts", why_ept(t), kernel);
+			 t->steps.ignore_pat ? "is ignored" : "counts", why_ept(q, t), kernel);
 		break;
 	case MEMTYPE_NPT:
 		snprintf(text, size,

@@ -214,6 +214,15 @@ static bool take_mtrr(const char *value, int *type)
 	return false;
 }
 
+static bool take_quirks(const char *value, uint64_t *quirks)
+{
+	if (parse_hex(value, quirks))
+		return true;
+	complain("disabled_quirks: '%s' is not a hexadecimal number, KVM_X86_QUIRK_ bits or-ed",
+		 value);
+	return false;
+}
+
 static bool take_gpa(const char *value, struct explain_memory *memory)
 {
 	memory->gpa_given = parse_hex(value, &memory->gpa);
@@ -226,7 +235,7 @@ static bool take_gpa(const char *value, struct explain_memory *memory)
 static int set_memory(struct question *q, const char *name, const char *value)
 {
 	static const char *const names[] = { "pwt",  "pcd", "pat", "pat.index", "ia32_pat",
-					     "mtrr", "cd",  "pg",  "gpa" };
+					     "mtrr", "cd",  "pg",  "gpa",       "disabled_quirks" };
 	struct explain_memory *m = &q->memory;
 	unsigned word = 0;
 	bool good;
@@ -258,6 +267,9 @@ static int set_memory(struct question *q, const char *name, const char *value)
 	case 8:
 		good = take_gpa(value, m);
 		break;
+	case 9:
+		good = take_quirks(value, &m->disabled_quirks);
+		break;
 	default:
 		return 0;
 	}
@@ -270,7 +282,7 @@ static int set_memory(struct question *q, const char *name, const char *value)
 bool explain_set_word(struct question *q, const char *text)
 {
 	const char *equals = strchr(text, '=');
-	char name[16];
+	char name[24];
 	int taken;
 
 	snprintf(name, sizeof(name), "%.*s", (int)(equals - text), text);

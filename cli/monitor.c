@@ -7,6 +7,7 @@
 #include "cli/console.h"
 #include "traces/report.h"
 #include "traces/symbols.h"
+#include "vmm_shim/vclock.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -356,7 +357,7 @@ static void watch(struct monitor *m, int signals)
 	struct progress last = { .when = begun };
 
 	while (!m->ending) {
-		poll(fds, 2, TICK_MS);
+		shim_poll(fds, 2, TICK_MS);
 		console_flush();
 		if (fds[1].revents & POLLIN)
 			take_signal(m, signals);
@@ -372,7 +373,7 @@ static void watch(struct monitor *m, int signals)
 static void start_vcpus(struct monitor *m)
 {
 	for (unsigned i = 0; i < m->options.vcpus; i++) {
-		int error = pthread_create(&m->vcpu[i].thread, NULL, vcpu_thread, &m->vcpu[i]);
+		int error = shim_thread_create(&m->vcpu[i].thread, vcpu_thread, &m->vcpu[i]);
 
 		if (error) {
 			machine_end(m, END_DIED, STATUS_USAGE, "no thread for vCPU %u: %s", i,
@@ -401,7 +402,7 @@ int monitor_run(struct monitor *m)
 	watch(m, signals);
 	for (unsigned i = 0; i < m->options.vcpus; i++)
 		if (m->vcpu[i].started)
-			pthread_join(m->vcpu[i].thread, NULL);
+			shim_thread_join(m->vcpu[i].thread);
 	console_end_progress();
 	close(signals);
 	return m->status;

@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "traces/report_totals.h"
+#include "vmm_shim/vclock.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -68,11 +69,8 @@ static void count(_Atomic uint64_t *counter)
 
 static void sleep_until(struct monitor *m, uint64_t when)
 {
-	struct timespec t = { .tv_sec = (time_t)(when / 1000000000),
-			      .tv_nsec = (long)(when % 1000000000) };
-
 	/* A kick interrupts it: only the end of the run counts as a reason to get up. */
-	while (!m->ending && clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) == EINTR)
+	while (!m->ending && shim_sleep_until(when) == EINTR)
 		;
 }
 

@@ -9,8 +9,8 @@
  * asked every time.
  */
 #include "vmm_shim/internal.h"
-#include "vmm_shim/vclock.h"
 #include "vmm_shim/raw.h"
+#include "vmm_shim/vclock.h"
 
 #include <errno.h>
 #include <fcntl.h>

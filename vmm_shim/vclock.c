@@ -10,6 +10,7 @@
 #include "vmm_shim/vtime.h"
 
 #include "traces/report.h"
+#include "traces/trace.h"
 #include "vmm_shim/raw.h"
 
 #include <errno.h>
@@ -82,6 +83,7 @@ void vclock_nondeterministic(const char *format, ...)
 	vsnprintf(nondeterminism, sizeof(nondeterminism), format, arguments);
 	va_end(arguments);
 	report_note_nondeterminism(report, nondeterminism);
+	trace_note_nondeterministic(shim_config.options.trace, nondeterminism);
 	shim_log(2, "virtual time: this run is not deterministic: %s", nondeterminism);
 }
 
@@ -364,6 +366,12 @@ void vclock_end(struct vthread *t)
 	signals_restore(mask);
 }
 
+/* Traces begin at 0. */
+static uint64_t trace_clock(void)
+{
+	return shim_now_ns() - VCLOCK_START_NS;
+}
+
 void vclock_start(void)
 {
 	const struct shim_options *o = &shim_config.options;
@@ -379,6 +387,8 @@ void vclock_start(void)
 	report_set_clock(shim_now_ns);
 	if (o->report)
 		atomic_store(&o->report->virtual_time, 1);
+	if (o->trace)
+		o->trace->clock = trace_clock;
 	atomic_store(&vclock_on, true);
 }
 

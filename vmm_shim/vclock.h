@@ -7,6 +7,7 @@
 #ifndef BUSLOCK_VMM_SHIM_VCLOCK_H
 #define BUSLOCK_VMM_SHIM_VCLOCK_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -71,5 +72,17 @@ bool vclock_block(const _Atomic uint32_t *word, uint32_t value);
 void vclock_wake(const void *address);
 /* This thread is the shim's own: it lives in real time. */
 void vclock_stay_out(void);
+
+/* ------------------------------------------------------------------ for a monitor in this process */
+
+/*
+ * The command's own monitor, whose calls nobody interposes: as the C library's, in real or virtual time.
+ * A thread: 0 or an error number. Sleep until shim_now_ns() is `ns`: 0 or EINTR. poll(): -errno.
+ */
+struct pollfd;
+int shim_thread_create(pthread_t *thread, void *(*start)(void *), void *argument);
+int shim_thread_join(pthread_t thread);
+int shim_sleep_until(uint64_t ns);
+int shim_poll(struct pollfd *fds, unsigned n, int timeout_ms);
 
 #endif

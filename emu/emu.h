@@ -69,6 +69,9 @@ struct emu_config {
 	 * Intel parts were seen to set it, and Linux did where it delivers the #DB (until 7.3.2).
 	 */
 	bool debug_resets_bus_lock;
+	/* A hypervisor that does not virtualize them: MSRs CFh and 33h, and DEBUGCTL bit 2, are not there
+	 * whatever the vCPU's CPUID shows. */
+	bool no_core_capabilities, no_bus_lock_debug;
 	/* AMD: a locked access that crosses a naturally aligned block of so many bytes counts as
 	 * misaligned (APM 7.3.3: at most the line). 0: 64; or 8, 16, 32. -EINVAL for others. */
 	unsigned lock_boundary;

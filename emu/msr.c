@@ -161,26 +161,35 @@ size_t emu_msr_list(uint32_t *index, size_t max)
 }
 
 /* CPUID.(7,0):EDX[30] enumerates IA32_CORE_CAPABILITIES, and that MSR 33h (SDM 11.1.2.3). */
-static uint64_t core_caps(const struct emu_vcpu *v)
+static bool has_core_capabilities(const struct emu_vcpu *v, bool host)
 {
-	unsigned place = 0;
-	find(MSR_CORE_CAPS, &place);
-	return v->has_core_capabilities ? v->msrs->stored[place] : 0;
+	/* the hypervisor may prepare them before it sets CPUID */
+	return v->has_core_capabilities ||
+	       (host && v->vm->config.vendor == EMU_INTEL && !v->vm->config.no_core_capabilities);
 }
 
 static uint64_t memory_ctrl_bits(const struct emu_vcpu *v)
 {
-	uint64_t caps = core_caps(v);
+	unsigned place = 0;
+	find(MSR_CORE_CAPS, &place);
+	uint64_t caps = v->msrs->stored[place];
 	return (caps & CORE_CAPS_UC_LOCK_DISABLE ? MEMORY_CTRL_UC_LOCK_DISABLE : 0) |
 	       (caps & CORE_CAPS_SPLIT_LOCK_DISABLE ? MEMORY_CTRL_SPLIT_LOCK_DISABLE : 0);
 }
 
-/* The row of an MSR that this vCPU has, NULL if it has none. */
-static const struct msr *find_offered(const struct emu_vcpu *v, uint32_t index, unsigned *place)
+/* vmx_get_supported_debugctl(), Linux 6.12, has the same exception for the hypervisor. */
+static uint64_t debugctl_bus_lock(const struct emu_vcpu *v, bool host)
 {
-	if (index == MSR_CORE_CAPS && !v->has_core_capabilities)
+	return v->has_bus_lock_db || (host && !v->vm->config.no_bus_lock_debug) ? DEBUGCTL_BLD : 0;
+}
+
+/* The row of an MSR that this vCPU has, NULL if it has none. */
+static const struct msr *find_offered(const struct emu_vcpu *v, uint32_t index, bool host,
+				      unsigned *place)
+{
+	if (index == MSR_CORE_CAPS && !has_core_capabilities(v, host))
 		return NULL;
-	if (index == MSR_MEMORY_CTRL && !memory_ctrl_bits(v))
+	if (index == MSR_MEMORY_CTRL && !(has_core_capabilities(v, host) && memory_ctrl_bits(v)))
 		return NULL;
 	return find(index, place);
 }
@@ -244,7 +253,7 @@ static void set_tsc_aux(struct emu_vcpu *v, uint64_t value)
 int emu_vcpu_get_msr(struct emu_vcpu *v, uint32_t index, uint64_t *value, bool host)
 {
 	unsigned place = 0;
-	const struct msr *m = find_offered(v, index, &place);
+	const struct msr *m = find_offered(v, index, host, &place);
 	if (!m || (!host && hidden(v, m, index)))
 		return -ENOENT;
 	switch (m->home) {
@@ -321,7 +330,7 @@ static bool valid(const struct emu_vcpu *v, const struct msr *m, uint32_t index,
 	case MEMORY_CTRL_BITS:
 		return !(value & ~memory_ctrl_bits(v));
 	case DEBUGCTL_BITS:
-		return !(value & ~(DEBUGCTL_KNOWN | (v->has_bus_lock_db ? DEBUGCTL_BLD : 0)));
+		return !(value & ~(DEBUGCTL_KNOWN | debugctl_bus_lock(v, host)));
 	}
 	return false;
 }
@@ -329,7 +338,7 @@ static bool valid(const struct emu_vcpu *v, const struct msr *m, uint32_t index,
 int emu_vcpu_set_msr(struct emu_vcpu *v, uint32_t index, uint64_t value, bool host)
 {
 	unsigned place = 0;
-	const struct msr *m = find_offered(v, index, &place);
+	const struct msr *m = find_offered(v, index, host, &place);
 	if (!m || (!host && hidden(v, m, index)))
 		return -ENOENT;
 	if (!valid(v, m, index, value, host))

@@ -276,15 +276,13 @@ static struct emu_cpuid leaf7(const struct emu_vcpu *v, uint32_t index)
 /* Features that are about bus locks: what is not offered is not there (SDM 11.1.2.3, 20.3.1.6). */
 static void offer_features(struct emu_vcpu *v)
 {
-	bool intel = v->vm->config.vendor == EMU_INTEL;
+	const struct emu_config *config = &v->vm->config;
+	bool intel = config->vendor == EMU_INTEL;
 
-	v->has_bus_lock_db = leaf7(v, 0).ecx & 1u << 24;
-	v->has_core_capabilities = intel && leaf7(v, 0).edx & 1u << 30;
-	v->uc_lock_is_ac = intel && leaf7(v, 2).edx & 1u << 6;
-	if (!v->has_bus_lock_db)
-		v->debugctl &= ~DEBUGCTL_BLD;
-	if (!v->has_core_capabilities)
-		v->memory_ctrl = 0;
+	v->has_bus_lock_db = !config->no_bus_lock_debug && leaf7(v, 0).ecx & 1u << 24;
+	v->has_core_capabilities = intel && !config->no_core_capabilities &&
+				   leaf7(v, 0).edx & 1u << 30;
+	v->uc_lock_is_ac = leaf7(v, 2).edx & 1u << 6;
 }
 
 static bool has_mtrr(const struct emu_vcpu *v)

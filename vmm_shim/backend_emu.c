@@ -2,17 +2,29 @@
 /* The processor as a backend: emu/emu.h as it is. */
 #include "vmm_shim/backend.h"
 
+#include "vmm_shim/profile.h"
+
 #include <errno.h>
 
 static int vm_create(const struct shim_options *options, struct emu_vm **vm)
 {
+	struct profile profile;
+
+	profile_for(options->kernel, &profile);
 	const struct emu_config config = {
 		.vendor = (enum emu_vendor)options->vendor,
 		.mmio_all = options->mmio_all,
 		.count = options->count,
 		.lock_boundary = options->lock_boundary,
+		.bare_reason_74 = options->bare_reason_74,
 		.delivery_lock = options->delivery_vectoring ? EMU_DELIVERY_LOCK_VECTORING
 							     : EMU_DELIVERY_LOCK_AFTER,
+		/* KVM has no code for them */
+		.no_core_capabilities = !options->guest_sld,
+		/* on AMD the bit leaked into CPUID, but KVM never virtualized it */
+		.no_bus_lock_debug = !profile.guest_bld || options->vendor == EMU_AMD,
+		/* KVM intercepts every #DB and delivers it itself: kvm_deliver_exception_payload() */
+		.debug_resets_bus_lock = !profile.keeps_dr6_bld,
 	};
 	int r = emu_vm_create(&config, vm);
 

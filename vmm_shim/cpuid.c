@@ -8,12 +8,31 @@
 
 #define DEFAULT_PHYSICAL_BITS 36 /* cpuid_query_maxphyaddr() without leaf 80000008h */
 
+#define BUS_LOCK_DETECT   (1u << 24) /* leaf 7, ECX */
+#define CORE_CAPABILITIES (1u << 30) /* leaf 7, EDX */
+
+/* kvm_set_cpu_caps(): what the processor has and this kernel passes on. */
+void cpuid_offer(const struct profile *profile, bool intel, bool guest_sld, struct emu_cpuid *leaf)
+{
+	if (leaf->function != 7 || leaf->index != 0)
+		return;
+	if (!profile->guest_bld || (!intel && profile->svm_hides_bld))
+		leaf->ecx &= ~BUS_LOCK_DETECT;
+	if (!guest_sld)
+		leaf->edx &= ~CORE_CAPABILITIES;
+}
+
 static size_t supported(struct emu_cpuid *leaves)
 {
-	size_t n = shim_config.backend->cpuid_supported((enum emu_vendor)shim_config.options.vendor,
-							leaves, ABI_MAX_CPUID_ENTRIES);
+	const struct shim_options *options = &shim_config.options;
+	size_t n = shim_config.backend->cpuid_supported((enum emu_vendor)options->vendor, leaves,
+							ABI_MAX_CPUID_ENTRIES);
 
-	return n < ABI_MAX_CPUID_ENTRIES ? n : ABI_MAX_CPUID_ENTRIES;
+	if (n > ABI_MAX_CPUID_ENTRIES)
+		n = ABI_MAX_CPUID_ENTRIES;
+	for (size_t i = 0; i < n; i++)
+		cpuid_offer(&shim_config.profile, config_intel(), options->guest_sld, &leaves[i]);
+	return n;
 }
 
 static const struct emu_cpuid *supported_find(struct emu_cpuid *leaves, uint32_t function,

@@ -307,6 +307,7 @@ long cpuid_device_ioctl(unsigned long request, unsigned long argument);
 long cpuid_vcpu_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned long argument);
 const struct kvm_cpuid_entry2 *cpuid_find(const struct shim_vcpu *vcpu, uint32_t function,
 					  uint32_t index);
+void cpuid_offer(const struct profile *profile, bool intel, bool guest_sld, struct emu_cpuid *leaf);
 bool cpuid_supported_bit(uint32_t function, uint32_t index, unsigned reg, unsigned bit);
 unsigned cpuid_physical_bits(void);
 uint64_t cpuid_guest_xcr0(const struct shim_vcpu *vcpu);

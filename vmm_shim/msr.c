@@ -21,8 +21,14 @@
 #define CR4_MCE       (1ull << 6)
 #define MC_VECTOR     18
 
+/* IA32_CORE_CAPABILITIES */
+#define CORE_CAPS_UC_LOCK_DISABLE    (1ull << 4)
+#define CORE_CAPS_SPLIT_LOCK_DISABLE (1ull << 5)
+
 enum {
+	MSR_MEMORY_CTRL = 0x33,
 	MSR_SMI_COUNT = 0x34,
+	MSR_CORE_CAPS = 0xcf,
 	MSR_MTRRCAP = 0xfe,
 	MSR_MCG_CAP = 0x179,
 	MSR_MCG_STATUS = 0x17a,
@@ -42,6 +48,7 @@ enum {
 	HOST_ONLY = 16, /* #GP for the guest altogether */
 	INTEL = 32,
 	AMD = 64,
+	GUEST_SLD = 128, /* with the option of that name; KVM has no code for these */
 };
 static const struct {
 	uint32_t index;
@@ -56,9 +63,13 @@ static const struct {
 	{ 0x0048, 0, 0, 7 },                              /* IA32_SPEC_CTRL */
 	{ 0x0079, UNLISTED | IGNORED, 0, 0 },             /* IA32_BIOS_UPDT_TRIG */
 	{ 0x008b, IGNORED | FEATURE, 0x100000000ull, 0 }, /* IA32_BIOS_SIGN_ID */
-	{ 0x00ce, READ_ONLY, 0, 0 },                      /* MSR_PLATFORM_INFO */
-	{ 0x00e7, UNLISTED | IGNORED, 0, 0 },             /* IA32_MPERF */
-	{ 0x00e8, UNLISTED | IGNORED, 0, 0 },             /* IA32_APERF */
+	/* a vCPU's are the processor's; here is what /dev/kvm says that it can have */
+	{ MSR_MEMORY_CTRL, GUEST_SLD | INTEL | HOST_ONLY, 0, 0 },
+	{ MSR_CORE_CAPS, GUEST_SLD | INTEL | HOST_ONLY | FEATURE,
+	  CORE_CAPS_SPLIT_LOCK_DISABLE | CORE_CAPS_UC_LOCK_DISABLE, 0 },
+	{ 0x00ce, READ_ONLY, 0, 0 },          /* MSR_PLATFORM_INFO */
+	{ 0x00e7, UNLISTED | IGNORED, 0, 0 }, /* IA32_MPERF */
+	{ 0x00e8, UNLISTED | IGNORED, 0, 0 }, /* IA32_APERF */
 	{ MSR_MTRRCAP, READ_ONLY | UNLISTED, 0x500 | MTRR_VARIABLE, 0 },
 	{ 0x010a, READ_ONLY | FEATURE | INTEL, 0, 0 }, /* IA32_ARCH_CAPABILITIES */
 	{ 0x0140, READ_ONLY | INTEL, 0, 0 },           /* MISC_FEATURES_ENABLES */
@@ -127,8 +138,10 @@ void msr_store_free(struct shim_vcpu *vcpu)
 
 /* ------------------------------------------------------------------ plain ones */
 
-static bool of_this_vendor(unsigned rules)
+static bool offered(unsigned rules)
 {
+	if (rules & GUEST_SLD && !shim_config.options.guest_sld)
+		return false;
 	if (rules & (INTEL | AMD))
 		return rules & (config_intel() ? INTEL : AMD);
 	return true;
@@ -137,7 +150,7 @@ static bool of_this_vendor(unsigned rules)
 static int plain_find(uint32_t index)
 {
 	for (size_t i = 0; i < PLAIN; i++) {
-		if (plain[i].index == index && of_this_vendor(plain[i].rules))
+		if (plain[i].index == index && offered(plain[i].rules))
 			return (int)i;
 	}
 	return -1;
@@ -412,14 +425,26 @@ int msr_set(struct shim_vcpu *vcpu, uint32_t index, uint64_t value, bool host)
 
 /* ------------------------------------------------------------------ lists */
 
+/* Not offered, although the processor has it. */
+static bool hidden(uint32_t index)
+{
+	for (size_t i = 0; i < PLAIN; i++) {
+		if (plain[i].index == index && plain[i].rules & GUEST_SLD)
+			return !offered(plain[i].rules);
+	}
+	return false;
+}
+
 static size_t list_saved(uint32_t *index, size_t max)
 {
-	size_t n = shim_config.backend->msr_list(index, max);
+	size_t of_processor = shim_config.backend->msr_list(index, max), n = 0;
 
-	if (n > max)
-		n = max;
+	for (size_t i = 0; i < of_processor && i < max; i++) {
+		if (!hidden(index[i]))
+			index[n++] = index[i];
+	}
 	for (size_t i = 0; i < PLAIN && n < max; i++) {
-		bool known = plain[i].rules & UNLISTED || !of_this_vendor(plain[i].rules);
+		bool known = plain[i].rules & UNLISTED || !offered(plain[i].rules);
 
 		for (size_t k = 0; k < n && !known; k++)
 			known = index[k] == plain[i].index;
@@ -438,7 +463,7 @@ static size_t list_features(uint32_t *index)
 	size_t n = 0;
 
 	for (size_t i = 0; i < PLAIN; i++) {
-		if (plain[i].rules & FEATURE && of_this_vendor(plain[i].rules))
+		if (plain[i].rules & FEATURE && offered(plain[i].rules))
 			index[n++] = plain[i].index;
 	}
 	return n;

@@ -237,13 +237,10 @@ static void complete_fault(struct emu_vcpu *v, const struct insn *i)
 
 static enum outcome after_exception(struct emu_vcpu *v, const struct engine_stop *stop)
 {
-	if (stop->vector == EXC_DB) { /* single step: TF was set */
+	if (stop->vector == EXC_DB) { /* single step, a trap: boundary() knows what comes before it */
+		v->pending_db = true;
 		v->pending_db_dr6 |= DR6_BS;
-		if (v->cpu.shadow == EMU_SHADOW_MOV_SS) {
-			v->pending_db = true;
-			return DONE;
-		}
-		return raise(v, EXC_DB);
+		return DONE;
 	}
 	v->fault = (struct fault){ .vector = stop->vector,
 				   .has_error = vectors_with_error(stop->vector),

@@ -125,7 +125,8 @@ static bool attach_trace(struct report *report)
 	int fd = number_in_environment("BUSLOCK_TRACE_FD");
 	const char *path = getenv("BUSLOCK_TRACE_PATH");
 
-	if (!report || !path)
+	/* In a `buslock exec` inside another the variables may be the outer one's. */
+	if (!report || !report->trace.ino || !path)
 		return false;
 	if (trace_attach(&trace, fd, &report->trace) == 0)
 		return true;

@@ -208,6 +208,19 @@ static void test_exec_trace_reaches_programs_that_programs_start(void **state)
 	expect_trace("vm_created=1 ");
 }
 
+/* The inner launcher's report is another, and it was not asked for a trace. */
+static void test_exec_trace_of_a_launcher_in_a_launcher_is_the_outer_ones(void **state)
+{
+	struct run run;
+
+	(void)state;
+	run_program(&run, BUSLOCK, "exec", "--trace", trace_path, "--", BUSLOCK, "exec", "--",
+		    PROGRAM("trace_descriptor"), "plain");
+	assert_exit(&run, 0);
+	assert_string_equal(run.err, "");
+	expect_trace("vm_created=0 vcpu_created=0 capability=0 run=0 ");
+}
+
 static void test_exec_trace_killed_monitor_leaves_whole_lines(void **state)
 {
 	char text[64], last[1024];
@@ -303,6 +316,7 @@ int main(void)
 		cmocka_unit_test(test_exec_trace_stolen_descriptor_is_not_written_to),
 		cmocka_unit_test(test_exec_trace_forked_child_is_a_process_of_its_own),
 		cmocka_unit_test(test_exec_trace_reaches_programs_that_programs_start),
+		cmocka_unit_test(test_exec_trace_of_a_launcher_in_a_launcher_is_the_outer_ones),
 		cmocka_unit_test(test_exec_trace_killed_monitor_leaves_whole_lines),
 		cmocka_unit_test(test_exec_trace_of_killed_launcher_is_all_but_the_end),
 		cmocka_unit_test(test_exec_trace_that_cannot_be_written_runs_nothing),

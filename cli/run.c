@@ -509,8 +509,10 @@ int command_run(int argc, char **argv)
 	run.output.wanted = true;
 	choices_default(&run.choices, "");
 	argp_err_exit_status = STATUS_USAGE;
-	if (argp_parse(&argp, argc, argv, 0, NULL, &run) || !consistent(&run))
+	if (argp_parse(&argp, argc, argv, 0, NULL, &run) || !consistent(&run)) {
+		choices_free(&run.choices);
 		return STATUS_USAGE;
+	}
 	if (report_create(&run.monitor.report, &fd, false)) {
 		complain("no memory for the report: %s", strerror(errno));
 		return STATUS_USAGE;

@@ -400,6 +400,8 @@ static bool check_text(struct trace_reader *r, struct trace_line *line, const st
 			return refuse(why, "cut short: another line begins in the middle of it");
 		if (!whole)
 			return refuse(why, "cut short: no newline at its end");
+		if (error == json_tokener_continue)
+			return refuse(why, "cut short: it ends in the middle of the object");
 		return refuse(why, "not JSON: %s",
 			      error != json_tokener_success
 				      ? json_tokener_error_desc(error)

@@ -62,6 +62,7 @@ static void run_case(struct run *run, const char *name)
 		   " host_message=0 sleep=0 nondeterministic=0 header=1 end=1 other=0 bad=0"
 #define n2(n) n2_##n
 #define n2_1  "2"
+#define n2_3  "6"
 #define n2_2  "4"
 
 /* ------------------------------------------------------------------ what is in it */
@@ -134,6 +135,26 @@ static void test_exec_trace_agrees_with_the_report(void **state)
 	assert_int_equal(first_number(last, "\"exit\":"), first_number(run.err, "\"runs\":"));
 }
 
+/* immediate_exit: the guest was not entered, so there is no word of the processor's; RIP stands still. */
+static void test_exec_trace_of_a_run_that_enters_nothing_has_no_word(void **state)
+{
+	char text[8192], last[1024];
+	struct run run;
+
+	(void)state;
+	run_case(&run, "immediate");
+	assert_exit(&run, 0);
+	expect_trace(" bad=0");
+	read_trace(text, sizeof(text), last, sizeof(last));
+	/* real mode, entered by CS 0100h: RIP and its linear address differ */
+	assert_says(text, "\"reason\":5,\"reason_name\":\"HLT\",\"flags\":0,\"flag_names\":[],"
+			  "\"word\":\"0xc\",\"rip\":\"0x1\",\"linear_rip\":\"0x1001\"}\n");
+	assert_says(text, "\"immediate_exit\":true}\n");
+	assert_says(text,
+		    "\"result\":-4,\"error\":\"EINTR\",\"reason\":5,\"reason_name\":\"HLT\","
+		    "\"flags\":0,\"flag_names\":[],\"rip\":\"0x1\",\"linear_rip\":\"0x1001\"}\n");
+}
+
 /* ------------------------------------------------------------------ descriptors */
 
 static void test_exec_trace_survives_what_programs_do_to_descriptors(void **state)
@@ -143,8 +164,8 @@ static void test_exec_trace_survives_what_programs_do_to_descriptors(void **stat
 	} cases[] = {
 		{ "close-each", GUESTS(1) }, { "close-range", GUESTS(1) },
 		{ "closefrom", GUESTS(1) },  { "vfork", GUESTS(1) },
-		{ "fork", GUESTS(2) },       { "dup2", GUESTS(2) },
-		{ "dup3", GUESTS(2) },
+		{ "fork", GUESTS(3) },       { "dup2", GUESTS(2) },
+		{ "dup3", GUESTS(2) },       { "dup2-and-execute", GUESTS(1) },
 	};
 
 	(void)state;
@@ -312,6 +333,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_exec_trace_has_header_events_and_end),
 		cmocka_unit_test(test_exec_trace_agrees_with_the_report),
+		cmocka_unit_test(test_exec_trace_of_a_run_that_enters_nothing_has_no_word),
 		cmocka_unit_test(test_exec_trace_survives_what_programs_do_to_descriptors),
 		cmocka_unit_test(test_exec_trace_stolen_descriptor_is_not_written_to),
 		cmocka_unit_test(test_exec_trace_forked_child_is_a_process_of_its_own),

@@ -110,8 +110,10 @@ static void case_stolen(void)
 
 static void case_fork(void)
 {
-	pid_t child = fork();
+	pid_t child;
 
+	run_guest(); /* the parent has its number */
+	child = fork();
 	CHECK(child >= 0, "%s", strerror(errno));
 	if (!child) {
 		run_guest();
@@ -134,6 +136,36 @@ static void case_vfork(void)
 	wait_for(child);
 }
 
+/* The next program is told a number that is this one's file, and where else the trace is. */
+static void case_dup2_and_execute(void)
+{
+	char self[] = "/proc/self/exe", plain[] = "plain", *argv[] = { self, plain, NULL };
+	int mine = memfd_create("mine", 0);
+
+	CHECK(mine >= 0 && dup2(mine, trace_fd()) == trace_fd(), "%s", strerror(errno));
+	execv(self, argv);
+	CHECK(false, "%s", strerror(errno));
+}
+
+/* A run that does not enter the guest leaves the reason of the last exit. */
+static void case_immediate(void)
+{
+	struct vcpu vcpu;
+	struct vm vm;
+
+	vm_create(&vm, GUEST_MEMORY);
+	check_emulated(vm.fd);
+	vcpu_create(&vm, &vcpu, 0);
+	guest_write(&vm, GUEST_LOAD, "\xf4\xf4", 2);
+	vcpu_start(&vcpu, GUEST_REAL, GUEST_LOAD, 0, 0, 0, 1);
+	vcpu_run(&vcpu);
+	CHECK(vcpu.run->exit_reason == KVM_EXIT_HLT, "%u", vcpu.run->exit_reason);
+	vcpu.run->immediate_exit = 1;
+	CHECK(_vcpu_run(&vcpu) == -EINTR, "not interrupted");
+	vcpu_destroy(&vcpu);
+	vm_destroy(&vm);
+}
+
 static void case_killed(void)
 {
 	run_guest();
@@ -154,6 +186,8 @@ static const struct {
 	{ "fork", case_fork },
 	{ "vfork", case_vfork },
 	{ "killed", case_killed },
+	{ "dup2-and-execute", case_dup2_and_execute },
+	{ "immediate", case_immediate },
 };
 
 int main(int argc, char **argv)

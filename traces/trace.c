@@ -87,8 +87,8 @@ static void put_bytes(struct line *line, const uint8_t *bytes, size_t n)
 	put_char(line, '"');
 }
 
-/* Length of the UTF-8 sequence at `s`, 0 if it is none (RFC 3629, 4). */
-static size_t utf8_length(const unsigned char *s)
+/* RFC 3629, 4 */
+size_t trace_utf8_length(const unsigned char *s)
 {
 	size_t n = *s < 0xc2 ? 0 : *s < 0xe0 ? 2 : *s < 0xf0 ? 3 : *s < 0xf5 ? 4 : 0;
 
@@ -120,7 +120,7 @@ static size_t escape(const unsigned char *s, char out[8], size_t *length)
 		out[0] = (char)*s;
 		*length = 1;
 	} else {
-		n = utf8_length(s);
+		n = trace_utf8_length(s);
 		if (n)
 			memcpy(out, s, n);
 		else

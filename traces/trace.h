@@ -138,6 +138,8 @@ struct trace_end {
 };
 /* The last line, with the totals. -errno: it could not be written, or lines have been lost (-EIO). */
 int trace_finish(struct trace *trace, const struct trace_end *end);
+/* Length of the UTF-8 sequence beyond ASCII that `s` begins with, 0 if it is none. */
+size_t trace_utf8_length(const unsigned char *s);
 /* Closes the file; the writers of other processes go on. */
 void trace_close(struct trace *trace);
 

@@ -7,6 +7,7 @@
 #include <json-c/json.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -21,9 +22,27 @@ static void put(struct json_object *object, const char *key, struct json_object 
 		json_object_put(value);
 }
 
+/* Arguments and file names are any bytes; JSON is UTF-8. What is none becomes a question mark. */
+static struct json_object *string(const char *text)
+{
+	char *copy = text ? strdup(text) : NULL;
+	struct json_object *object;
+
+	for (char *s = copy; s && *s;) {
+		size_t n = (unsigned char)*s < 0x80 ? 1 : trace_utf8_length((unsigned char *)s);
+
+		if (!n)
+			*s = '?';
+		s += n ? n : 1;
+	}
+	object = copy ? json_object_new_string(copy) : NULL;
+	free(copy);
+	return object;
+}
+
 static void put_string(struct json_object *object, const char *key, const char *value)
 {
-	put(object, key, value ? json_object_new_string(value) : NULL);
+	put(object, key, string(value));
 }
 
 static int write_object(int fd, struct json_object *object)
@@ -88,7 +107,7 @@ static struct json_object *host_object(const struct trace_header *header, uint64
 		put_string(host, "started", text);
 	put(host, "monotonic_ns", json_object_new_uint64(start_ns));
 	for (char *const *word = header->command; word && *word; word++)
-		json_object_array_add(command, json_object_new_string(*word));
+		json_object_array_add(command, string(*word));
 	put(host, "command", command);
 	return host;
 }

@@ -19,6 +19,16 @@ static int trace_fd(void)
 	return atoi(text);
 }
 
+/* On the real device the guest's lock would be a real one, and stop every core of the machine. */
+static void check_emulated(int vm)
+{
+	char link[32], target[64] = "";
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", vm);
+	CHECK(readlink(link, target, sizeof(target) - 1) > 0 && !strncmp(target, "/memfd:", 7),
+	      "not under `buslock exec`: the VM is %s", target);
+}
+
 static void run_guest(void)
 {
 	/* lock inc dword [803eh]; out 10h, al */
@@ -27,6 +37,7 @@ static void run_guest(void)
 	struct vm vm;
 
 	vm_create(&vm, GUEST_MEMORY);
+	check_emulated(vm.fd);
 	CHECK(_vm_enable_cap(vm.fd, KVM_CAP_X86_BUS_LOCK_EXIT, 0, KVM_BUS_LOCK_DETECTION_EXIT) == 0,
 	      "KVM_ENABLE_CAP");
 	vcpu_create(&vm, &vcpu, 0);

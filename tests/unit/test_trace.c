@@ -59,7 +59,7 @@ static int tear_down(void **state)
 
 static void create(struct file *f, bool virtual_time)
 {
-	char argument[] = "guest \"1\"", *command[] = { argument, NULL }, why[128];
+	char argument[] = "guest \"1\" \xff\xc3\xa4", *command[] = { argument, NULL }, why[128];
 	const struct trace_header header = { .backend = "emulator",
 					     .options = "vendor=intel",
 					     .virtual_time = virtual_time,
@@ -323,7 +323,7 @@ static void test_trace_time_real_counts_from_the_beginning(void **state)
 	assert_non_null(strstr(at, "\"vm\":3"));
 	/* and the header says when that was, and what was run */
 	assert_non_null(strstr(text, "\"time\":\"real\",\"host\":{\"cpu\":\""));
-	assert_non_null(strstr(text, "\"command\":[\"guest \\\"1\\\"\"]}}\n"));
+	assert_non_null(strstr(text, "\"command\":[\"guest \\\"1\\\" ?\xc3\xa4\"]}}\n"));
 	free(text);
 }
 

@@ -161,6 +161,7 @@ static void case_dup2_and_execute(void)
 /* A run that does not enter the guest leaves the reason of the last exit. */
 static void case_immediate(void)
 {
+	struct kvm_sregs sregs;
 	struct vcpu vcpu;
 	struct vm vm;
 
@@ -168,7 +169,11 @@ static void case_immediate(void)
 	check_emulated(vm.fd);
 	vcpu_create(&vm, &vcpu, 0);
 	guest_write(&vm, GUEST_LOAD, "\xf4\xf4", 2);
-	vcpu_start(&vcpu, GUEST_REAL, GUEST_LOAD, 0, 0, 0, 1);
+	vcpu_start(&vcpu, GUEST_REAL, 0, 0, 0, 0, 1);
+	vcpu_get_sregs(&vcpu, &sregs);
+	sregs.cs.base = GUEST_LOAD;
+	sregs.cs.selector = GUEST_LOAD >> 4;
+	vcpu_set_sregs(&vcpu, &sregs);
 	vcpu_run(&vcpu);
 	CHECK(vcpu.run->exit_reason == KVM_EXIT_HLT, "%u", vcpu.run->exit_reason);
 	vcpu.run->immediate_exit = 1;

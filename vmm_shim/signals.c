@@ -23,14 +23,18 @@
 
 kernel_sigset signals_block(void)
 {
-	const kernel_sigset faults = SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGBUS);
-	kernel_sigset all = ~(kernel_sigset)SYNCHRONOUS, old = 0;
+	kernel_sigset faults = SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGBUS);
+	kernel_sigset all = ~(kernel_sigset)SYNCHRONOUS, old = 0, pending = 0;
 
 	/* SIG_BLOCK: what the thread blocks already stays blocked. Except for faults: those in guest
 	 * memory are ours, and a blocked one kills the process (force_sig_info_to_task()). */
 	raw_syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &old, sizeof(all));
-	if (old & faults)
+	if (old & faults) {
+		/* one that waits already was sent, and goes on waiting for the program */
+		raw_syscall(SYS_rt_sigpending, &pending, sizeof(pending));
+		faults &= ~pending;
 		raw_syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &faults, NULL, sizeof(faults));
+	}
 	return old;
 }
 

@@ -156,6 +156,40 @@ static void test_fatal_kills_a_monitor_that_does_not_catch_sigbus(void **state)
 	output_free(&output);
 }
 
+/* force_sig_fault(): a signal that cannot be delivered kills; else the handler runs, then KVM_RUN returns. */
+static void test_fatal_signal_by_disposition(void **state)
+{
+#define SIGNAL   "signal 7 code 1 address (nil) to the vCPU's thread 1\n"
+#define RETURNED "KVM_RUN 0\nexit EXCEPTION rip 1100 exception 17 error 0\n"
+	static const struct {
+		const char *how, *text;
+		int status;
+	} rows[] = {
+		{ "caught", SIGNAL RETURNED "end\n", 0 },
+		{ "run-lets-in", RETURNED SIGNAL "end\n", 0 },
+		{ "default", "", 128 + SIGBUS },
+		{ "ignored", "", 128 + SIGBUS },
+		{ "blocked", "", 128 + SIGBUS },
+		{ "run-blocked", "", 128 + SIGBUS },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct output output;
+		char command[256];
+
+		snprintf(command, sizeof(command), BUILT("tests/programs/split_lock") " %s",
+			 rows[i].how);
+		run_on(EMULATED, "--host-split-lock=fatal", command, 30, &output);
+		expect_status(command, &output, rows[i].status);
+		assert_string_equal(output.text, rows[i].text);
+		assert_int_equal(lines_with(output.errors, " fatal split_lock trap at address: "
+							   "0x1100\n"),
+				 1);
+		output_free(&output);
+	}
+}
+
 static void test_trace_has_the_hosts_lines_and_sleeps(void **state)
 {
 	char options[256], path[] = "/tmp/buslock-host-XXXXXX";
@@ -219,6 +253,7 @@ int main(void)
 			test_warn_without_mitigation_or_with_the_fix_gets_on_in_short_slices),
 		cmocka_unit_test(test_warn_aligned_lock_is_not_punished),
 		cmocka_unit_test(test_fatal_kills_a_monitor_that_does_not_catch_sigbus),
+		cmocka_unit_test(test_fatal_signal_by_disposition),
 		cmocka_unit_test(test_trace_has_the_hosts_lines_and_sleeps),
 		cmocka_unit_test(test_exec_refuses_what_the_kernel_does_not_have),
 	};

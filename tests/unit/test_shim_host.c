@@ -523,6 +523,8 @@ static void test_fatal_signal_that_only_the_run_lets_in_stays_pending(void **sta
 	block_bus_but_not_in_the_run();
 	assert_int_equal(run_once(&m), 0);
 	assert_int_equal(bus.calls, 0);
+	assert_int_equal(regs_of(&m).rip, CODE); /* nor do other ioctls let it in */
+	assert_int_equal(bus.calls, 0);
 	sigpending(&pending);
 	assert_true(sigismember(&pending, SIGBUS));
 	set_bus(SIG_UNBLOCK);

@@ -85,10 +85,11 @@ static void test_warn_kicks_every_few_milliseconds_starve_the_guest(void **state
 	struct output output;
 
 	(void)state;
-	run_timeslice("--host-split-lock=warn --kernel=6.1 --report", "--offset 62 --slices 4 1-4",
-		      &output);
-	expect_status("timeslice 1-4", &output, 0);
-	for (unsigned ms = 1; ms <= 4; ms++)
+	run_timeslice("--host-split-lock=warn --kernel=6.1 "
+		      "--expect host_traps>=1,host_messages==1,host_slept_ms>0,interrupted==16",
+		      "--offset 62 --slices 4 2-5", &output);
+	expect_status("timeslice 2-5", &output, 0);
+	for (unsigned ms = 2; ms <= 5; ms++)
 		assert_int_equal(loops(&output, ms), 0);
 	/* what is seen is one place, and kicks */
 	assert_int_equal(lines_with(output.text, "rip=0x1100\n"), 4);
@@ -96,7 +97,6 @@ static void test_warn_kicks_every_few_milliseconds_starve_the_guest(void **state
 	assert_non_null(strstr(output.errors, "took a split_lock trap at address: 0x1100\n"));
 	assert_non_null(strstr(output.errors, HOST "#AC: crashing the kernel on kernel split_locks "
 						   "and warning on user-space split_locks\n"));
-	assert_non_null(strstr(output.errors, "host #AC traps                 16   slept "));
 	output_free(&output);
 }
 
@@ -200,7 +200,7 @@ static void test_trace_has_the_hosts_lines_and_sleeps(void **state)
 	(void)state;
 	assert_true(fd >= 0);
 	snprintf(options, sizeof(options), "--host-split-lock=warn --kernel=6.1 --trace=%s", path);
-	run_timeslice(options, "--offset 62 --slices 3 2", &output);
+	run_timeslice(options, "--offset 62 --slices 3 9", &output);
 	expect_status("timeslice", &output, 0);
 	trace = read_all(fd);
 	close(fd);
@@ -208,8 +208,10 @@ static void test_trace_has_the_hosts_lines_and_sleeps(void **state)
 	assert_int_equal(lines_with(trace, "\"event\":\"host_message\""), 2);
 	assert_int_equal(lines_with(trace, "\"" HOST "#AC: timeslice/"), 1);
 	assert_int_equal(lines_with(trace, "\"" HOST "#AC: crashing the kernel"), 1);
-	assert_int_equal(lines_with(trace, "\"event\":\"sleep\""), 3);
-	assert_int_equal(lines_with(trace, "\"interrupted\":true"), 3);
+	/* 9 ms each; none where the machine was so busy that the kick came first */
+	assert_in_range(lines_with(trace, "\"event\":\"sleep\""), 1, 3);
+	assert_int_equal(lines_with(trace, "\"interrupted\":true"),
+			 lines_with(trace, "\"event\":\"sleep\""));
 	free(trace);
 	output_free(&output);
 }

@@ -111,7 +111,8 @@ static struct throttle_verdict kill_after(struct throttle *t, unsigned vcpu, uin
 
 /* ------------------------------------------------------------------ the host kernel */
 
-#define MSLEEP 20 /* ms: handle_bus_lock(), arch/x86/kernel/cpu/intel.c, Linux 6.12 */
+/* ms: handle_bus_lock(), arch/x86/kernel/cpu/intel.c, Linux 6.12. Whole jiffies with each HZ. */
+#define MSLEEP 20
 
 static uint64_t jiffies_at(uint64_t now, unsigned hz)
 {
@@ -159,7 +160,7 @@ static struct throttle_verdict kernel(struct throttle *t, unsigned vcpu, uint64_
 		return (struct throttle_verdict){ 0 };
 	return (struct throttle_verdict){
 		.action = THROTTLE_ASK_AGAIN,
-		.sleep = time_of(jiffies + (MSLEEP * hz + 999) / 1000 + 1, hz) - now,
+		.sleep = time_of(jiffies + MSLEEP * hz / 1000 + 1, hz) - now,
 	};
 }
 

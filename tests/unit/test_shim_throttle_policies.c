@@ -83,7 +83,8 @@ static void test_throttle_qemu_rows(void **state)
 	       /* one nanosecond behind the end a new slice begins */
 	       { 6 * SECOND + 666666667, 1, LET, 0 });
 	FOLLOW("qemu:0", false, { SECOND, 0, LET, 0 }, { SECOND, 0, LET, 0 });
-	/* a quota that no number of locks reaches */
+	/* a quota that no number of locks reaches, and that a double cannot tell from 2^64 */
+	assert_true(policy("qemu:18446744073709551615").qemu.slice_quota == UINT64_MAX);
 	FOLLOW("qemu:18446744073709551615", false, { SECOND, 0, LET, 0 }, { SECOND, 1, LET, 0 },
 	       { SECOND, 2, LET, 0 });
 }

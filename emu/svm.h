@@ -12,6 +12,7 @@ enum {
 	SVM_EXIT_CR8_WRITE = 0x18,
 	SVM_EXIT_EXCEPTION = 0x40, /* + vector, up to 5Fh */
 	SVM_EXIT_INTR = 0x60,
+	SVM_EXIT_NMI = 0x61,
 	SVM_EXIT_VINTR = 0x64,
 	SVM_EXIT_HLT = 0x78,
 	SVM_EXIT_IOIO = 0x7b,

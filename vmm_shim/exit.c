@@ -10,9 +10,6 @@
 #include <sched.h>
 #include <string.h>
 
-#define VMX_APIC_ACCESS      44
-#define VMX_PML_FULL         62
-#define VMX_NOTIFY           75
 #define VECTORING_VALID      0x80000000u
 #define UD_VECTOR            6
 #define AC_VECTOR            17

@@ -348,6 +348,9 @@ void host_force_sigbus(kernel_sigset run_mask, bool own_mask);
 
 /* ------------------------------------------------------------------ run.c, exit.c */
 
+/* VMX exit reasons that the processor here never gives, but kernels have rules for */
+enum { VMX_PML_FULL = 62, VMX_NOTIFY = 75 };
+
 /* The verdict on one VM exit: stay in the guest (again), or return to the monitor. */
 struct run_result {
 	bool again;

@@ -28,6 +28,9 @@
 #ifndef KVM_CAP_X86_GUEST_MODE /* 6.11 */
 #define KVM_CAP_X86_GUEST_MODE 238
 #endif
+#ifndef KVM_RUN_X86_GUEST_MODE /* 6.11 */
+#define KVM_RUN_X86_GUEST_MODE (1 << 2)
+#endif
 #ifndef KVM_EXIT_MEMORY_FAULT /* 6.8 */
 #define KVM_EXIT_MEMORY_FAULT 39
 #endif

@@ -197,7 +197,8 @@ void note_lock(struct emu_vcpu *v, const struct emu_lock *lock)
 	v->stats.split += !!(lock->cause & EMU_LOCK_SPLIT);
 	v->stats.non_wb += !!(lock->cause & EMU_LOCK_NON_WB);
 	v->stats.stuffed += !!(lock->cause & EMU_LOCK_STUFFED);
-	if (!v->run->lock_taken || v->run->lock.stuffed > lock->stuffed)
+	/* the exit tells the operand's, or else the first */
+	if (!v->run->lock_taken || (v->run->lock.stuffed && !lock->stuffed))
 		v->run->lock = *lock;
 	v->run->lock_taken = true;
 	if (v->vm->observe)

@@ -142,6 +142,7 @@ void report_note_nondeterminism(struct report *report, const char *why)
 	if (n >= sizeof(report->nondeterminism))
 		n = sizeof(report->nondeterminism) - 1;
 	memcpy(report->nondeterminism, why, n);
+	atomic_store(&report->nondeterministic, 2);
 }
 
 static struct report_vcpu *row(struct report *report, unsigned vcpu)

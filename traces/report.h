@@ -75,7 +75,7 @@ struct report {
 	_Atomic uint32_t detection_enabled; /* KVM_ENABLE_CAP(193, EXIT) seen */
 	_Atomic uint32_t counting;          /* instructions are counted */
 	_Atomic uint32_t virtual_time;      /* all times are of vmm_shim/vclock.h */
-	_Atomic uint32_t nondeterministic;  /* virtual time: why, below */
+	_Atomic uint32_t nondeterministic;  /* 0, 1: the why is being written, 2: it is there */
 	char nondeterminism[160];
 	_Atomic uint32_t attached; /* processes in which the preloaded library has come up */
 	_Atomic uint64_t sites_lost;
@@ -98,6 +98,8 @@ const char *report_exit_name(unsigned reason);
 void report_set_clock(uint64_t (*now)(void));
 /* Virtual time does not answer for this run: the first reason stays. `report` may be NULL. */
 void report_note_nondeterminism(struct report *report, const char *why);
+/* NULL: two runs give the same, as far as is known; real time does not. Reader's side. */
+const char *report_nondeterminism(const struct report *report);
 /* Any thread, any time; `report` may be NULL. */
 void report_note_lock(struct report *report, unsigned vcpu, const struct report_lock *lock);
 /* KVM_RUN begins / returned: `result` 0 or -errno, `reason` and `flags` as in kvm_run. Return value of

@@ -101,6 +101,7 @@ static int lookup(struct evaluation *e, const char *name, number *value)
 		{ "vms", atomic_load(&e->report->vms) },
 		{ "vcpus", atomic_load(&e->report->vcpus) },
 		{ "detection", atomic_load(&e->report->detection_enabled) ? 1 : 0 },
+		{ "deterministic", report_nondeterminism(e->report) ? 0 : 1 },
 	};
 	int reason;
 

@@ -152,6 +152,8 @@ struct json_object *report_json(const struct report *report, const struct report
 	put_number(json, "vcpus", atomic_load(&report->vcpus));
 	put(json, "detection_enabled",
 	    json_object_new_boolean(atomic_load(&report->detection_enabled) != 0));
+	put_string(json, "time", atomic_load(&report->virtual_time) ? "virtual" : "real");
+	put(json, "deterministic", json_object_new_boolean(!report_nondeterminism(report)));
 	put_number(json, "wall_ns", t->wall_ns);
 	put_row(json, &t->all, t->counting);
 	for (unsigned i = 0; i < t->rows; i++) {

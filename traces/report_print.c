@@ -208,6 +208,11 @@ static void print_text(FILE *out, const struct report *report, const struct repo
 		      out);
 	line(out, "time", "%15s   in KVM_RUN %s, throttled %s", duration(t->wall_ns, a),
 	     duration(all->run_ns, b), duration(all->throttled_ns, c));
+	if (atomic_load(&report->virtual_time) && report_nondeterminism(report))
+		line(out, "", "%15s   not deterministic: %.159s", "virtual",
+		     report_nondeterminism(report));
+	else if (atomic_load(&report->virtual_time))
+		line(out, "", "%15s   another run gives the same", "virtual");
 	print_locks(out, t);
 	print_exits(out, all);
 	if (t->rows > 1)

@@ -187,6 +187,20 @@ static uint64_t now_of(const struct report *report)
 	return now;
 }
 
+const char *report_nondeterminism(const struct report *report)
+{
+	if (!atomic_load(&report->virtual_time))
+		return "real time";
+	switch (atomic_load(&report->nondeterministic)) {
+	case 0:
+		return NULL;
+	case 2:
+		return report->nondeterminism;
+	default:
+		return "the program ended while it told why";
+	}
+}
+
 int report_totals(struct report_totals *totals, const struct report *report)
 {
 	uint64_t first = get(&report->first_run_ns), last, now = now_of(report);

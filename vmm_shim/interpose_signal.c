@@ -10,6 +10,7 @@
 
 #include "vmm_shim/interpose.h"
 #include "vmm_shim/shim.h"
+#include "vmm_shim/vclock.h"
 
 /*
  * Threads that have called KVM_RUN: pthread_t → thread number, which the C library does not tell.
@@ -62,13 +63,17 @@ static void sent_to(int tid)
 {
 	int saved = errno;
 
-	if (atomic_load_explicit(&interpose_vm, memory_order_relaxed))
+	if (atomic_load_explicit(&interpose_vm, memory_order_relaxed) || vclock_virtual())
 		shim_signal_sent(tid);
 	errno = saved;
 }
 
 static void sent_to_thread(pthread_t thread)
 {
+	if (vclock_virtual()) { /* it may be asleep anywhere, not only in KVM_RUN */
+		sent_to(vclock_tid(thread));
+		return;
+	}
 	for (int i = 0; i < THREADS; i++) {
 		pthread_t found = atomic_load(&threads[i].thread);
 		int tid;
@@ -90,7 +95,7 @@ static void sent_to_thread(pthread_t thread)
 /* kill(2): 0 own group, -1 everybody, below that a group. */
 void interpose_signal_process(pid_t pid)
 {
-	if (!atomic_load_explicit(&interpose_vm, memory_order_relaxed))
+	if (!atomic_load_explicit(&interpose_vm, memory_order_relaxed) && !vclock_virtual())
 		return;
 	if (pid == 0 || pid == -1 || pid == (pid_t)RAW(SYS_getpid) ||
 	    (pid < 0 && -pid == (pid_t)RAW(SYS_getpgid, 0)))

@@ -9,6 +9,7 @@
 
 #include "vmm_shim/interpose.h"
 #include "vmm_shim/shim.h"
+#include "vmm_shim/vclock.h"
 
 /* A signal went to another thread or process by a call that has no function of its own. */
 static long sent(long result, int signal, pid_t pid)
@@ -20,7 +21,7 @@ static long sent(long result, int signal, pid_t pid)
 
 static long sent_to_thread(long result, int signal, int tid)
 {
-	if (result == 0 && signal && atomic_load(&interpose_vm))
+	if (result == 0 && signal && (atomic_load(&interpose_vm) || vclock_virtual()))
 		shim_signal_sent(tid);
 	return result;
 }

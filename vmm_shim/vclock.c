@@ -319,6 +319,8 @@ static bool adopt(void)
 	atomic_store(&t->tid, (pid_t)raw_syscall(SYS_gettid));
 	if (vsched.tasks > 1)
 		vclock_nondeterministic("a thread came that was not made by pthread_create()");
+	t->handle = pthread_self();
+	t->has_handle = true;
 	self = t;
 	return true;
 }
@@ -379,8 +381,6 @@ void vclock_start(void)
 	vsched_init(&vsched, o->tsc_khz, VCLOCK_START_NS, SLICE_NS);
 	take();
 	adopt();
-	self->handle = pthread_self();
-	self->has_handle = true;
 	vsched_run(&vsched, self->index);
 	atomic_store(&self->go, 1);
 	drop();
@@ -579,6 +579,18 @@ void vclock_signal_sent(int tid)
 		vsched_wake(&vsched, (int)i, VWAKE_LOOK);
 	}
 	disturbed(mask);
+}
+
+int vclock_tid(pthread_t thread)
+{
+	for (unsigned i = 0; i < vsched.tasks; i++) {
+		const struct vthread *t = &vthreads[i];
+
+		if (vsched.task[i].state != VTASK_FREE && t->has_handle &&
+		    pthread_equal(t->handle, thread))
+			return atomic_load(&t->tid);
+	}
+	return 0;
 }
 
 static bool would_take(unsigned i, int signal)

@@ -67,6 +67,8 @@ void vclock_settle(void);
 
 /* A signal has been sent to thread `tid` of this process (0: any). Async-signal-safe. */
 void vclock_signal_sent(int tid);
+/* The number of a thread; 0, any, if it is not known. */
+int vclock_tid(pthread_t thread);
 /* As FUTEX_WAIT and FUTEX_WAKE of one. False: this thread has no virtual time, wait otherwise. */
 bool vclock_block(const _Atomic uint32_t *word, uint32_t value);
 void vclock_wake(const void *address);

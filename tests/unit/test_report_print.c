@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <json-c/json.h>
 #include <setjmp.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -172,15 +173,39 @@ static struct json_object *member(struct json_object *object, const char *key)
 	return value;
 }
 
+static void test_report_virtual_time_says_whether_it_is_deterministic(void **state)
+{
+	struct report *report = *state;
+	char why[256], *text;
+
+	assert_int_equal(report_expect(report, "deterministic==0", why, sizeof(why)), 0);
+	atomic_store(&report->virtual_time, 1);
+	text = printed(report, REPORT_TEXT, NULL, 10);
+	expect_text(text, "virtual   another run gives the same\n");
+	free(text);
+	assert_int_equal(report_expect(report, "deterministic==1", why, sizeof(why)), 0);
+	report_note_nondeterminism(report, "a cat walked over the keyboard");
+	report_note_nondeterminism(report, "and back");
+	text = printed(report, REPORT_TEXT, NULL, 10);
+	expect_text(text, "virtual   not deterministic: a cat walked over the keyboard\n");
+	free(text);
+	text = printed(report, REPORT_JSON, NULL, 10);
+	expect_text(text, "\"time\":\"virtual\"");
+	expect_text(text, "\"deterministic\":false");
+	free(text);
+	assert_int_equal(report_expect(report, "deterministic==0", why, sizeof(why)), 0);
+}
+
 static void test_report_json_has_the_documented_keys(void **state)
 {
 	static const char *const keys[] = {
-		"schema", "version",           "tool",         "vms",
-		"vcpus",  "detection_enabled", "wall_ns",      "runs",
-		"exits",  "interrupted",       "errors",       "flags",
-		"locked", "bus_locks",         "instructions", "host",
-		"run_ns", "throttled_ns",      "rate",         "vcpu",
-		"sites",  "sites_total",       "sites_lost",
+		"schema",        "version",           "tool",         "vms",
+		"vcpus",         "detection_enabled", "wall_ns",      "runs",
+		"exits",         "interrupted",       "errors",       "flags",
+		"locked",        "bus_locks",         "instructions", "host",
+		"run_ns",        "throttled_ns",      "rate",         "vcpu",
+		"sites",         "sites_total",       "sites_lost",   "time",
+		"deterministic",
 	};
 	static const char *const site_keys[] = {
 		"count", "share", "linear_rip", "rip",         "symbol", "symbol_offset",
@@ -316,6 +341,7 @@ int main(void)
 		TEST(test_report_text_split_within_a_line_shows_no_parts),
 		TEST(test_report_text_top_limits_the_sites),
 		TEST(test_report_text_without_detection_says_so),
+		TEST(test_report_virtual_time_says_whether_it_is_deterministic),
 		TEST(test_report_json_has_the_documented_keys),
 		TEST(test_report_json_keys_are_all_in_the_documentation),
 		TEST(test_expect_conditions_that_hold_answer_0),

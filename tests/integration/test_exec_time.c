@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* `--time virtual`: exact, the same twice, and no longer than it takes to compute. */
+#include "tests/integration/run.h"
+
+#define MONITOR BUSLOCK_BUILD_DIR "/samples/monitor"
+
+static char paths[2][32] = { "/tmp/buslock-time-XXXXXX", "/tmp/buslock-time-XXXXXX" };
+
+static int make_paths(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		int fd = mkstemp(paths[i]);
+
+		if (fd < 0)
+			return -1;
+		close(fd);
+	}
+	return 0;
+}
+
+static int remove_paths(void **state)
+{
+	(void)state;
+	return unlink(paths[0]) | unlink(paths[1]);
+}
+
+static size_t read_file(const char *path, char *text, size_t size)
+{
+	FILE *file = fopen(path, "r");
+	size_t n;
+
+	assert_non_null(file);
+	n = fread(text, 1, size - 1, file);
+	text[n] = 0;
+	fclose(file);
+	return n;
+}
+
+/* One call after another, with nobody else: what they say is written in the test. */
+static void expect_calls(const char *name, const char *expected)
+{
+	struct run run;
+
+	run_program(&run, BUSLOCK, "exec", "--time", "virtual", "--report=none", "--log=nothing",
+		    "--", PROGRAM("time_calls"), name);
+	if (strcmp(run.out, expected))
+		fail_msg("%s:\n%s%sinstead of\n%s", name, run.out, run.err, expected);
+}
+
+static void test_time_clocks_begin_with_the_process_and_stand_still(void **state)
+{
+	(void)state;
+	expect_calls("clocks", "mono 1000000000 boot 1000000000 raw 1000000000 coarse 1000000000\n"
+			       "real 946684800000000000 coarse 946684800000000000 day 946684800 "
+			       "time 946684800 utc 946684800\n"
+			       "cpu 0 0 0\nsyscall 0\n1.000000000\n");
+}
+
+static void test_time_sleeps_take_what_they_say(void **state)
+{
+	(void)state;
+	expect_calls("sleeps", "nanosleep 3000000\nusleep 4567000\nsleep 3600000000000\n"
+			       "clock_nanosleep 7000000\nrealtime 8000000\nsyscall 3000000\n"
+			       "invalid -1 1\n");
+}
+
+static void test_time_timeouts_take_what_they_say(void **state)
+{
+	(void)state;
+	expect_calls("timeouts", "0 poll 5000000\n0 ppoll 2000000\n0 0 select 6000000\n"
+				 "0 pselect 2000000\n0 epoll_wait 9000000\n"
+				 "-1 1 sigtimedwait 2000000\n-1 1 sem_timedwait 11000000\n"
+				 "1 cond_timedwait 12000000\n1 cond_monotonic 13000000\n"
+				 "1 cond_clockwait 14000000\n");
+}
+
+static void test_time_timers_expire_at_their_instant(void **state)
+{
+	(void)state;
+	expect_calls("timers", "-1 1 rest 6000000 count 1 code 1 value 77 signal 4000000\noff 0\n"
+			       "left 1000000 every 1000000 overrun 9 blocked 10000000\n"
+			       "taken 1 again 1 sigwaitinfo 1000000\ndeleted -1\n"
+			       "value 5 thread_id 3000000\n"
+			       "thread 9 at 2000000\nthread 9 at 5000000\nthread 9 at 8000000\n"
+			       "thread 9000000\ndeleted 9000000\nnone left 3000000\n");
+}
+
+static void test_time_alarms_expire_at_their_instant(void **state)
+{
+	(void)state;
+	expect_calls("alarms", "left 2 count 1 code 1 alarm 3000000000\nsetitimer 5000000\n"
+			       "next 2000 interval 2000000\n");
+}
+
+static void test_time_timerfd_counts_and_wakes_poll(void **state)
+{
+	(void)state;
+	expect_calls("timerfds", "1 read 2000000\n0 poll 1000000\n1 poll 2000000\n"
+				 "4 left 2000000 late 10000000\n1 past 0\nclosed 1\n");
+}
+
+static void test_time_threads_sleep_side_by_side_and_wait_for_locks(void **state)
+{
+	(void)state;
+	expect_calls("threads", "worker 0 at 1000000\nworker 1 at 2000000\nworker 0 at 4000000\n"
+				"worker 2 at 5000000\nworker 0 at 8000000\nworker 1 at 9000000\n"
+				"worker 2 at 11000000\nworker 1 at 14000000\nworker 2 at 17000000\n"
+				"joined 0 joined 1 joined 2 threads 20000000\n");
+}
+
+static void test_time_signal_of_another_thread_ends_a_wait(void **state)
+{
+	(void)state;
+	expect_calls("kicks", "-1 1 count 1 rest 54000000 nanosleep 6000000\n"
+			      "0 count 1 blocked 60000000\n-1 1 count 2 ppoll 0\n");
+}
+
+static void test_time_threads_wake_each_other(void **state)
+{
+	(void)state;
+	expect_calls("wakes", "1 poll 4000000\n0 flag 1 futex 4000000\n1 spin 1000\n");
+}
+
+static void test_time_blocked_thread_does_not_stop_the_others(void **state)
+{
+	(void)state;
+	expect_calls("blocked", "slept 5000000\n");
+}
+
+static void test_time_forked_child_has_a_clock_of_its_own(void **state)
+{
+	(void)state;
+	expect_calls("forks", "child 5000000\nparent 1000000000\n");
+}
+
+/* ------------------------------------------------------------------ with guests */
+
+struct twice {
+	struct run run;
+	char trace[1 << 20];
+};
+
+/* Two runs give the same output, report and trace, byte for byte. `last`: of the trace. */
+static void run_twice(const char *const argv[], struct twice *first, const char *determinism)
+{
+	static struct twice second;
+	struct twice *const both[] = { first, &second };
+
+	for (int i = 0; i < 2; i++) {
+		const char *words[32] = { BUSLOCK,   "exec",   "--time",        "virtual",
+					  "--trace", paths[i], "--report=json", "--" };
+		size_t n = 8;
+
+		for (size_t k = 0; argv[k]; k++)
+			words[n++] = argv[k];
+		words[n] = NULL;
+		run_how(&both[i]->run, words, (struct run_how){ 0, false, NULL });
+		assert_exit(&both[i]->run, 0);
+		read_file(paths[i], both[i]->trace, sizeof(both[i]->trace));
+	}
+	assert_says(first->trace, determinism);
+	assert_string_equal(first->run.out, second.run.out);
+	assert_string_equal(first->run.err, second.run.err);
+	assert_string_equal(first->trace, second.trace);
+}
+
+static struct twice twice;
+#define DETERMINISTIC "\"deterministic\":true,\"why\":null"
+
+static void test_time_minute_of_throttling_takes_no_time(void **state)
+{
+	(void)state;
+	run_twice(ARGUMENTS(PROGRAM("time_guest"), "throttle"), &twice, DETERMINISTIC);
+	/* 60 sleeps of a second, and 60 times 1000 cycles and two instructions at 2 GHz */
+	assert_says(twice.run.out, "locks 60 in 60000030 us\n");
+	assert_says(twice.run.err, "\"flags\":60,");
+	assert_true(twice.run.seconds < 1);
+}
+
+static void test_time_kicks_of_a_timer_come_at_their_instant(void **state)
+{
+	(void)state;
+	run_twice(ARGUMENTS(PROGRAM("time_guest"), "kicks"), &twice, DETERMINISTIC);
+	/* a block of two instructions may run over: a nanosecond */
+	assert_string_equal(twice.run.out, "kick 20 late 1 rax 20000001\n"
+					   "kick 40 late 1 rax 40000001\n"
+					   "kick 60 late 1 rax 60000001\n");
+}
+
+static void test_time_event_loop_beside_a_vcpu_is_the_same_twice(void **state)
+{
+	(void)state;
+	run_twice(ARGUMENTS(PROGRAM("time_guest"), "events"), &twice, DETERMINISTIC);
+	assert_says(twice.run.out, "idle at 2000000\nvcpu left 1 at 3000001\nidle at 5000001\n");
+	assert_says(twice.run.out, "runs 8 interrupted 8 rax 24000001\n");
+}
+
+static void test_time_two_vcpus_contend_in_the_same_order_twice(void **state)
+{
+	(void)state;
+	run_twice(ARGUMENTS(PROGRAM("time_guest"), "contend"), &twice, DETERMINISTIC);
+	assert_says(twice.run.out, "vcpu 0: 300 locks at ");
+	assert_says(twice.run.out, "vcpu 1: 300 locks at ");
+}
+
+static void test_time_guest_and_monitor_read_the_same_clock(void **state)
+{
+	(void)state;
+	run_twice(ARGUMENTS(PROGRAM("time_guest"), "tsc"), &twice, DETERMINISTIC);
+	assert_string_equal(twice.run.out,
+			    "khz 2000000 guest 1000003 cycles monitor 500002 ns kvm 500002 ns "
+			    "host_tsc 1000005\n");
+}
+
+static void test_time_costs_are_options(void **state)
+{
+	struct run run;
+
+	(void)state;
+	run_program(&run, BUSLOCK, "exec", "--time", "virtual", "--tsc-khz", "1000000",
+		    "--insn-cycles", "3", "--report=none", "--", PROGRAM("time_guest"), "tsc");
+	assert_says(run.out, "khz 1000000 guest 3000009 cycles monitor 3000015 ns");
+	run_program(&run, BUSLOCK, "exec", "--time", "virtual", "--lock-cycles", "2000000",
+		    "--report=none", "--", PROGRAM("time_guest"), "throttle");
+	assert_says(run.out, "locks 60 in 60060000 us\n"); /* a millisecond each */
+}
+
+static void test_time_thread_blocked_in_a_pipe_is_said(void **state)
+{
+	struct run run;
+	char trace[1 << 16];
+
+	(void)state;
+	run_program(&run, BUSLOCK, "exec", "--time", "virtual", "--trace", paths[0], "--report",
+		    "--", PROGRAM("time_guest"), "blocked");
+	assert_exit(&run, 0);
+	assert_says(run.out, "locks 10\n");
+	read_file(paths[0], trace, sizeof(trace));
+	assert_says(trace, "\"event\":\"nondeterministic\"");
+	assert_says(trace, "\"deterministic\":false,\"why\":\"thread 1 was blocked");
+	assert_says(run.err, "not deterministic: thread 1 was blocked");
+}
+
+static void test_time_sample_monitor_with_two_vcpus_is_the_same_twice(void **state)
+{
+	(void)state;
+	run_twice(ARGUMENTS(MONITOR, "--mode", "long", "--vcpus", "2", "--offset", "62", "--count",
+			    "20", "--rate", "1000", GUEST("smp.bin")),
+		  &twice, DETERMINISTIC);
+	/* the burst's one comes at once; then 1000 a second */
+	assert_says(twice.run.out, "vm: bus-locks=120 sleeps=119 ");
+	assert_says(twice.run.out, "ran=0.119s rate=1008.4/s");
+}
+
+static void test_time_built_in_monitor_has_it_too(void **state)
+{
+	static char trace[2][1 << 16];
+	struct run run;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		run_program(&run, BUSLOCK, "run", GUEST("lock_bts.bin"), "--mode", "long", "--load",
+			    "0x1000", "--set", "rdi=62", "--rate", "1", "--time", "virtual",
+			    "--trace", paths[i], "--expect",
+			    "locks==10,wall_ms>=9000,deterministic==1");
+		assert_exit(&run, 0);
+		assert_true(run.seconds < 1);
+		read_file(paths[i], trace[i], sizeof(trace[i]));
+	}
+	assert_string_equal(trace[0], trace[1]);
+	assert_says(trace[0], DETERMINISTIC);
+}
+
+static void test_time_real_is_the_default(void **state)
+{
+	struct run run;
+
+	(void)state;
+	run_program(&run, BUSLOCK, "exec", "--report=none", "--", PROGRAM("time_calls"), "timers");
+	assert_exit(&run, 0);
+	assert_says(run.out, "count 1 code 1 value 77 ");
+	assert_silent(run.out, "signal 4000000\n");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_time_clocks_begin_with_the_process_and_stand_still),
+		cmocka_unit_test(test_time_sleeps_take_what_they_say),
+		cmocka_unit_test(test_time_timeouts_take_what_they_say),
+		cmocka_unit_test(test_time_timers_expire_at_their_instant),
+		cmocka_unit_test(test_time_alarms_expire_at_their_instant),
+		cmocka_unit_test(test_time_timerfd_counts_and_wakes_poll),
+		cmocka_unit_test(test_time_threads_sleep_side_by_side_and_wait_for_locks),
+		cmocka_unit_test(test_time_signal_of_another_thread_ends_a_wait),
+		cmocka_unit_test(test_time_threads_wake_each_other),
+		cmocka_unit_test(test_time_blocked_thread_does_not_stop_the_others),
+		cmocka_unit_test(test_time_forked_child_has_a_clock_of_its_own),
+		cmocka_unit_test(test_time_minute_of_throttling_takes_no_time),
+		cmocka_unit_test(test_time_kicks_of_a_timer_come_at_their_instant),
+		cmocka_unit_test(test_time_event_loop_beside_a_vcpu_is_the_same_twice),
+		cmocka_unit_test(test_time_two_vcpus_contend_in_the_same_order_twice),
+		cmocka_unit_test(test_time_guest_and_monitor_read_the_same_clock),
+		cmocka_unit_test(test_time_costs_are_options),
+		cmocka_unit_test(test_time_thread_blocked_in_a_pipe_is_said),
+		cmocka_unit_test(test_time_sample_monitor_with_two_vcpus_is_the_same_twice),
+		cmocka_unit_test(test_time_built_in_monitor_has_it_too),
+		cmocka_unit_test(test_time_real_is_the_default),
+	};
+
+	return cmocka_run_group_tests(tests, make_paths, remove_paths);
+}

@@ -30,6 +30,12 @@ static int bus_lock_exit(const struct shim_vm *vm)
 	return has_bus_lock_exit() ? KVM_BUS_LOCK_DETECTION_OFF | KVM_BUS_LOCK_DETECTION_EXIT : 0;
 }
 
+static int adjust_clock(const struct shim_vm *vm)
+{
+	(void)vm;
+	return shim_config.profile.clock_realtime ? ABI_CLOCK_VALID_FLAGS : ABI_CLOCK_TSC_STABLE;
+}
+
 static int xcrs(const struct shim_vm *vm)
 {
 	(void)vm; /* boot_cpu_has(X86_FEATURE_XSAVE) */
@@ -66,7 +72,7 @@ static const struct capability table[] = {
 	{ CAP(MCE), ABI_MAX_MCE_BANKS, NULL, 0, ARCH },
 	{ CAP(SET_BOOT_CPU_ID), 1, NULL, 0, ARCH },
 	{ CAP(SET_IDENTITY_MAP_ADDR), 1, NULL, 0, ARCH },
-	{ CAP(ADJUST_CLOCK), ABI_CLOCK_VALID_FLAGS, NULL, 0, ARCH },
+	{ CAP(ADJUST_CLOCK), 0, adjust_clock, 0, ARCH },
 	{ CAP(INTERNAL_ERROR_DATA), 1, NULL, 0, MAIN },
 	{ CAP(VCPU_EVENTS), 1, NULL, 0, ARCH },
 	{ CAP(DEBUGREGS), 1, NULL, 0, ARCH },
@@ -93,7 +99,7 @@ static const struct capability table[] = {
 	{ CAP(SET_GUEST_DEBUG2),
 	  KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP |
 		  KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_INJECT_BP | KVM_GUESTDBG_INJECT_DB,
-	  NULL, KERNEL(5, 16, 0), ARCH },
+	  NULL, KERNEL(5, 13, 0), ARCH },
 	{ CAP(SREGS2), 1, NULL, KERNEL(5, 14, 0), ARCH },
 	{ CAP(EXIT_ON_EMULATION_FAILURE), 1, NULL, KERNEL(5, 14, 0), ARCH },
 	{ CAP(XSAVE2), (int)PAGE_SIZE, NULL, KERNEL(5, 17, 0), ARCH },
@@ -209,7 +215,8 @@ int capability_enable(struct shim_vm *vm, const struct kvm_enable_cap *cap)
 		msr_apply_user_space(vm);
 		return 0;
 	case KVM_CAP_MAX_VCPU_ID:
-		return enable_max_vcpu_id(vm, cap->args[0]);
+		return shim_config.profile.sets_max_vcpu_id ? enable_max_vcpu_id(vm, cap->args[0])
+							    : -EINVAL;
 	default:
 		return -EINVAL;
 	}

@@ -57,6 +57,7 @@ struct abi_memory_region2 {
 #define ABI_VCPU_ID_RATIO     4
 /* Without KVM_DIRTY_LOG_INITIALLY_SET, as kernels before 5.7. */
 #define ABI_DIRTY_MANUAL_CAPS KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE
+#define ABI_CLOCK_TSC_STABLE  0x2
 #define ABI_CLOCK_VALID_FLAGS 0xe /* TSC_STABLE | REALTIME | HOST_TSC */
 #define ABI_PIO_PAGE_OFFSET   1
 #define ABI_DR6_ACTIVE_LOW    0xffff0ff0u

@@ -51,6 +51,12 @@ const struct kernel_fact kernel_facts[] = {
 	  { SINCE(5, 15, 0), LINE(5, 14, 10) },
 	  "24a996ade34d \"KVM: nVMX: Fix nested bus lock VM exit\"" },
 	{ FACT(svm_threshold), { SINCE(6, 16, 0) }, "faad6645e112, 827547bc3a2a, e9629b011bbd" },
+	{ FACT(clock_realtime),
+	  { SINCE(5, 16, 0) },
+	  "c68dc1b577ea \"KVM: x86: Report host tsc and realtime values in KVM_GET_CLOCK\"" },
+	{ FACT(sets_max_vcpu_id),
+	  { SINCE(6, 0, 0) },
+	  "\"KVM: x86: Allow userspace to set maximum VCPU id for VM\"" },
 
 	/* the guest's own bus-lock #DB */
 	{ FACT(guest_bld), { SINCE(5, 13, 0) }, "e8ea85fb280e, 76ea438b4afc" },

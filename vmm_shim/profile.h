@@ -35,6 +35,8 @@ struct profile {
 	bool notify_exempt;       /* … nor for NOTIFY exits */
 	bool l0_takes_bus_lock;   /* reason 74 of an L2 never goes to L1 */
 	bool svm_threshold;       /* AMD's Bus Lock Threshold is used */
+	bool clock_realtime;      /* KVM_GET_CLOCK tells the host's TSC and wall clock, too */
+	bool sets_max_vcpu_id;    /* KVM_ENABLE_CAP knows KVM_CAP_MAX_VCPU_ID on x86 */
 
 	/* the guest's own bus-lock #DB */
 	bool guest_bld;     /* CPUID and DEBUGCTL have it */

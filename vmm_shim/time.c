@@ -70,22 +70,27 @@ static long get_clock(const struct shim_vm *vm, unsigned long argument)
 {
 	struct kvm_clock_data data = {
 		.clock = time_boot_ns() + (uint64_t)vm->clock_offset,
-		.flags = ABI_CLOCK_VALID_FLAGS,
-		.realtime = clock_ns(CLOCK_REALTIME),
-		.host_tsc = vclock_virtual() ? vclock_cycles() : __rdtsc(),
+		.flags = ABI_CLOCK_TSC_STABLE,
 	};
 
+	if (shim_config.profile.clock_realtime) {
+		data.flags = ABI_CLOCK_VALID_FLAGS;
+		data.realtime = clock_ns(CLOCK_REALTIME);
+		data.host_tsc = vclock_virtual() ? vclock_cycles() : __rdtsc();
+	}
 	return user_write(argument, &data, sizeof(data));
 }
 
 static long set_clock(struct shim_vm *vm, unsigned long argument)
 {
+	/* before, flags were for KVM_GET_CLOCK alone */
+	uint32_t valid = shim_config.profile.clock_realtime ? ABI_CLOCK_VALID_FLAGS : 0;
 	struct kvm_clock_data data;
 	uint64_t now;
 
 	if (user_read(&data, argument, sizeof(data)))
 		return -EFAULT;
-	if (data.flags & ~(uint32_t)ABI_CLOCK_VALID_FLAGS)
+	if (data.flags & ~valid)
 		return -EINVAL;
 	if (data.flags & KVM_CLOCK_REALTIME) {
 		now = clock_ns(CLOCK_REALTIME);

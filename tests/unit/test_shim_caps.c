@@ -121,7 +121,12 @@ static void test_check_extension_knows_when_a_capability_came(void **state)
 		int cap;
 		unsigned since;
 	} rows[] = {
+		{ KVM_CAP_SET_GUEST_DEBUG2, KERNEL(5, 13, 0) },
+		{ KVM_CAP_SREGS2, KERNEL(5, 14, 0) },
+		{ KVM_CAP_EXIT_ON_EMULATION_FAILURE, KERNEL(5, 14, 0) },
 		{ KVM_CAP_USER_MEMORY2, KERNEL(6, 8, 0) },
+		{ KVM_CAP_MEMORY_FAULT_INFO, KERNEL(6, 8, 0) },
+		{ KVM_CAP_VM_TYPES, KERNEL(6, 8, 0) },
 		{ KVM_CAP_X86_GUEST_MODE, KERNEL(6, 11, 0) },
 		{ KVM_CAP_X86_TRIPLE_FAULT_EVENT, KERNEL(6, 0, 0) },
 		{ KVM_CAP_XSAVE2, KERNEL(5, 17, 0) },
@@ -136,6 +141,10 @@ static void test_check_extension_knows_when_a_capability_came(void **state)
 		use_kernel(rows[i].since);
 		assert_true(fd_ioctl(m.kvm, KVM_CHECK_EXTENSION, (unsigned)rows[i].cap) > 0);
 	}
+	/* known before, but not to KVM_ENABLE_CAP */
+	use_kernel(KERNEL(5, 19, 0));
+	assert_true(fd_ioctl(m.kvm, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPU_ID) > 0);
+	assert_int_equal(enable(m.vm, KVM_CAP_MAX_VCPU_ID, 0, 256), -EINVAL);
 	use_kernel(KERNEL(6, 1, 0));
 	assert_int_equal(enable(m.vm, KVM_CAP_X86_TRIPLE_FAULT_EVENT, 0, 1), 0);
 	use_kernel(KERNEL(5, 15, 0));
@@ -358,6 +367,33 @@ static void test_clock_can_be_set_and_goes_on(void **state)
 	machine_stop(&m);
 }
 
+/* The structure was full of padding before, and KVM_SET_CLOCK took no flags. */
+static void test_clock_tells_the_hosts_time_since_5_16(void **state)
+{
+	struct kvm_clock_data clock;
+	struct machine m;
+
+	(void)state;
+	machine_start(&m, "");
+	use_kernel(KERNEL(5, 15, 0));
+	assert_int_equal(fd_ioctl(m.kvm, KVM_CHECK_EXTENSION, KVM_CAP_ADJUST_CLOCK), 2);
+	memset(&clock, 0xff, sizeof(clock));
+	assert_int_equal(FD_IOCTL(m.vm, KVM_GET_CLOCK, &clock), 0);
+	assert_int_equal(clock.flags, 2);
+	assert_int_equal(clock.realtime, 0);
+	assert_int_equal(clock.host_tsc, 0);
+	clock.flags = 4;
+	assert_int_equal(FD_IOCTL(m.vm, KVM_SET_CLOCK, &clock), -EINVAL);
+	use_kernel(KERNEL(5, 16, 0));
+	assert_int_equal(fd_ioctl(m.kvm, KVM_CHECK_EXTENSION, KVM_CAP_ADJUST_CLOCK), 14);
+	assert_int_equal(FD_IOCTL(m.vm, KVM_GET_CLOCK, &clock), 0);
+	assert_int_equal(clock.flags, 14);
+	assert_true(clock.realtime && clock.host_tsc);
+	assert_int_equal(FD_IOCTL(m.vm, KVM_SET_CLOCK, &clock), 0);
+	use_kernel(KERNEL_DEFAULT);
+	machine_stop(&m);
+}
+
 static void test_tsc_khz_is_known_and_only_the_real_one_accepted(void **state)
 {
 	struct machine m;
@@ -391,6 +427,7 @@ int main(void)
 		cmocka_unit_test(test_create_vcpu_checks_the_number),
 		cmocka_unit_test(test_max_vcpu_id_can_be_set_once),
 		cmocka_unit_test(test_clock_can_be_set_and_goes_on),
+		cmocka_unit_test(test_clock_tells_the_hosts_time_since_5_16),
 		cmocka_unit_test(test_tsc_khz_is_known_and_only_the_real_one_accepted),
 	};
 

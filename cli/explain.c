@@ -6,6 +6,7 @@
 #include "emu/disasm.h"
 #include "emu/emu.h"
 #include "emu/svm.h"
+#include "vmm_shim/profile.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -224,8 +225,13 @@ static void judge_exit(const struct question *q, struct answer *a)
 {
 	const struct shim_options *machine = &q->machine.shim;
 	uint64_t rip = q->value[EXPLAIN_RIP];
+	struct profile profile;
 
 	if (!a->cause)
+		return;
+	profile_for(shim_options_kernel(machine), &profile);
+	a->exit.unused = machine->vendor == EMU_AMD && !profile.svm_threshold;
+	if (a->exit.unused)
 		return;
 	a->exit.taken = true;
 	if (machine->vendor == EMU_AMD) {
@@ -392,7 +398,7 @@ static error_t parse_option(int key, char *text, struct argp_state *state)
 static int refuse(const struct question *q, int error)
 {
 	if (!q->count)
-		complain("which instruction? buslock explain BYTES [REG=VALUE...]; --help tells "
+		complain("which instruction? buslock explain BYTES [NAME=VALUE...]; --help tells "
 			 "more");
 	else if (error == -ENODATA)
 		complain("%zu bytes are not a whole instruction: more must follow", q->count);

@@ -66,6 +66,7 @@ struct explain_type {
 /* The VM exit that a bus lock causes. */
 struct explain_exit {
 	bool taken;    /* there is one */
+	bool unused;   /* the processor has it, but this kernel does not use it */
 	uint32_t word; /* as struct emu_exit has it */
 	bool behind;   /* trap-like */
 	uint64_t rip;

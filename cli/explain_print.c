@@ -196,6 +196,10 @@ void explain_print_text(const struct question *q, const struct answer *a)
 	line("bus lock", "%s: %s", a->cause ? "yes" : "no", a->rule);
 	if (a->exit.taken)
 		print_exit(&a->exit);
+	if (a->exit.unused)
+		line("exit",
+		     "none: KVM of this version does not use AMD's Bus Lock Threshold (6.16 "
+		     "does)");
 	if (a->stuffed)
 		line("note", "%s", a->stuffed);
 	print_assumed(q, a);

@@ -80,7 +80,7 @@ static void test_exec_trace_has_header_events_and_end(void **state)
 		"\"vm\":0,\"vcpu\":0,\"immediate_exit\":false}\n{\"event\":\"bus_lock\",",
 		"\"cause\":[\"split\"],\"linear\":\"0x803e\",\"gpa\":\"0x803e\",\"size\":4,"
 		"\"rip\":\"0x1000\",\"linear_rip\":\"0x1000\",\"bytes\":\"f0ff04253e800000\","
-		"\"mode\":64,\"cpl\":0,\"memory_type\":\"",
+		"\"mode\":64,\"cpl\":0,\"memory_type\":\"WB\",\"guest_memory_type\":\"WB\",",
 		"\"stuffed\":null,\"in_delivery\":false}\n{\"event\":\"exit\",",
 		"\"result\":0,\"reason\":33,\"reason_name\":\"X86_BUS_LOCK\",\"flags\":2,"
 		"\"flag_names\":[\"BUS_LOCK\"],\"word\":\"0x400004a\",\"rip\":\"0x1008\","
@@ -135,8 +135,8 @@ static void test_exec_trace_agrees_with_the_report(void **state)
 	assert_int_equal(first_number(last, "\"exit\":"), first_number(run.err, "\"runs\":"));
 }
 
-/* immediate_exit: the guest was not entered, so there is no word of the processor's; RIP stands still. */
-static void test_exec_trace_of_a_run_that_enters_nothing_has_no_word(void **state)
+/* With immediate_exit the guest was not entered, so there is no word of the processor's; RIP stands still. */
+static void test_exec_trace_tells_what_was_refused_and_where_nothing_ran(void **state)
 {
 	char text[8192], last[1024];
 	struct run run;
@@ -146,6 +146,10 @@ static void test_exec_trace_of_a_run_that_enters_nothing_has_no_word(void **stat
 	assert_exit(&run, 0);
 	expect_trace(" bad=0");
 	read_trace(text, sizeof(text), last, sizeof(last));
+	assert_says(text,
+		    "\"capability\":193,\"name\":\"X86_BUS_LOCK_EXIT\",\"args\":[\"0x3\",\"0x0\","
+		    "\"0x0\",\"0x0\"],\"result\":-22,\"error\":\"EINVAL\"}\n");
+	assert_says(text, "\"capability\":9999,\"name\":null,\"args\":[\"0x7\",");
 	/* real mode, entered by CS 0100h: RIP and its linear address differ */
 	assert_says(text, "\"reason\":5,\"reason_name\":\"HLT\",\"flags\":0,\"flag_names\":[],"
 			  "\"word\":\"0xc\",\"rip\":\"0x1\",\"linear_rip\":\"0x1001\"}\n");
@@ -333,7 +337,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_exec_trace_has_header_events_and_end),
 		cmocka_unit_test(test_exec_trace_agrees_with_the_report),
-		cmocka_unit_test(test_exec_trace_of_a_run_that_enters_nothing_has_no_word),
+		cmocka_unit_test(test_exec_trace_tells_what_was_refused_and_where_nothing_ran),
 		cmocka_unit_test(test_exec_trace_survives_what_programs_do_to_descriptors),
 		cmocka_unit_test(test_exec_trace_stolen_descriptor_is_not_written_to),
 		cmocka_unit_test(test_exec_trace_forked_child_is_a_process_of_its_own),

@@ -167,6 +167,8 @@ static void case_immediate(void)
 
 	vm_create(&vm, GUEST_MEMORY);
 	check_emulated(vm.fd);
+	CHECK(_vm_enable_cap(vm.fd, KVM_CAP_X86_BUS_LOCK_EXIT, 0, 3) == -EINVAL, "on and off");
+	CHECK(_vm_enable_cap(vm.fd, 9999, 0, 7) == -EINVAL, "no such capability");
 	vcpu_create(&vm, &vcpu, 0);
 	guest_write(&vm, GUEST_LOAD, "\xf4\xf4", 2);
 	vcpu_start(&vcpu, GUEST_REAL, 0, 0, 0, 0, 1);

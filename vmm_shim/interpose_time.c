@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "vmm_shim/interpose.h"
+#include "vmm_shim/shim.h"
 #include "vmm_shim/vtime.h"
 
 /* A timer's number as timer_t, which the C library defines as a pointer. */
@@ -87,7 +88,15 @@ int interpose_timespec_get(struct timespec *now, int base)
 
 /* ------------------------------------------------------------------ sleeping */
 
-int interpose_clock_nanosleep(clockid_t clock, int flags, const struct timespec *time,
+/* What a call that slept returned, and a line in the trace if a policy for bus locks made it. */
+static int slept(uint64_t since, int result)
+{
+	if (since)
+		shim_policy_slept(since, result != 0);
+	return result;
+}
+
+static int do_clock_nanosleep(clockid_t clock, int flags, const struct timespec *time,
 			      struct timespec *left)
 {
 	int r = vclock_virtual() ? vcall_clock_nanosleep(clock, flags, time, left) : -ENOSYS;
@@ -99,12 +108,20 @@ int interpose_clock_nanosleep(clockid_t clock, int flags, const struct timespec 
 			      flags, time, left);
 }
 
+int interpose_clock_nanosleep(clockid_t clock, int flags, const struct timespec *time,
+			      struct timespec *left)
+{
+	uint64_t since = shim_policy_sleeps();
+
+	return slept(since, do_clock_nanosleep(clock, flags, time, left));
+}
+
 long interpose_sys_clock_nanosleep(long clock, long flags, const void *time, void *left)
 {
 	return raw_result(-interpose_clock_nanosleep((clockid_t)clock, (int)flags, time, left));
 }
 
-int interpose_nanosleep(const struct timespec *time, struct timespec *left)
+static int do_nanosleep(const struct timespec *time, struct timespec *left)
 {
 	int r = vclock_virtual() ? vcall_clock_nanosleep(CLOCK_MONOTONIC, 0, time, left) : -ENOSYS;
 
@@ -114,22 +131,33 @@ int interpose_nanosleep(const struct timespec *time, struct timespec *left)
 			      left);
 }
 
+int interpose_nanosleep(const struct timespec *time, struct timespec *left)
+{
+	uint64_t since = shim_policy_sleeps();
+
+	return slept(since, do_nanosleep(time, left));
+}
+
 int interpose_usleep(useconds_t us)
 {
 	const struct timespec time = vtimespec(us * 1000ull);
+	uint64_t since = shim_policy_sleeps();
 
 	if (!vclock_virtual())
-		return INTERPOSE_PASS(usleep, interpose_nanosleep(&time, NULL), us);
-	return interpose_nanosleep(&time, NULL);
+		return slept(since, INTERPOSE_PASS(usleep, do_nanosleep(&time, NULL), us));
+	return slept(since, do_nanosleep(&time, NULL));
 }
 
 unsigned interpose_sleep(unsigned seconds)
 {
 	struct timespec time = { .tv_sec = seconds }, left = { 0, 0 };
+	uint64_t since = shim_policy_sleeps();
 
 	if (!vclock_virtual())
-		return INTERPOSE_PASS(sleep, 0, seconds);
-	return interpose_nanosleep(&time, &left) ? (unsigned)left.tv_sec + (left.tv_nsec != 0) : 0;
+		return (unsigned)slept(since, (int)INTERPOSE_PASS(sleep, 0, seconds));
+	return slept(since, do_nanosleep(&time, &left))
+		       ? (unsigned)left.tv_sec + (left.tv_nsec != 0)
+		       : 0;
 }
 
 /* ------------------------------------------------------------------ timer_create() */

@@ -305,6 +305,24 @@ static void tell_report(struct shim_vcpu *vcpu, struct report *report, uint64_t 
 	*told = stats;
 }
 
+/* The last KVM_RUN of this thread, if it came back with a bus lock: what the thread sleeps now is what its
+ * policy costs. */
+static __thread struct {
+	bool locked;
+	unsigned vm, vcpu;
+} policy __attribute__((tls_model("initial-exec")));
+
+uint64_t shim_policy_sleeps(void)
+{
+	return policy.locked ? shim_now_ns() : 0;
+}
+
+void shim_policy_slept(uint64_t since, bool interrupted)
+{
+	trace_note_sleep(shim_config.options.trace, policy.vm, policy.vcpu, TRACE_SLEEP_POLICY,
+			 shim_now_ns() - since, interrupted);
+}
+
 static void tell_trace(const struct shim_vcpu *vcpu, struct trace *trace, int ret)
 {
 	const struct trace_exit exit = {
@@ -319,6 +337,9 @@ static void tell_trace(const struct shim_vcpu *vcpu, struct trace *trace, int re
 	};
 
 	trace_note_exit(trace, vcpu->vm->number, vcpu->index, &exit);
+	policy.locked = exit.flags & KVM_RUN_X86_BUS_LOCK;
+	policy.vm = vcpu->vm->number;
+	policy.vcpu = vcpu->index;
 }
 
 static int run_told(struct shim_vcpu *vcpu)

@@ -133,6 +133,13 @@ bool shim_memory_fault(const void *address);
 /* The same with the handler's ucontext: the vCPU's state is then exact at the instruction. */
 bool shim_memory_fault_at(const void *address, const void *ucontext);
 
+/*
+ * A thread of the monitor is about to sleep. The time, if there is a trace and the thread's last KVM_RUN
+ * came back with a bus lock, else 0; to be given to the second when it has slept. Async-signal-safe.
+ */
+uint64_t shim_policy_sleeps(void);
+void shim_policy_slept(uint64_t since, bool interrupted);
+
 /* What stat() shows for /dev/kvm where there is none: a character device 10:232. */
 #define SHIM_KVM_MAJOR 10
 #define SHIM_KVM_MINOR 232

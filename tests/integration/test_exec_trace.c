@@ -153,10 +153,74 @@ static void test_exec_trace_tells_what_was_refused_and_where_nothing_ran(void **
 	/* real mode, entered by CS 0100h: RIP and its linear address differ */
 	assert_says(text, "\"reason\":5,\"reason_name\":\"HLT\",\"flags\":0,\"flag_names\":[],"
 			  "\"word\":\"0xc\",\"rip\":\"0x1\",\"linear_rip\":\"0x1001\"}\n");
+	assert_says(text, "\"result\":-22,\"error\":\"EINVAL\",\"reason\":5,\"reason_name\":"
+			  "\"HLT\",\"flags\":0,\"flag_names\":[],\"rip\":\"0x1\",");
 	assert_says(text, "\"immediate_exit\":true}\n");
 	assert_says(text,
 		    "\"result\":-4,\"error\":\"EINTR\",\"reason\":5,\"reason_name\":\"HLT\","
 		    "\"flags\":0,\"flag_names\":[],\"rip\":\"0x1\",\"linear_rip\":\"0x1001\"}\n");
+}
+
+/* The sample monitor's policy sleeps 20 ms before each lock but the first. */
+static void test_exec_trace_tells_what_the_policy_did(void **state)
+{
+	struct run run;
+
+	(void)state;
+	run_program(&run, BUSLOCK, "exec", "--trace", trace_path, "--", MONITOR, "--rate=50",
+		    "--offset=62", GUEST("lock_bts.bin"));
+	assert_says(run.out, "sleeps=9");
+	expect_trace(" bus_lock=10 host_message=0 sleep=9 ");
+	run_program(&run, "grep", "-c",
+		    "\"event\":\"sleep\".*\"vcpu\":0,\"who\":\"policy\",\"ns\":[0-9]\\{8,\\},"
+		    "\"interrupted\":false}$",
+		    trace_path);
+	assert_int_equal(atoi(run.out), 9);
+}
+
+/* ------------------------------------------------------------------ virtual time */
+
+static char *read_all(const char *path)
+{
+	FILE *file = fopen(path, "r");
+	char *text = NULL;
+	size_t size = 0;
+
+	assert_non_null(file);
+	assert_true(getdelim(&text, &size, '\0', file) > 0);
+	fclose(file);
+	return text;
+}
+
+/*
+ * Twice the same command gives the same bytes. The host's policy and its messages, the monitor's sleeps
+ * and ten locks at one a second are in it, and no second passes. The policy lets the first lock pass, so
+ * the second falls into the window that the first has opened: nine sleeps of the host, nine of the policy.
+ */
+static void test_exec_trace_of_virtual_time_is_the_same_twice(void **state)
+{
+	char *first = NULL, *second;
+	struct run run;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		run_program(&run, BUSLOCK, "exec", "--time=virtual", "--host-split-lock=warn",
+			    "--trace", trace_path, "--", MONITOR, "--rate=1", "--offset=62",
+			    GUEST("lock_bts.bin"));
+		expect_trace(
+			" bus_lock=10 host_message=2 sleep=18 nondeterministic=0 header=1 end=1 "
+			"other=0 bad=0");
+		assert_true(run.seconds < 5);
+		if (!i)
+			first = read_all(trace_path);
+	}
+	second = read_all(trace_path);
+	assert_string_equal(first, second);
+	assert_says(first, "\"time\":\"virtual\"}\n{\"event\":");
+	assert_says(first, "\"deterministic\":true,\"why\":null,");
+	assert_says(first, "\"who\":\"policy\",\"ns\":9");
+	free(first);
+	free(second);
 }
 
 /* ------------------------------------------------------------------ descriptors */
@@ -338,6 +402,8 @@ int main(void)
 		cmocka_unit_test(test_exec_trace_has_header_events_and_end),
 		cmocka_unit_test(test_exec_trace_agrees_with_the_report),
 		cmocka_unit_test(test_exec_trace_tells_what_was_refused_and_where_nothing_ran),
+		cmocka_unit_test(test_exec_trace_tells_what_the_policy_did),
+		cmocka_unit_test(test_exec_trace_of_virtual_time_is_the_same_twice),
 		cmocka_unit_test(test_exec_trace_survives_what_programs_do_to_descriptors),
 		cmocka_unit_test(test_exec_trace_stolen_descriptor_is_not_written_to),
 		cmocka_unit_test(test_exec_trace_forked_child_is_a_process_of_its_own),

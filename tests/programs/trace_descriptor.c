@@ -178,6 +178,9 @@ static void case_immediate(void)
 	vcpu_set_sregs(&vcpu, &sregs);
 	vcpu_run(&vcpu);
 	CHECK(vcpu.run->exit_reason == KVM_EXIT_HLT, "%u", vcpu.run->exit_reason);
+	vcpu.run->kvm_valid_regs = ~0ull;
+	CHECK(_vcpu_run(&vcpu) == -EINVAL, "such registers exist");
+	vcpu.run->kvm_valid_regs = 0;
 	vcpu.run->immediate_exit = 1;
 	CHECK(_vcpu_run(&vcpu) == -EINTR, "not interrupted");
 	vcpu_destroy(&vcpu);

@@ -79,46 +79,119 @@ static void test_timeslice_refuses_bad_input(void **state)
 
 /* ------------------------------------------------------------------ the hang */
 
-/* 250 Hz and a kernel with the extra jiffy: signals up to 12 ms apart starve the guest. */
-static void test_warn_kicks_every_few_milliseconds_starve_the_guest(void **state)
+/* In virtual time the ticks stand where they stand: 10 ms and what jiffies make of them. */
+static void test_warn_kicks_more_often_than_the_sleep_starve_the_guest(void **state)
+{
+	static const struct {
+		const char *options;
+		unsigned starved, fed; /* all slices up to and including; from here on */
+	} rows[] = {
+		{ "--hz=1000", 9, 10 },
+		{ "--hz=1000 --kernel=6.6", 10, 11 }, /* msleep()'s extra jiffy, up to 6.11 */
+		{ "--hz=250", 8, 12 },                /* 3 jiffies of 4 ms */
+		{ "--hz=250 --kernel=6.1", 12, 16 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct output output;
+		char options[128];
+
+		snprintf(options, sizeof(options), "--time=virtual --host-split-lock=warn %s",
+			 rows[i].options);
+		run_timeslice(options, "--offset 62 --slices 8 1-20", &output);
+		expect_status(options, &output, 0);
+		for (unsigned ms = 1; ms <= 20; ms++) {
+			if (ms <= rows[i].starved ? !loops(&output, ms)
+						  : ms < rows[i].fed || loops(&output, ms))
+				continue;
+			show_output(options, &output);
+			fail_msg("%s: %u loops in slices of %u ms", options, loops(&output, ms),
+				 ms);
+		}
+		output_free(&output);
+	}
+}
+
+static void test_warn_starved_guest_shows_one_place_one_line_and_all_its_traps(void **state)
 {
 	struct output output;
 
 	(void)state;
-	run_timeslice("--host-split-lock=warn --kernel=6.1 "
-		      "--expect host_traps>=1,host_messages==1,host_slept_ms>0,interrupted==16",
-		      "--offset 62 --slices 4 2-5", &output);
-	expect_status("timeslice 2-5", &output, 0);
-	for (unsigned ms = 2; ms <= 5; ms++)
-		assert_int_equal(loops(&output, ms), 0);
-	/* what is seen is one place, and kicks */
-	assert_int_equal(lines_with(output.text, "rip=0x1100\n"), 4);
-	assert_int_equal(lines_with(output.errors, HOST "#AC: timeslice/"), 1);
-	assert_non_null(strstr(output.errors, "took a split_lock trap at address: 0x1100\n"));
-	assert_non_null(strstr(output.errors, HOST "#AC: crashing the kernel on kernel split_locks "
-						   "and warning on user-space split_locks\n"));
+	run_timeslice("--time=virtual --host-split-lock=warn "
+		      "--expect host_traps==16,host_messages==1,host_slept_ms==40,interrupted==16,"
+		      "locks==0",
+		      "--offset 62 --slices 4 1-4", &output);
+	expect_status("timeslice 1-4", &output, 0);
+	assert_int_equal(lines_with(output.text, "loops=0 rip=0x1100\n"), 4);
+	assert_int_equal(lines_with(output.errors, HOST), 2);
+	assert_non_null(strstr(output.errors,
+			       HOST "#AC: crashing the kernel on kernel split_locks and warning on "
+				    "user-space split_locks\n"));
+	/* with virtual time the number is the vCPU's */
+	assert_non_null(strstr(output.errors, HOST "#AC: timeslice/1 took a split_lock trap at "
+						   "address: 0x1100\n"));
 	output_free(&output);
 }
 
-static void test_warn_slices_longer_than_the_sleep_get_on(void **state)
+static char *trace_of(const char *options)
+{
+	char line[256], path[] = "/tmp/buslock-host-XXXXXX";
+	struct output output;
+	char *trace;
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	snprintf(line, sizeof(line), "--trace=%s %s", path, options);
+	run_timeslice(line, "--offset 62 --slices 3 9-14", &output);
+	expect_status(line, &output, 0);
+	output_free(&output);
+	trace = read_all(fd);
+	close(fd);
+	unlink(path);
+	return trace;
+}
+
+static void test_warn_in_virtual_time_gives_the_same_trace_twice(void **state)
+{
+	const char *options = "--time=virtual --hz=1000 --host-split-lock=warn";
+	char *first = trace_of(options), *second = trace_of(options);
+
+	(void)state;
+	assert_string_equal(first, second);
+	assert_int_equal(lines_with(first, "\"event\":\"host_message\""), 2);
+	assert_int_equal(lines_with(first, "\"text\":\"" HOST "#AC: timeslice/1 took "), 1);
+	assert_int_equal(lines_with(first, "\"text\":\"" HOST "#AC: crashing the kernel"), 1);
+	/* three slices of 9 ms: starved */
+	assert_int_equal(lines_with(first, "\"who\":\"host\",\"ns\":9000000,\"interrupted\":true"),
+			 3);
+	/* then the guest gets on, after whole sleeps */
+	assert_true(lines_with(first, "\"interrupted\":false") > 0);
+	assert_non_null(strstr(first, "\"deterministic\":true"));
+	free(first);
+	free(second);
+}
+
+/* In real time. */
+static void test_warn_slices_much_longer_than_the_sleep_get_on(void **state)
 {
 	struct output output;
 
 	(void)state;
-	run_timeslice("--host-split-lock=warn", "--offset 62 --slices 3 40", &output);
-	expect_status("timeslice 40", &output, 0);
-	assert_true(loops(&output, 40) > 0);
+	run_timeslice("--host-split-lock=warn", "--offset 62 --slices 5 60", &output);
+	expect_status("timeslice 60", &output, 0);
+	assert_true(loops(&output, 60) > 0);
 	output_free(&output);
 }
 
 static void test_warn_without_mitigation_or_with_the_fix_gets_on_in_short_slices(void **state)
 {
 	static const char *const options[] = {
-		"--host-split-lock=warn --split-lock-mitigate=0",
-		"--host-split-lock=warn --split-lock-fix",
-		"--host-split-lock=warn --kernel=5.18",
-		"--host-split-lock=ratelimit:1",
-		"--host-split-lock=off",
+		"--time=virtual --host-split-lock=warn --split-lock-mitigate=0",
+		"--time=virtual --host-split-lock=warn --split-lock-fix",
+		"--time=virtual --host-split-lock=warn --kernel=5.18",
+		"--time=virtual --host-split-lock=ratelimit:1",
+		"--time=virtual --host-split-lock=off",
 	};
 	struct output output;
 
@@ -190,32 +263,6 @@ static void test_fatal_signal_by_disposition(void **state)
 	}
 }
 
-static void test_trace_has_the_hosts_lines_and_sleeps(void **state)
-{
-	char options[256], path[] = "/tmp/buslock-host-XXXXXX";
-	struct output output;
-	char *trace;
-	int fd = mkstemp(path);
-
-	(void)state;
-	assert_true(fd >= 0);
-	snprintf(options, sizeof(options), "--host-split-lock=warn --kernel=6.1 --trace=%s", path);
-	run_timeslice(options, "--offset 62 --slices 3 9", &output);
-	expect_status("timeslice", &output, 0);
-	trace = read_all(fd);
-	close(fd);
-	unlink(path);
-	assert_int_equal(lines_with(trace, "\"event\":\"host_message\""), 2);
-	assert_int_equal(lines_with(trace, "\"" HOST "#AC: timeslice/"), 1);
-	assert_int_equal(lines_with(trace, "\"" HOST "#AC: crashing the kernel"), 1);
-	/* 9 ms each; none where the machine was so busy that the kick came first */
-	assert_in_range(lines_with(trace, "\"event\":\"sleep\""), 1, 3);
-	assert_int_equal(lines_with(trace, "\"interrupted\":true"),
-			 lines_with(trace, "\"event\":\"sleep\""));
-	free(trace);
-	output_free(&output);
-}
-
 /* ------------------------------------------------------------------ impossible options */
 
 static void test_exec_refuses_what_the_kernel_does_not_have(void **state)
@@ -244,20 +291,151 @@ static void test_exec_refuses_what_the_kernel_does_not_have(void **state)
 	}
 }
 
+/* ------------------------------------------------------------------ buslock lab hang */
+
+static void run_lab(const char *words, struct output *output)
+{
+	char command[1024];
+
+	snprintf(command, sizeof(command), BUSLOCK " lab hang %s", words);
+	run_on(ON_DEVICE, NULL, command, 120, output); /* by itself */
+}
+
+/* The number in column `column` of the row for slices of `ms`. */
+static double cell(const char *table, unsigned ms, unsigned column)
+{
+	char start[16];
+	const char *at;
+	char *end;
+
+	snprintf(start, sizeof(start), "\n%8u ", ms);
+	at = strstr(table, start);
+	if (!at)
+		print_message("%s\n", table);
+	assert_non_null(at);
+	at += strlen(start);
+	for (;; at = end) {
+		double value = strtod(at, &end);
+
+		assert_ptr_not_equal(at, end);
+		if (!column--)
+			return value;
+	}
+}
+
+static void test_lab_hang_shows_the_published_hang(void **state)
+{
+	enum { OFF, WARN, UNMITIGATED, FIXED };
+	struct output first, second;
+
+	(void)state;
+	run_lab("--timeouts 7-12 --slices 4", &first);
+	expect_status("lab hang", &first, 0);
+	for (unsigned ms = 7; ms <= 12; ms++) {
+		/* as much progress as it is given time */
+		assert_true(cell(first.text, ms, OFF) > 1900.0 * ms);
+		assert_true(cell(first.text, ms, OFF) < 2000.0 * ms);
+		assert_int_equal(cell(first.text, ms, WARN) > 0, ms >= 10);
+		assert_true(cell(first.text, ms, UNMITIGATED) > 1900.0 * ms);
+		assert_true(cell(first.text, ms, FIXED) > 0);
+		assert_true(cell(first.text, ms, FIXED) < cell(first.text, ms, OFF));
+	}
+	assert_non_null(strstr(first.text, "\nwarn: the guest hangs in slices up to 9 ms\n"));
+	run_lab("--timeouts 7-12 --slices 4", &second);
+	assert_string_equal(first.text, second.text);
+	output_free(&first);
+	output_free(&second);
+}
+
+static void test_lab_hang_settings_that_a_kernel_lacks_are_left_out(void **state)
+{
+	struct output output;
+
+	(void)state;
+	run_lab("--timeouts 2 --slices 2 --kernel 6.0", &output);
+	expect_status("lab hang", &output, 0);
+	assert_non_null(strstr(output.text, "         0.0            - "));
+	output_free(&output);
+	run_lab("--timeouts 2 --slices 2 --kernel 5.18", &output); /* nothing sleeps */
+	expect_status("lab hang", &output, 0);
+	assert_true(cell(output.text, 2, 1) > 0);
+	assert_non_null(strstr(output.text, " -            -\n"));
+	assert_non_null(strstr(output.text, "gets on in slices of any of these lengths"));
+	output_free(&output);
+}
+
+static void test_lab_hang_draws_the_plot(void **state)
+{
+	static const char *const endings[] = { "tsv", "svg", "png" };
+	char words[128], directory[] = "/tmp/buslock-hang-XXXXXX", path[64];
+	struct output output;
+	struct stat st;
+
+	(void)state;
+	assert_non_null(mkdtemp(directory));
+	snprintf(words, sizeof(words), "--timeouts 9-10 --slices 2 --plot %s/hang", directory);
+	run_lab(words, &output);
+	expect_status(words, &output, 0);
+	for (size_t i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "%s/hang.%s", directory, endings[i]);
+		assert_int_equal(stat(path, &st), 0);
+		assert_true(st.st_size > 0);
+		unlink(path);
+	}
+	rmdir(directory);
+	output_free(&output);
+}
+
+static void test_lab_hang_refuses_bad_input(void **state)
+{
+	static const struct {
+		const char *words, *says;
+		int status;
+	} rows[] = {
+		{ "--timeouts 5-3", "begins with its smaller end", 2 },
+		{ "--timeouts 0-3", "a number from 1 to 1000", 2 },
+		{ "--slices 0", "a number from 1 to 100000", 2 },
+		{ "--hz 5", "a number from 24 to 1000", 2 },
+		{ "--time soon", "real or virtual", 2 },
+		{ "--kernel 4.4", "5.12", 2 },
+		{ "--monitor /bin/true --timeouts 1", "did not say how many loops", 4 },
+		{ "--monitor /nowhere --timeouts 1", "did not say how many loops", 4 },
+		{ "word", "there are options only", 2 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct output output;
+
+		run_lab(rows[i].words, &output);
+		expect_status(rows[i].words, &output, rows[i].status);
+		if (!strstr(output.errors, rows[i].says))
+			show_output(rows[i].words, &output);
+		assert_non_null(strstr(output.errors, rows[i].says));
+		output_free(&output);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_timeslice_on_the_device_counts_aligned_locks),
 		cmocka_unit_test(test_timeslice_refuses_bad_input),
-		cmocka_unit_test(test_warn_kicks_every_few_milliseconds_starve_the_guest),
-		cmocka_unit_test(test_warn_slices_longer_than_the_sleep_get_on),
+		cmocka_unit_test(test_warn_kicks_more_often_than_the_sleep_starve_the_guest),
+		cmocka_unit_test(
+			test_warn_starved_guest_shows_one_place_one_line_and_all_its_traps),
+		cmocka_unit_test(test_warn_in_virtual_time_gives_the_same_trace_twice),
+		cmocka_unit_test(test_warn_slices_much_longer_than_the_sleep_get_on),
 		cmocka_unit_test(
 			test_warn_without_mitigation_or_with_the_fix_gets_on_in_short_slices),
 		cmocka_unit_test(test_warn_aligned_lock_is_not_punished),
 		cmocka_unit_test(test_fatal_kills_a_monitor_that_does_not_catch_sigbus),
 		cmocka_unit_test(test_fatal_signal_by_disposition),
-		cmocka_unit_test(test_trace_has_the_hosts_lines_and_sleeps),
 		cmocka_unit_test(test_exec_refuses_what_the_kernel_does_not_have),
+		cmocka_unit_test(test_lab_hang_shows_the_published_hang),
+		cmocka_unit_test(test_lab_hang_settings_that_a_kernel_lacks_are_left_out),
+		cmocka_unit_test(test_lab_hang_draws_the_plot),
+		cmocka_unit_test(test_lab_hang_refuses_bad_input),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -126,7 +126,8 @@ static void test_warn_split_lock_sleeps_in_the_kernel_and_is_done(void **state)
 	assert_int_equal(m.run->flags, 0);
 	assert_int_equal(operand(), 2);
 	assert_in_range(now_ms() - begun, MIN_SLEEP, 10000);
-	assert_int_equal(TRAPS, 1); /* the second lock is in the window */
+	assert_in_range(TRAPS, 1,
+			2); /* the second lock is in the window, unless the machine is busy */
 	assert_in_range(SLEPT_MS, MIN_SLEEP, 10000);
 	assert_int_equal(MESSAGES, 1);
 	stop();
@@ -136,6 +137,7 @@ static void test_warn_split_lock_sleeps_in_the_kernel_and_is_done(void **state)
 static void
 test_warn_with_bus_lock_exits_leaves_behind_the_instruction_after_the_sleep(void **state)
 {
+	unsigned traps;
 	uint64_t begun;
 
 	(void)state;
@@ -155,7 +157,8 @@ test_warn_with_bus_lock_exits_leaves_behind_the_instruction_after_the_sleep(void
 	assert_int_equal(run_once(&m), 0);
 	assert_int_equal(m.run->exit_reason, KVM_EXIT_X86_BUS_LOCK);
 	assert_int_equal(regs_of(&m).rip, CODE + 2 * INSN_LENGTH);
-	assert_int_equal(TRAPS, 1);
+	assert_in_range(TRAPS, 1, 2);
+	traps = TRAPS;
 	/* behind it: both again */
 	usleep(130000);
 	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_REGS,
@@ -163,7 +166,7 @@ test_warn_with_bus_lock_exits_leaves_behind_the_instruction_after_the_sleep(void
 			 0);
 	assert_int_equal(run_once(&m), 0);
 	assert_int_equal(m.run->exit_reason, KVM_EXIT_X86_BUS_LOCK);
-	assert_int_equal(TRAPS, 2);
+	assert_int_equal(TRAPS, traps + 1);
 	assert_in_range(SLEPT_MS, 2 * MIN_SLEEP, 10000);
 	assert_int_equal(MESSAGES, 1); /* once per thread */
 	stop();
@@ -282,7 +285,7 @@ static int take(int signal)
 struct sender {
 	pthread_t thread, target;
 	pid_t tid;
-	bool kick_only;
+	bool signals, kicks;
 };
 
 static void *send_later(void *argument)
@@ -291,17 +294,20 @@ static void *send_later(void *argument)
 	struct sender *s = argument;
 
 	nanosleep(&t, NULL);
-	if (!s->kick_only)
+	if (s->signals)
 		pthread_kill(s->target, SIGUSR1);
-	shim_signal_sent(s->tid);
+	if (s->kicks)
+		shim_signal_sent(s->tid);
 	return NULL;
 }
 
-static long run_with_sender(bool kick_only)
+/* `kicks`: the signal is told to the run, as by the interposers; or it comes from elsewhere. */
+static long run_with_sender(bool signals, bool kicks)
 {
 	struct sender s = { .target = pthread_self(),
 			    .tid = (pid_t)syscall(SYS_gettid),
-			    .kick_only = kick_only };
+			    .signals = signals,
+			    .kicks = kicks };
 	long r;
 
 	assert_int_equal(pthread_create(&s.thread, NULL, send_later, &s), 0);
@@ -310,20 +316,55 @@ static long run_with_sender(bool kick_only)
 	return r;
 }
 
+static void restart(void)
+{
+	struct kvm_regs regs = { .rip = CODE, .rflags = 2, .rsi = OPERAND };
+
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_REGS, &regs), 0);
+	memset(ram + OPERAND, 0, 4);
+}
+
+/*
+ * A run whose sleep a signal ends. On a busy machine the signal may be so late that nothing is left of
+ * the sleep; then again. The extra jiffy of 6.11 makes 42 ms of room.
+ */
+static unsigned run_interrupted(bool kicks)
+{
+	for (unsigned i = 0; i < 20; i++) {
+		unsigned traps = TRAPS;
+
+		if (run_with_sender(true, kicks) == -EINTR) {
+			assert_int_equal(take(SIGUSR1), SIGUSR1); /* it stayed pending */
+			return TRAPS - traps;
+		}
+		assert_int_equal(m.run->exit_reason, KVM_EXIT_HLT);
+		take(SIGUSR1);
+		usleep(130000); /* the window */
+		restart();
+	}
+	fail_msg("no signal ended the sleep of a split lock");
+	return 0;
+}
+
+static void start_sleeping_long(void)
+{
+	use_host(SHIM_SPLIT_LOCK_WARN, KERNEL(6, 11, 0));
+	start();
+	LOAD_LOCKS();
+	let_in(SIGUSR1);
+}
+
 static void test_warn_signal_in_the_sleep_ends_the_run_in_front_of_the_instruction(void **state)
 {
 	(void)state;
-	start_on(SHIM_SPLIT_LOCK_WARN);
-	let_in(SIGUSR1);
-	for (unsigned i = 1; i <= 5; i++) { /* and so for ever: the published hang */
-		assert_int_equal(run_with_sender(false), -EINTR);
+	start_sleeping_long();
+	for (unsigned i = 0; i < 10; i++) { /* and so for ever: the published hang */
+		assert_int_equal(run_interrupted(i % 2), 1);
 		assert_int_equal(m.run->exit_reason, KVM_EXIT_INTR);
 		assert_int_equal(regs_of(&m).rip, CODE);
 		assert_int_equal(operand(), 0);
-		assert_int_equal(TRAPS, i);
-		assert_int_equal(take(SIGUSR1), SIGUSR1); /* it stayed pending */
 	}
-	assert_true(SLEPT_MS >= 5 * 4);
+	assert_true(SLEPT_MS >= 10 * 4);
 	stop();
 }
 
@@ -331,15 +372,20 @@ static void test_warn_fix_signal_in_the_sleep_lets_the_next_run_pass(void **stat
 {
 	(void)state;
 	shim_config.options.split_lock_fix = true;
-	start_on(SHIM_SPLIT_LOCK_WARN);
-	let_in(SIGUSR1);
-	assert_int_equal(run_with_sender(false), -EINTR);
+	start_sleeping_long();
+	assert_int_equal(run_interrupted(true), 1);
 	assert_int_equal(operand(), 0);
-	assert_int_equal(take(SIGUSR1), SIGUSR1);
-	assert_int_equal(run_once(&m), 0);
-	assert_int_equal(m.run->exit_reason, KVM_EXIT_HLT);
-	assert_int_equal(operand(), 2);
-	assert_int_equal(TRAPS, 1);
+	for (unsigned i = 0; i < 20; i++) { /* on a busy machine the window may be over */
+		unsigned traps = TRAPS;
+
+		assert_int_equal(run_once(&m), 0);
+		assert_int_equal(m.run->exit_reason, KVM_EXIT_HLT);
+		assert_int_equal(operand(), 2);
+		if (TRAPS == traps)
+			break;
+		assert_true(i < 19);
+		restart();
+	}
 	shim_config.options.split_lock_fix = false;
 	stop();
 }
@@ -348,9 +394,9 @@ static void test_warn_kick_without_a_signal_does_not_end_the_sleep(void **state)
 {
 	(void)state;
 	start_on(SHIM_SPLIT_LOCK_WARN);
-	assert_int_equal(run_with_sender(true), 0);
+	assert_int_equal(run_with_sender(false, true), 0);
 	assert_int_equal(m.run->exit_reason, KVM_EXIT_HLT);
-	assert_int_equal(TRAPS, 1);
+	assert_in_range(TRAPS, 1, 2);
 	assert_in_range(SLEPT_MS, MIN_SLEEP, 10000);
 	stop();
 }
@@ -362,7 +408,7 @@ static void test_warn_mitigate_off_goes_on_at_once(void **state)
 	start_on(SHIM_SPLIT_LOCK_WARN);
 	assert_int_equal(run_once(&m), 0);
 	assert_int_equal(m.run->exit_reason, KVM_EXIT_HLT);
-	assert_int_equal(TRAPS, 1);
+	assert_in_range(TRAPS, 1, 2);
 	assert_int_equal(report->vcpu[0].host_slept_ns, 0);
 	shim_config.options.split_lock_mitigate = true;
 	stop();

@@ -55,7 +55,7 @@ static void put_value(FILE *out, double value)
 	if (isfinite(value))
 		fprintf(out, "\t%.10g", value);
 	else
-		fputs("\t?", out); /* gnuplot's and most people's "missing" */
+		fputs("\t?", out); /* no number: no point, and the line is broken */
 }
 
 /* No character of a name ends its line, or leaves its column or its quotes. */
@@ -134,7 +134,6 @@ static void put_style(FILE *out, const struct plot *plot)
 	put_setting(out, "xlabel", plot->x_label);
 	put_setting(out, "ylabel", plot->y_label);
 	fputs("set datafile separator tab\n"
-	      "set datafile missing '?'\n"
 	      "set key outside right top\n"
 	      "set grid linecolor rgb '#c0c0c0'\n"
 	      "set border 3\n"

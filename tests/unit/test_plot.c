@@ -257,9 +257,16 @@ static void test_plot_logarithmic_axes_skip_what_has_no_logarithm(void **state)
 
 	(void)state;
 	need_gnuplot();
-	plot.log_x = plot.log_y = true;
+	plot.log_x = plot.log_y = true; /* x has only positive values at first */
 	plot.count = 1;
 	plot.series[0].y = some;
+	assert_int_equal(plot_write(&plot, "log"), STATUS_OK);
+	text = contents("log.svg", &size);
+	assert_int_equal(occurrences(text, "<use xlink:href='#gpPt3' transform='tr"), 4 + 1);
+	free(text);
+	plot.log_y = false;
+	plot.x = some;
+	plot.series[0].y = falling;
 	assert_int_equal(plot_write(&plot, "log"), STATUS_OK);
 	text = contents("log.svg", &size);
 	assert_int_equal(occurrences(text, "<use xlink:href='#gpPt3' transform='tr"), 4 + 1);

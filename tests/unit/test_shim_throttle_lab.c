@@ -157,6 +157,23 @@ static void test_lab_sim_bus_locks_slow_the_innocent(void **state)
 	assert_int_equal(r.vcpu[1].slept, 0);
 }
 
+/*
+ * While one holds the bus for 1000 ns the other waits before its loop of 400: two locks each 2400 ns.
+ * Who has waited for the bus does not wait for that lock once more.
+ */
+static void test_lab_sim_attackers_wait_for_each_other(void **state)
+{
+	struct sim_options o = alone;
+	struct sim_result r;
+
+	(void)state;
+	o.vcpus = o.attackers = 2;
+	o.duration = SECOND / 10;
+	r = simulated(&o, "none");
+	assert_in_range(r.vcpu[0].locks, 41650, 41668);
+	assert_in_range(r.vcpu[1].locks, 41650, 41668);
+}
+
 /* However many attack, the bus does one lock at a time; an instruction waits for one at most. */
 static void test_lab_sim_bus_is_one(void **state)
 {
@@ -296,6 +313,7 @@ int main(void)
 		cmocka_unit_test(test_lab_sim_density_follows_the_work_between_locks),
 		cmocka_unit_test(test_lab_sim_aligned_guest_has_no_bus_locks),
 		cmocka_unit_test(test_lab_sim_bus_locks_slow_the_innocent),
+		cmocka_unit_test(test_lab_sim_attackers_wait_for_each_other),
 		cmocka_unit_test(test_lab_sim_bus_is_one),
 		cmocka_unit_test(test_lab_sim_qemu_limit_is_shared_and_a_bucket_need_not_be),
 		cmocka_unit_test(

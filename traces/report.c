@@ -258,6 +258,12 @@ void report_note_host(struct report *report, unsigned vcpu, uint64_t slept_ns, u
 	add(&v->host_suppressed, suppressed);
 }
 
+void report_note_guest_non_wb(struct report *report, unsigned vcpu, uint64_t count)
+{
+	if (report && count)
+		add(&row(report, vcpu)->guest_non_wb, count);
+}
+
 uint64_t report_note_run(struct report *report, unsigned vcpu)
 {
 	struct report_vcpu *v;

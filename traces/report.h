@@ -56,6 +56,7 @@ struct report_vcpu {
 	_Atomic uint64_t errors;        /* … any other error */
 	_Atomic uint64_t bus_lock_flag; /* returns with KVM_RUN_X86_BUS_LOCK */
 	_Atomic uint64_t locked, bus_locks, split, non_wb, stuffed, instructions;
+	_Atomic uint64_t guest_non_wb; /* locked, in memory that the guest believes not WB */
 	_Atomic uint64_t run_ns;       /* inside KVM_RUN */
 	_Atomic uint64_t throttled_ns; /* from a return with the flag to the next KVM_RUN */
 	/* the simulated host's split-lock policy */
@@ -114,6 +115,8 @@ void report_note_return(struct report *report, unsigned vcpu, uint64_t begun, in
  */
 void report_note_counts(struct report *report, unsigned vcpu, uint64_t locked,
 			uint64_t instructions);
+/* … and locked accesses to memory that the guest believes not to be write-back, bus locks or not. */
+void report_note_guest_non_wb(struct report *report, unsigned vcpu, uint64_t count);
 
 /* The host trapped a split lock (#AC): how long its policy slept, what it said in its log and what its
  * rate limit suppressed. */

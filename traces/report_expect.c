@@ -83,6 +83,7 @@ static int lookup(struct evaluation *e, const char *name, number *value)
 		{ "split", all->split },
 		{ "non_wb", all->non_wb },
 		{ "stuffed", all->stuffed },
+		{ "guest_non_wb", all->guest_non_wb },
 		{ "flags", all->flags },
 		{ "rate", report_rate(all) },
 		{ "runs", all->runs },

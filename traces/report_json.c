@@ -61,6 +61,7 @@ static void put_row(struct json_object *object, const struct report_row *row, bo
 	put_number(object, "errors", row->errors);
 	put_number(object, "flags", row->flags);
 	put_number(object, "locked", row->locked);
+	put_number(object, "guest_non_wb", row->guest_non_wb);
 	if (locks) {
 		put_number(locks, "total", row->bus_locks);
 		put_number(locks, "split", row->split);
@@ -125,6 +126,9 @@ static struct json_object *place_json(const struct report_place *place, uint64_t
 	report_instruction(lock, text, sizeof(text));
 	put_string(object, "instruction", text);
 	put(object, "cause", causes(place->cause));
+	put(object, "stuffed",
+	    lock->stuffed ? json_object_new_string(report_stuffed_name(lock->stuffed)) : NULL);
+	put(object, "in_delivery", json_object_new_boolean(lock->in_delivery));
 	put_address(operand, "linear_first", place->linear_min);
 	put_address(operand, "linear_last", place->linear_max);
 	put_address(operand, "gpa", lock->gpa);

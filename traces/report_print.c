@@ -27,12 +27,19 @@ const char *report_cause_name(unsigned bit)
 	return "none";
 }
 
+const char *report_stuffed_name(unsigned stuffed)
+{
+	static const char *const names[] = { "none", "paging", "descriptor", "busy" };
+
+	return stuffed < sizeof(names) / sizeof(names[0]) ? names[stuffed] : "unknown";
+}
+
 void report_instruction(const struct report_lock *lock, char *out, size_t size)
 {
 	if (lock->insn_length &&
 	    !disasm_text(out, size, lock->insn, lock->insn_length, lock->rip, lock->mode))
 		return;
-	snprintf(out, size, "(bad)");
+	snprintf(out, size, lock->in_delivery ? "(event delivery)" : "(bad)");
 }
 
 void report_bytes(const struct report_lock *lock, char *out, size_t size)
@@ -99,6 +106,10 @@ static void print_locks(FILE *out, const struct report_totals *t)
 	line(out, "locked accesses", "%15s", grouped(all->locked, a));
 	line(out, "bus locks", "%15s   split %s, non-WB %s, stuffed %s", grouped(all->bus_locks, a),
 	     grouped(all->split, b), grouped(all->non_wb, c), grouped(all->stuffed, d));
+	if (all->guest_non_wb)
+		line(out, "uncached to guest",
+		     "%15s   locked accesses to memory that it believes not to be write-back",
+		     grouped(all->guest_non_wb, a));
 	line(out, "bus-lock returns", "%15s   rate let through %.1f per second",
 	     grouped(all->flags, a), report_rate(all));
 	if (all->host_traps)
@@ -167,6 +178,8 @@ static void print_place(FILE *out, const struct report_place *place, uint64_t al
 		if (!(place->cause & bit))
 			continue;
 		fprintf(out, "%s%s", separator, report_cause_name(bit));
+		if (bit == REPORT_STUFFED && lock->stuffed)
+			fprintf(out, " (%s)", report_stuffed_name(lock->stuffed));
 		separator = ", ";
 	}
 	/* With several operands the first one alone does not show where the line ends; and AMD's

@@ -5,6 +5,8 @@
 
 #include "traces/report_totals.h"
 
+/* "paging", "descriptor", "busy": of REPORT_STUFFED_. */
+const char *report_stuffed_name(unsigned stuffed);
 /* "split", "non_wb", "stuffed": of one REPORT_ bit. */
 const char *report_cause_name(unsigned bit);
 /* The instruction of a site, by emu/disasm.h; "(bad)" when it has no text. */

@@ -45,6 +45,7 @@ static void read_row(struct report_row *row, const struct report_vcpu *v, uint64
 		.split = get(&v->split),
 		.non_wb = get(&v->non_wb),
 		.stuffed = get(&v->stuffed),
+		.guest_non_wb = get(&v->guest_non_wb),
 		.instructions = get(&v->instructions),
 		.host_traps = get(&v->host_traps),
 		.host_slept_ns = get(&v->host_slept_ns),
@@ -84,6 +85,7 @@ static void add_row(struct report_row *sum, const struct report_row *row)
 	sum->split += row->split;
 	sum->non_wb += row->non_wb;
 	sum->stuffed += row->stuffed;
+	sum->guest_non_wb += row->guest_non_wb;
 	sum->instructions += row->instructions;
 	sum->host_traps += row->host_traps;
 	sum->host_slept_ns += row->host_slept_ns;

@@ -8,7 +8,7 @@
 /* One row of counters: a vCPU's, or the sum of all. Plain numbers: a snapshot. */
 struct report_row {
 	uint64_t runs, exits[REPORT_REASONS], interrupted, errors, flags;
-	uint64_t locked, bus_locks, split, non_wb, stuffed, instructions;
+	uint64_t locked, bus_locks, split, non_wb, stuffed, instructions, guest_non_wb;
 	uint64_t host_traps, host_slept_ns, host_messages, host_suppressed;
 	uint64_t run_ns, throttled_ns;
 	uint64_t first_lock_ns; /* 0: none */

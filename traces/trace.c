@@ -437,9 +437,10 @@ void trace_note_exit(struct trace *trace, unsigned vm, unsigned vcpu, const stru
 /* IA32_PAT and MTRR encoding (SDM 12.11.2.1, 12.12.2) */
 static const char *memory_type(unsigned type)
 {
-	static const char *const types[] = { "UC", "WC", NULL, NULL, "WT", "WP", "WB", "UC-" };
+	static const char *const types[] = { "UC", "WC", NULL,  NULL, "WT",
+					     "WP", "WB", "UC-", "CD", "WC+" };
 
-	return type < 8 && types[type] ? types[type] : "reserved";
+	return type < sizeof(types) / sizeof(types[0]) && types[type] ? types[type] : "reserved";
 }
 
 void trace_note_lock(struct trace *trace, unsigned vm, unsigned vcpu,

@@ -302,6 +302,7 @@ static void tell_report(struct shim_vcpu *vcpu, struct report *report, uint64_t 
 	vcpu->ops->get_stats(vcpu->emu, &stats);
 	report_note_counts(report, vcpu->index, stats.locked - told->locked,
 			   stats.instructions - told->instructions);
+	report_note_guest_non_wb(report, vcpu->index, stats.guest_non_wb - told->guest_non_wb);
 	*told = stats;
 }
 

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The reader's side: what people and tools see, and which conditions hold. */
+#include "traces/report_text.h"
 #include "traces/report_totals.h"
 #include "traces/symbols.h"
 
 #include <errno.h>
 #include <json-c/json.h>
 #include <setjmp.h>
-#include <stdatomic.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -102,6 +103,51 @@ static struct symbols *map(const char *text)
 	assert_int_equal(symbols_load(&symbols, path, NULL, 0), 0);
 	unlink(path);
 	return symbols;
+}
+
+static void test_report_stuffed_locks_say_whose_they_are(void **state)
+{
+	const struct report_lock lock = { .linear_rip = 0x5000,
+					  .linear = 0x203c,
+					  .size = 8,
+					  .cause = REPORT_NON_WB | REPORT_STUFFED,
+					  .mode = 64,
+					  .stuffed = REPORT_STUFFED_DESCRIPTOR,
+					  .in_delivery = true };
+	char *text;
+
+	report_note_lock(*state, 0, &lock);
+	text = printed(*state, REPORT_TEXT, NULL, 10);
+	expect_text(text, "0x5000  (event delivery)  [");
+	expect_text(text, "8 bytes at 0x203c: non_wb, stuffed (descriptor)\n");
+	free(text);
+	text = printed(*state, REPORT_JSON, NULL, 10);
+	expect_text(text, "\"stuffed\":\"descriptor\",\n      \"in_delivery\":true");
+	expect_text(text, "\"stuffed\":null,\n      \"in_delivery\":false");
+	free(text);
+	assert_string_equal(report_stuffed_name(REPORT_STUFFED_PAGING), "paging");
+	assert_string_equal(report_stuffed_name(REPORT_STUFFED_BUSY), "busy");
+}
+
+/* "uncached to guest" is there only when it happened. */
+static void test_report_locks_that_the_guest_believes_uncached(void **state)
+{
+	char *text = printed(*state, REPORT_TEXT, NULL, 10), why[200];
+
+	assert_null(strstr(text, "uncached to guest"));
+	free(text);
+	report_note_guest_non_wb(*state, 0, 3);
+	report_note_guest_non_wb(*state, 1, 1200);
+	report_note_guest_non_wb(NULL, 0, 1);
+	text = printed(*state, REPORT_TEXT, NULL, 10);
+	expect_text(text, "uncached to guest           1,203   locked accesses to memory");
+	free(text);
+	text = printed(*state, REPORT_JSON, NULL, 10);
+	expect_text(text, "\"guest_non_wb\":1203");
+	expect_text(text, "\"guest_non_wb\":3,");
+	free(text);
+	assert_int_equal(report_expect(*state, "guest_non_wb==1203", why, sizeof(why)), 0);
+	assert_int_equal(report_expect(*state, "guest_non_wb<1203", why, sizeof(why)), 1);
 }
 
 static void test_report_text_shows_counts_causes_and_sites(void **state)
@@ -199,17 +245,19 @@ static void test_report_virtual_time_says_whether_it_is_deterministic(void **sta
 static void test_report_json_has_the_documented_keys(void **state)
 {
 	static const char *const keys[] = {
-		"schema",        "version",           "tool",         "vms",
-		"vcpus",         "detection_enabled", "wall_ns",      "runs",
-		"exits",         "interrupted",       "errors",       "flags",
-		"locked",        "bus_locks",         "instructions", "host",
-		"run_ns",        "throttled_ns",      "rate",         "vcpu",
-		"sites",         "sites_total",       "sites_lost",   "time",
-		"deterministic",
+		"schema",       "version",       "tool",
+		"vms",          "vcpus",         "detection_enabled",
+		"wall_ns",      "runs",          "exits",
+		"interrupted",  "errors",        "flags",
+		"locked",       "guest_non_wb",  "bus_locks",
+		"instructions", "host",          "run_ns",
+		"throttled_ns", "rate",          "vcpu",
+		"sites",        "sites_total",   "sites_lost",
+		"time",         "deterministic",
 	};
 	static const char *const site_keys[] = {
-		"count", "share", "linear_rip", "rip",         "symbol", "symbol_offset",
-		"mode",  "cpl",   "bytes",      "instruction", "cause",  "operand",
+		"count", "share", "linear_rip",  "rip",   "symbol",  "symbol_offset", "mode",
+		"cpl",   "bytes", "instruction", "cause", "operand", "stuffed",       "in_delivery",
 	};
 	struct symbols *symbols = map("100030 t loop\n");
 	char *text = printed(*state, REPORT_JSON, symbols, 10);
@@ -338,6 +386,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_report_text_shows_counts_causes_and_sites),
+		TEST(test_report_stuffed_locks_say_whose_they_are),
+		TEST(test_report_locks_that_the_guest_believes_uncached),
 		TEST(test_report_text_split_within_a_line_shows_no_parts),
 		TEST(test_report_text_top_limits_the_sites),
 		TEST(test_report_text_without_detection_says_so),

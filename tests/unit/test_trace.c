@@ -74,7 +74,7 @@ static void test_trace_unknown_numbers_have_no_names(void **state)
 	trace_note_lock(
 		&f->trace, 0, 0,
 		&(const struct report_lock){
-			.memory_type = 3, .guest_type = 9, .stuffed = 77, .insn_length = 200 });
+			.memory_type = 3, .guest_type = 10, .stuffed = 77, .insn_length = 200 });
 	text = read_file(f->path);
 	assert_non_null(strstr(text, "\"result\":-4,\"error\":\"EINTR\",\"reason\":4000,"
 				     "\"reason_name\":null,\"flags\":8,\"flag_names\":[]}"));

@@ -23,11 +23,23 @@ static void on_kick(int signal)
 	(void)signal; /* it only has to interrupt KVM_RUN and sleeps */
 }
 
+/*
+ * A host with split_lock_detect=fatal sends it, together with KVM_EXIT_EXCEPTION, which ends the guest and
+ * not this program. Any other SIGBUS comes again, and then kills.
+ */
+static void on_bus(int signal, siginfo_t *info, void *context)
+{
+	(void)context;
+	if (info->si_code != BUS_ADRALN)
+		sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
+}
+
 int vcpu_signal(void)
 {
 	struct sigaction action = { .sa_handler = on_kick };
+	struct sigaction bus = { .sa_sigaction = on_bus, .sa_flags = SA_SIGINFO };
 
-	return sigaction(KICK_SIGNAL, &action, NULL);
+	return sigaction(KICK_SIGNAL, &action, NULL) || sigaction(SIGBUS, &bus, NULL) ? -1 : 0;
 }
 
 void vcpu_kick(struct vcpu *v)

@@ -263,6 +263,22 @@ static void test_fatal_signal_by_disposition(void **state)
 	}
 }
 
+/* The built-in monitor has its guest end, not itself. */
+static void test_fatal_in_the_built_in_monitor_ends_the_guest(void **state)
+{
+	struct output output;
+
+	(void)state;
+	run_on(ON_DEVICE, NULL,
+	       BUSLOCK " run --host-split-lock=fatal --report " BUILT("tests/guests/multiboot.elf"),
+	       30, &output);
+	expect_status("run", &output, 4);
+	assert_non_null(strstr(output.errors, "exception 17, error code 0x0"));
+	assert_non_null(
+		strstr(output.errors, "host #AC traps                  1   slept 0.000 ms"));
+	output_free(&output);
+}
+
 /* ------------------------------------------------------------------ impossible options */
 
 static void test_exec_refuses_what_the_kernel_does_not_have(void **state)
@@ -431,6 +447,7 @@ int main(void)
 		cmocka_unit_test(test_warn_aligned_lock_is_not_punished),
 		cmocka_unit_test(test_fatal_kills_a_monitor_that_does_not_catch_sigbus),
 		cmocka_unit_test(test_fatal_signal_by_disposition),
+		cmocka_unit_test(test_fatal_in_the_built_in_monitor_ends_the_guest),
 		cmocka_unit_test(test_exec_refuses_what_the_kernel_does_not_have),
 		cmocka_unit_test(test_lab_hang_shows_the_published_hang),
 		cmocka_unit_test(test_lab_hang_settings_that_a_kernel_lacks_are_left_out),

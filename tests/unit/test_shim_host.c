@@ -642,7 +642,7 @@ static void test_guest_at_cpl_3_with_alignment_checks_gets_the_ac_itself(void **
 	assert_int_equal(frame[1], CODE); /* a fault */
 	assert_int_equal(frame[2], 0x1b);
 	assert_int_equal(operand(), 0);
-	assert_int_equal(TRAPS, 1);
+	assert_int_equal(TRAPS, 0); /* it is the guest's */
 	assert_int_equal(MESSAGES, 0);
 	assert_int_equal(report->vcpu[0].host_slept_ns, 0);
 	stop();
@@ -653,6 +653,32 @@ static void test_guest_at_cpl_3_with_alignment_checks_gets_the_ac_itself(void **
 	assert_int_equal(m.run->exit_reason, KVM_EXIT_HLT);
 	assert_int_equal(regs_of(&m).rip, HANDLER + 1);
 	stop();
+}
+
+static void test_guest_with_detection_of_its_own_gets_the_ac_at_any_privilege(void **state)
+{
+	struct {
+		struct kvm_cpuid2 header;
+		struct kvm_cpuid_entry2 entry[256];
+	} cpuid = { .header.nent = 256 };
+	struct {
+		struct kvm_msrs header;
+		struct kvm_msr_entry entry;
+	} msr = { .header.nmsrs = 1, .entry = { .index = 0x33, .data = 1ull << 29 } };
+
+	(void)state;
+	shim_config.options.guest_sld = true;
+	use_host(SHIM_SPLIT_LOCK_FATAL, KERNEL(6, 12, 0));
+	load_protected(0, false, false);
+	assert_int_equal(FD_IOCTL(m.kvm, KVM_GET_SUPPORTED_CPUID, &cpuid), 0);
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_CPUID2, &cpuid), 0);
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_MSRS, &msr), 1);
+	assert_int_equal(run_once(&m), 0);
+	assert_int_equal(m.run->exit_reason, KVM_EXIT_HLT);
+	assert_int_equal(regs_of(&m).rip, HANDLER + 1);
+	assert_int_equal(TRAPS, 0);
+	stop();
+	shim_config.options.guest_sld = false;
 }
 
 static void test_guest_without_all_three_conditions_falls_under_the_policy(void **state)
@@ -694,6 +720,7 @@ int main(void)
 		cmocka_unit_test(test_fatal_default_ignored_or_blocked_signal_kills),
 		cmocka_unit_test(test_fatal_signal_that_only_the_run_lets_in_stays_pending),
 		cmocka_unit_test(test_guest_at_cpl_3_with_alignment_checks_gets_the_ac_itself),
+		cmocka_unit_test(test_guest_with_detection_of_its_own_gets_the_ac_at_any_privilege),
 		cmocka_unit_test(test_guest_without_all_three_conditions_falls_under_the_policy),
 	};
 

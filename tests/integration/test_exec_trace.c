@@ -178,6 +178,23 @@ static void test_exec_trace_tells_what_the_policy_did(void **state)
 	assert_int_equal(atoi(run.out), 9);
 }
 
+static void test_exec_trace_tells_sleeps_of_every_kind_after_a_lock_only(void **state)
+{
+	static const char *const options[] = { "--time=real", "--time=virtual" };
+	struct run run;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		run_program(&run, BUSLOCK, "exec", options[i], "--trace", trace_path, "--",
+			    PROGRAM("trace_descriptor"), "sleeps");
+		assert_exit(&run, 0);
+		expect_trace(" bus_lock=2 host_message=0 sleep=6 ");
+		run_program(&run, "grep", "-c", "\"who\":\"policy\",.*\"interrupted\":true}$",
+			    trace_path);
+		assert_int_equal(atoi(run.out), 1);
+	}
+}
+
 /* ------------------------------------------------------------------ virtual time */
 
 static char *read_all(const char *path)
@@ -403,6 +420,7 @@ int main(void)
 		cmocka_unit_test(test_exec_trace_agrees_with_the_report),
 		cmocka_unit_test(test_exec_trace_tells_what_was_refused_and_where_nothing_ran),
 		cmocka_unit_test(test_exec_trace_tells_what_the_policy_did),
+		cmocka_unit_test(test_exec_trace_tells_sleeps_of_every_kind_after_a_lock_only),
 		cmocka_unit_test(test_exec_trace_of_virtual_time_is_the_same_twice),
 		cmocka_unit_test(test_exec_trace_survives_what_programs_do_to_descriptors),
 		cmocka_unit_test(test_exec_trace_stolen_descriptor_is_not_written_to),

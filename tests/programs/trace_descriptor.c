@@ -10,6 +10,8 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
 
 static int trace_fd(void)
 {
@@ -29,7 +31,12 @@ static void check_emulated(int vm)
 	      "not under `buslock exec`: the VM is %s", target);
 }
 
-static void run_guest(void)
+static void nothing(void)
+{
+}
+
+/* `between`: done between the lock's exit and the OUT's. */
+static void run_guest_and(void (*between)(void))
 {
 	/* lock inc dword [803eh]; out 10h, al */
 	static const char code[] = "\xf0\xff\x04\x25\x3e\x80\x00\x00\xe6\x10";
@@ -45,14 +52,50 @@ static void run_guest(void)
 	vcpu_start(&vcpu, GUEST_LONG, GUEST_LOAD, 0, 0, 0, 1);
 	vcpu_run(&vcpu);
 	CHECK(vcpu.run->exit_reason == KVM_EXIT_X86_BUS_LOCK, "%u", vcpu.run->exit_reason);
+	between();
 	vcpu_run(&vcpu);
 	CHECK(vcpu.run->exit_reason == KVM_EXIT_IO, "%u", vcpu.run->exit_reason);
 	vcpu_destroy(&vcpu);
 	vm_destroy(&vm);
 }
 
+static void run_guest(void)
+{
+	run_guest_and(nothing);
+}
+
 static void case_plain(void)
 {
+}
+
+static void on_alarm(int signal)
+{
+	(void)signal;
+}
+
+/* Six: one by each function, one that a signal ends. */
+static void sleep_each(void)
+{
+	const struct itimerval soon = { .it_value = { .tv_usec = 5000 } };
+	const struct timespec millisecond = { .tv_nsec = 1000000 }, long_time = { .tv_sec = 10 };
+	const struct sigaction action = { .sa_handler = on_alarm };
+
+	CHECK(nanosleep(&millisecond, NULL) == 0, "%s", strerror(errno));
+	CHECK(clock_nanosleep(CLOCK_MONOTONIC, 0, &millisecond, NULL) == 0, "interrupted");
+	CHECK(syscall(SYS_nanosleep, &millisecond, NULL) == 0, "%s", strerror(errno));
+	CHECK(usleep(1000) == 0, "%s", strerror(errno));
+	CHECK(sleep(0) == 0, "interrupted");
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	CHECK(nanosleep(&long_time, NULL) < 0 && errno == EINTR, "not interrupted");
+}
+
+/* Only what comes after a bus lock is policy. */
+static void case_sleeps(void)
+{
+	sleep_each();
+	run_guest_and(sleep_each);
+	sleep_each();
 }
 
 /* As daemons did before there was closefrom(). */
@@ -207,6 +250,7 @@ static const struct {
 	{ "fork", case_fork },
 	{ "vfork", case_vfork },
 	{ "killed", case_killed },
+	{ "sleeps", case_sleeps },
 	{ "dup2-and-execute", case_dup2_and_execute },
 	{ "immediate", case_immediate },
 };

@@ -452,8 +452,8 @@ struct emu_exit {
 	uint64_t guest_linear, guest_physical;
 	uint32_t interruption, interruption_error; /* SDM 27.9.2 */
 	/* The event whose delivery this exit interrupted (SDM 27.9.3; AMD: EXITINTINFO, APM 15.7.2,
-	 * the same layout). The hypervisor injects it again; one that came from an instruction, with
-	 * `insn_length`, comes again with it. */
+	 * the same layout). The hypervisor injects it again (at a bus lock on AMD it is already),
+	 * but for one that came from an instruction, with `insn_length`: RIP is still on that. */
 	uint32_t idt_vectoring, idt_vectoring_error;
 	uint32_t insn_length;
 	bool bus_lock;        /* this exit comes with a bus lock (bit 26 on Intel) */

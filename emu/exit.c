@@ -161,11 +161,11 @@ enum outcome leave_unhandled(struct emu_vcpu *v, const struct insn *i)
 }
 
 /* The IDT itself lies on a device: Linux gives up, too. */
-enum outcome leave_delivery(struct emu_vcpu *v, unsigned vector)
+enum outcome leave_delivery(struct emu_vcpu *v)
 {
 	leave(v, EMU_EXIT_INTERNAL_ERROR, VMX_EPT_MISCONFIG);
 	v->exit->error.suberror = EMU_ERROR_DELIVERY;
-	v->exit->idt_vectoring = INTR_VALID | vector;
+	leave_vectoring(v);
 	v->exit->guest_physical = v->mmio_gpa;
 	return EXIT;
 }

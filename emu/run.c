@@ -48,7 +48,7 @@ static enum outcome deliver_again(struct emu_vcpu *v)
 	return EXIT;
 }
 
-static enum outcome after_delivery(struct emu_vcpu *v, enum outcome r, unsigned vector)
+static enum outcome after_delivery(struct emu_vcpu *v, enum outcome r)
 {
 	switch (r) {
 	case DONE:
@@ -64,7 +64,7 @@ static enum outcome after_delivery(struct emu_vcpu *v, enum outcome r, unsigned 
 		return deliver_fault(v);
 	default:
 		r = r == MMIO ? leave_intercepted(v, NULL) : r;
-		return r == EXIT ? EXIT : leave_delivery(v, vector);
+		return r == EXIT ? EXIT : leave_delivery(v);
 	}
 }
 
@@ -82,7 +82,7 @@ static enum outcome deliver_fault(struct emu_vcpu *v)
 	}
 	enum outcome r = deliver_exception(v, &f);
 	v->stats.exceptions += r == DONE;
-	return after_delivery(v, r, f.vector);
+	return after_delivery(v, r);
 }
 
 bool emu_vcpu_interruptible(struct emu_vcpu *v)
@@ -117,12 +117,12 @@ static enum outcome deliver_injected(struct emu_vcpu *v)
 		memset(&e->exception, 0, sizeof(e->exception));
 		enum outcome r = inject_exception(v, &f);
 		v->stats.exceptions += r == DONE;
-		return after_delivery(v, r, f.vector);
+		return after_delivery(v, r);
 	}
 	if (e->nmi.injected) {
 		e->nmi.injected = false;
 		e->nmi.masked = true;
-		return after_delivery(v, deliver_nmi(v), EXC_NMI);
+		return after_delivery(v, deliver_nmi(v));
 	}
 	if (e->interrupt.injected) {
 		/* VM entry refuses an external interrupt that could not come (SDM 29.3.1.4) */
@@ -134,7 +134,7 @@ static enum outcome deliver_injected(struct emu_vcpu *v)
 		enum outcome r = e->interrupt.soft ? deliver_software(v, e->interrupt.vector)
 						   : deliver_interrupt(v, e->interrupt.vector);
 		v->stats.interrupts += r == DONE;
-		return after_delivery(v, r, e->interrupt.vector);
+		return after_delivery(v, r);
 	}
 	return DONE;
 }
@@ -164,7 +164,7 @@ static enum outcome deliver_events(struct emu_vcpu *v)
 	if (e->nmi.pending && !e->nmi.masked && !v->cpu.shadow) {
 		e->nmi.pending = false;
 		e->nmi.masked = true;
-		r = after_delivery(v, deliver_nmi(v), EXC_NMI);
+		r = after_delivery(v, deliver_nmi(v));
 		if (r)
 			return r;
 	}
@@ -237,7 +237,8 @@ static void complete_fault(struct emu_vcpu *v, const struct insn *i)
 
 static enum outcome after_exception(struct emu_vcpu *v, const struct engine_stop *stop)
 {
-	if (stop->vector == EXC_DB) { /* single step, a trap: boundary() knows what comes before it */
+	if (stop->vector ==
+	    EXC_DB) { /* single step, a trap: boundary() knows what comes before it */
 		v->pending_db = true;
 		v->pending_db_dr6 |= DR6_BS;
 		return DONE;

@@ -165,7 +165,7 @@ void note_lock(struct emu_vcpu *v, const struct emu_lock *lock);
 /* exit.c. Fill the exit of this run: type and VMX exit word; returns EXIT. */
 enum outcome leave(struct emu_vcpu *v, enum emu_exit_type type, uint32_t word);
 enum outcome leave_unhandled(struct emu_vcpu *v, const struct insn *i);
-enum outcome leave_delivery(struct emu_vcpu *v, unsigned vector);
+enum outcome leave_delivery(struct emu_vcpu *v);
 enum outcome leave_debug(struct emu_vcpu *v, uint64_t causes); /* DR6_, active high */
 enum outcome leave_shutdown(struct emu_vcpu *v);
 enum outcome leave_bus_lock(struct emu_vcpu *v);

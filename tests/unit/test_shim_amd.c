@@ -405,6 +405,125 @@ static void test_amd_report_counts_a_lock_when_it_executes(void **state)
 	assert_int_equal(report->vcpu[0].bus_lock_flag - exits, 2);
 }
 
+/* ------------------------------------------------------------------ while an event is delivered */
+
+#define GDT     0x7034u /* so that descriptor 8 lies in two lines */
+#define IDT     0x7800u
+#define VECTOR  0x21u
+#define HANDLER 0x3000u
+
+static uint8_t accessed(void)
+{
+	return ram[GDT + 8 + 5] & 1;
+}
+
+/* 32-bit code at CODE, IF set; the handler's code segment has never been used. */
+static void protected_mode(void)
+{
+	static const uint64_t code = 0x00cf9a000000ffff, data = 0x00cf93000000ffff;
+	const uint64_t gate = HANDLER | 8ull << 16 | 0x8e00ull << 32;
+	struct kvm_segment flat = { .limit = 0xffffffff,
+				    .selector = 0x10,
+				    .type = 3,
+				    .present = 1,
+				    .s = 1,
+				    .db = 1,
+				    .g = 1 };
+	struct kvm_regs regs = { .rip = CODE, .rflags = 0x202, .rsp = 0x8000 };
+	struct kvm_sregs sregs;
+
+	memcpy(ram + GDT + 8, &code, 8);
+	memcpy(ram + GDT + 16, &data, 8);
+	for (unsigned n = 0; n < 256; n++)
+		memcpy(ram + IDT + 8 * n, &gate, 8);
+	ram[CODE] = 0x90;
+	ram[CODE + 1] = 0xf4;
+	ram[HANDLER] = 0xf4;
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_GET_SREGS, &sregs), 0);
+	sregs.cr0 = 0x31;
+	sregs.gdt.base = GDT;
+	sregs.idt.base = IDT;
+	sregs.ds = sregs.es = sregs.ss = flat;
+	flat.type = 11;
+	sregs.cs = flat;
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_SREGS, &sregs), 0);
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_REGS, &regs), 0);
+}
+
+/* svm_complete_interrupts(): it is injected again, and KVM_GET_VCPU_EVENTS shows it meanwhile. */
+static void test_amd_lock_in_the_delivery_of_an_interrupt_injects_it_again(void **state)
+{
+	struct kvm_interrupt irq = { VECTOR };
+	struct kvm_vcpu_events events;
+
+	(void)state;
+	protected_mode();
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_INTERRUPT, &irq), 0);
+	for (unsigned turn = 0; turn < 2; turn++) {
+		expect_lock_at(CODE);
+		assert_false(accessed());
+		assert_int_equal(regs_of(&m).rsp, 0x8000);
+		assert_int_equal(FD_IOCTL(m.vcpu, KVM_GET_VCPU_EVENTS, &events), 0);
+		assert_int_equal(events.interrupt.injected, 1);
+		assert_int_equal(events.interrupt.nr, VECTOR);
+		assert_int_equal(m.run->ready_for_interrupt_injection, 0);
+		if (!turn) { /* no credit: moved away and back in two runs */
+			m.run->immediate_exit = 1;
+			set_rip(CODE + 1);
+			assert_int_equal(run_once(&m), -EINTR);
+			m.run->immediate_exit = 0;
+			set_rip(CODE);
+		}
+	}
+	expect_halt();
+	assert_int_equal(regs_of(&m).rip, HANDLER + 1);
+	assert_true(accessed());
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_GET_VCPU_EVENTS, &events), 0);
+	assert_int_equal(events.interrupt.injected, 0);
+}
+
+static void test_amd_lock_in_the_delivery_of_an_exception_injects_it_again(void **state)
+{
+	struct kvm_vcpu_events events;
+
+	(void)state;
+	protected_mode();
+	memcpy(ram + CODE, "\x8e\xd0\xf4", 3); /* mov ss, ax: #GP(…) with AX = 0x50 */
+	{
+		struct kvm_regs regs = regs_of(&m);
+
+		regs.rax = 0x1234;
+		assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_REGS, &regs), 0);
+	}
+	expect_lock_at(CODE);
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_GET_VCPU_EVENTS, &events), 0);
+	assert_int_equal(events.exception.injected, 1);
+	assert_int_equal(events.exception.nr, 13);
+	assert_int_equal(events.exception.has_error_code, 1);
+	assert_int_equal(events.exception.error_code, 0x1234);
+	expect_halt();
+	assert_int_equal(regs_of(&m).rip, HANDLER + 1);
+	assert_int_equal(regs_of(&m).rsp, 0x8000 - 16);
+	assert_memory_equal(ram + 0x8000 - 16, "\x34\x12\0\0", 4);
+}
+
+/* INT n comes again with its instruction: nothing stays injected. */
+static void test_amd_lock_in_a_software_interrupt_comes_again_with_it(void **state)
+{
+	struct kvm_vcpu_events events;
+
+	(void)state;
+	protected_mode();
+	memcpy(ram + CODE, "\xcd\x21\xf4", 3);
+	expect_lock_at(CODE);
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_GET_VCPU_EVENTS, &events), 0);
+	assert_int_equal(events.interrupt.injected, 0);
+	assert_int_equal(events.exception.injected, 0);
+	expect_halt();
+	assert_int_equal(regs_of(&m).rip, HANDLER + 1);
+	assert_memory_equal(ram + 0x8000 - 12, "\x02\x10\0\0", 4); /* behind INT */
+}
+
 /* ------------------------------------------------------------------ other things of kvm_amd */
 
 static void test_amd_shutdown_leaves_the_state_of_init(void **state)
@@ -525,6 +644,9 @@ int main(void)
 		TEST(test_amd_signal_at_the_entry_leaves_the_credit),
 		TEST(test_amd_single_step_stops_behind_the_lock),
 		TEST(test_amd_report_counts_a_lock_when_it_executes),
+		TEST(test_amd_lock_in_the_delivery_of_an_interrupt_injects_it_again),
+		TEST(test_amd_lock_in_the_delivery_of_an_exception_injects_it_again),
+		TEST(test_amd_lock_in_a_software_interrupt_comes_again_with_it),
 		TEST(test_amd_shutdown_leaves_the_state_of_init),
 		TEST(test_amd_refused_entry_names_the_exit_code),
 		TEST(test_amd_guest_sees_an_amd_processor),

@@ -142,6 +142,36 @@ static void test_qemu_other_machines_run_the_guest(void **state)
 	}
 }
 
+/* The whole of QEMU on one deterministic clock: 20 locks at one a second, in no time, twice the same. */
+static void test_qemu_in_virtual_time_is_throttled_exactly_and_the_same_twice(void **state)
+{
+	static const char *const machines[] = { "microvm,kernel-irqchip=off",
+						"pc,kernel-irqchip=off" };
+	struct output output[2];
+	char command[2048];
+
+	(void)state;
+	require_qemu();
+	for (size_t i = 0; i < sizeof(machines) / sizeof(machines[0]); i++) {
+		snprintf(command, sizeof(command),
+			 QEMU_NAME " -accel kvm -M %s,bus-lock-ratelimit=1 " DEVICES GUEST_SPLIT,
+			 machines[i]);
+		for (int n = 0; n < 2; n++) {
+			run_on(EMULATED, "--time virtual --report=json --success 33", command, 60,
+			       &output[n]);
+			expect_status(command, &output[n], 0);
+		}
+		assert_string_equal(output[0].errors, output[1].errors);
+		assert_string_equal(output[0].text, output[1].text);
+		assert_non_null(strstr(output[0].errors, "\"deterministic\":true"));
+		assert_in_range(number_after(output[0].errors, "\"wall_ns\":"), 20000000000,
+				20100000000);
+		assert_true(output[0].seconds < 10);
+		output_free(&output[0]);
+		output_free(&output[1]);
+	}
+}
+
 static void test_qemu_on_the_device_runs_the_aligned_guest(void **state)
 {
 	(void)state;
@@ -179,6 +209,7 @@ int main(void)
 		cmocka_unit_test(test_qemu_aligned_locks_are_not_throttled),
 		cmocka_unit_test(test_qemu_without_limit_runs_the_guest),
 		cmocka_unit_test(test_qemu_other_machines_run_the_guest),
+		cmocka_unit_test(test_qemu_in_virtual_time_is_throttled_exactly_and_the_same_twice),
 		cmocka_unit_test(test_qemu_on_the_device_runs_the_aligned_guest),
 		cmocka_unit_test(test_qemu_on_the_device_says_that_detection_is_unsupported),
 	};

@@ -10,6 +10,7 @@
 
 #include "vmm_shim/interpose.h"
 #include "vmm_shim/shim.h"
+#include "vmm_shim/vtime.h"
 
 /* ------------------------------------------------------------------ open */
 
@@ -248,6 +249,13 @@ static bool is_ours(int fd)
 	return !interpose_foreign_child();
 }
 
+/* Virtual time: these numbers are timerfds no longer. A vfork child closes copies. */
+static void timers_closed(unsigned first, unsigned last)
+{
+	if (vclock_virtual() && !interpose_foreign_child())
+		vtimer_fds_closed(first, last);
+}
+
 int interpose_close(int fd)
 {
 	bool ours = is_ours(fd);
@@ -257,6 +265,7 @@ int interpose_close(int fd)
 		errno = EBADF;
 		return -1;
 	}
+	timers_closed((unsigned)fd, (unsigned)fd);
 	/* No cancellation between the two halves of closing ours. */
 	if (ours || !next.close)
 		result = (int)raw_result(RAW(SYS_close, fd));
@@ -291,6 +300,8 @@ int interpose_close_range(unsigned first, unsigned last, int flags)
 	int trace = interpose_trace_fd(), result = 0;
 	unsigned kept = (unsigned)trace;
 
+	if (!(flags & CLOSE_RANGE_CLOEXEC))
+		timers_closed(first, last);
 	if (trace < 0 || kept < first || kept > last) {
 		result = close_these(first, last, flags);
 	} else {
@@ -305,6 +316,7 @@ int interpose_close_range(unsigned first, unsigned last, int flags)
 
 void interpose_closefrom(int low)
 {
+	timers_closed(low < 0 ? 0 : (unsigned)low, ~0u);
 	if (interpose_trace_fd() >= low)
 		interpose_close_range(low < 0 ? 0 : (unsigned)low, ~0u, 0);
 	else if (next.closefrom)
@@ -321,6 +333,8 @@ int interpose_dup2(int fd, int wanted)
 
 	if (wanted >= 0)
 		interpose_trace_give_way(wanted);
+	if (fd != wanted)
+		timers_closed((unsigned)wanted, (unsigned)wanted);
 	result = next.dup2 ? next.dup2(fd, wanted) : (int)raw_result(RAW(SYS_dup2, fd, wanted));
 	if (ours && result >= 0)
 		shim_descriptors_closed();
@@ -334,6 +348,8 @@ int interpose_dup3(int fd, int wanted, int flags)
 
 	if (wanted >= 0)
 		interpose_trace_give_way(wanted);
+	if (fd != wanted)
+		timers_closed((unsigned)wanted, (unsigned)wanted);
 	result = next.dup3 ? next.dup3(fd, wanted, flags)
 			   : (int)raw_result(RAW(SYS_dup3, fd, wanted, flags));
 	if (ours && result >= 0)

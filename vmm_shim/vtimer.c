@@ -509,16 +509,27 @@ int vtimer_fd_gettime(int fd, struct itimerspec *value)
 	return 0;
 }
 
+static bool in_range(const struct timer *t, unsigned first, unsigned last)
+{
+	/* ours, too: a program that closes every number it can think of */
+	return t->kind == DESCRIPTOR &&
+	       (((unsigned)t->fd >= first && (unsigned)t->fd <= last) ||
+		((unsigned)t->own_fd >= first && (unsigned)t->own_fd <= last));
+}
+
 /* These numbers are about to be something else. */
 void vtimer_fds_closed(unsigned first, unsigned last)
 {
 	for (unsigned i = 0; i < vsched.timers; i++) {
-		struct timer *t = &timers[i];
+		struct vthread *self;
 
-		if (t->kind != DESCRIPTOR || (unsigned)t->fd < first || (unsigned)t->fd > last)
+		if (!in_range(&timers[i], first, last))
 			continue;
+		self = vclock_begin();
 		vsched.timer[i].armed = false;
-		t->kind = FREE;
-		raw_syscall(SYS_close, t->own_fd);
+		timers[i].kind = FREE;
+		raw_syscall(SYS_close, timers[i].own_fd);
+		if (self)
+			vclock_end(self);
 	}
 }

@@ -97,7 +97,7 @@ static void test_time_timerfd_counts_and_wakes_poll(void **state)
 {
 	(void)state;
 	expect_calls("timerfds", "1 read 2000000\n0 poll 1000000\n1 poll 2000000\n"
-				 "4 left 2000000 late 10000000\n1 past 0\nclosed 1\n");
+				 "4 left 2000000 late 10000000\n1 past 0\nclosed 1 -1\n");
 }
 
 static void test_time_threads_sleep_side_by_side_and_wait_for_locks(void **state)

@@ -348,7 +348,7 @@ static int timerfds(void)
 	if (eventfd(0, EFD_NONBLOCK) != fd)
 		return 1;
 	nanosleep(&t, NULL);
-	printf("closed %d\n", read(fd, &n, sizeof(n)) < 0);
+	printf("closed %d %d\n", read(fd, &n, sizeof(n)) < 0, timerfd_gettime(fd, &left));
 	return 0;
 }
 

@@ -180,6 +180,21 @@ static void test_recorder_split_executions_are_those_allowed_and_no_more(void **
 	assert_int_equal(measure_form(form, &(struct plan){ 1, 1 }, &row), -EDQUOT);
 }
 
+/* MOV BYTE [RDI+displacement], which locks nothing */
+static void test_recorder_write_beside_the_operand_is_an_error(void **state)
+{
+	struct form form = { .code = { 0xc6, 0x47, 0x00, 0x11 }, .length = 4, .size = 1 };
+	struct row row;
+
+	(void)state;
+	assert_int_equal(measure_form(&form, &(struct plan){ 1, 0 }, &row), 0);
+	assert_int_equal(row.outcomes[0].outcome.memory[0], 0x11);
+	form.code[2] = 1;
+	assert_int_equal(measure_form(&form, &(struct plan){ 1, 0 }, &row), -EFAULT);
+	form.code[2] = 0xff;
+	assert_int_equal(measure_form(&form, &(struct plan){ 1, 0 }, &row), -EFAULT);
+}
+
 static int build(void **state)
 {
 	(void)state;
@@ -196,6 +211,7 @@ int main(void)
 		cmocka_unit_test(test_recorder_only_the_whole_sentence_confirms),
 		cmocka_unit_test(test_recorder_dry_run_measures_within_the_line_and_splits_nothing),
 		cmocka_unit_test(test_recorder_misaligned_cmpxchg16b_is_recorded_as_a_fault),
+		cmocka_unit_test(test_recorder_write_beside_the_operand_is_an_error),
 		cmocka_unit_test(test_recorder_split_executions_are_those_allowed_and_no_more),
 	};
 	return cmocka_run_group_tests(tests, build, NULL);

@@ -157,12 +157,15 @@ static int load_code(const uint8_t *bytes, unsigned length)
 	return mprotect(code, PAGE, PROT_READ | PROT_EXEC) ? -errno : 0;
 }
 
+/* Around the operand. */
+#define UNTOUCHED 0x5a
+static uint8_t untouched[PAGE];
+
 static bool only_operand_changed(const uint8_t *operand, unsigned size)
 {
-	for (const uint8_t *p = data; p < data + PAGE; p++)
-		if ((p < operand || p >= operand + size) && *p != 0x5a)
-			return false;
-	return true;
+	size_t before = (size_t)(operand - data), behind = before + size;
+
+	return !memcmp(data, untouched, before) && !memcmp(data + behind, untouched, PAGE - behind);
 }
 
 /* 0 with `outcome` and `*ticks` (of a fault: 0), or the errors of measure_form(). */
@@ -185,7 +188,7 @@ static int execute(const struct form *form, unsigned offset, struct outcome *out
 			return -EDQUOT;
 		splits++;
 	}
-	memset(data, 0x5a, PAGE);
+	memset(data, UNTOUCHED, PAGE);
 	memcpy(operand, form->memory, form->size);
 	number = run_caught(&run);
 	memset(outcome, 0, sizeof(*outcome));
@@ -350,6 +353,7 @@ int measure_begin(void)
 	data = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (code == MAP_FAILED || data == MAP_FAILED)
 		return -errno;
+	memset(untouched, UNTOUCHED, PAGE);
 	return 0;
 }
 

@@ -141,17 +141,13 @@ static void create(struct vm *vm, uint64_t offset, bool native)
 static void create_timer(struct vm *vm)
 {
 	struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = KICK };
-	struct {
-		struct kvm_signal_mask header;
-		uint64_t set;
-	} __attribute__((packed)) mask = { .header = { .len = sizeof(mask.set) } };
+	uint32_t none[3] = { 8 }; /* struct kvm_signal_mask: a set of 8 bytes, empty */
 	sigset_t kick;
 
 	sigemptyset(&kick);
 	sigaddset(&kick, KICK);
 	pthread_sigmask(SIG_BLOCK, &kick, NULL);
-	mask.set = 0; /* during KVM_RUN nothing is blocked */
-	CALL(vm->vcpu, KVM_SET_SIGNAL_MASK, &mask);
+	CALL(vm->vcpu, KVM_SET_SIGNAL_MASK, none); /* during KVM_RUN nothing is blocked */
 
 	event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
 	if (timer_create(CLOCK_MONOTONIC, &event, &vm->timer) < 0)

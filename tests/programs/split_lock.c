@@ -26,12 +26,9 @@ static void on_bus(int signal, siginfo_t *info, void *context)
 
 static void run_mask(struct vcpu *vcpu, uint64_t set)
 {
-	struct {
-		struct kvm_signal_mask header;
-		uint64_t set;
-	} __attribute__((packed)) mask = { .header = { .len = sizeof(set) }, .set = set };
+	uint32_t mask[3] = { 8, (uint32_t)set, (uint32_t)(set >> 32) }; /* struct kvm_signal_mask */
 
-	kvm_ioctl(vcpu->fd, KVM_SET_SIGNAL_MASK, &mask);
+	kvm_ioctl(vcpu->fd, KVM_SET_SIGNAL_MASK, mask);
 }
 
 static void dispose(struct vcpu *vcpu, const char *how)

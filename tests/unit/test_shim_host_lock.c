@@ -472,33 +472,45 @@ static void traps(void)
 	r->done = true;
 }
 
+static void prepare(struct runner *r)
+{
+	getcontext(&r->context);
+	r->context.uc_stack.ss_sp = r->stack;
+	r->context.uc_stack.ss_size = sizeof(r->stack);
+	r->context.uc_link = &scheduler;
+	r->together = true;
+	makecontext(&r->context, traps, 0);
+}
+
+/* Until it sleeps or is done. */
+static void resume(struct runner *r)
+{
+	world.now = r->wake;
+	starting = r;
+	swapcontext(&scheduler, &r->context);
+	if (r->done)
+		r->wake = world.now; /* when it was done */
+}
+
+static struct runner *earliest(struct runner *runners, unsigned n)
+{
+	struct runner *next = NULL;
+
+	for (unsigned i = 0; i < n; i++)
+		if (!runners[i].done && (!next || runners[i].wake <= next->wake))
+			next = &runners[i];
+	return next;
+}
+
 /* Each takes a trap at its `wake`; of two at one instant the later one in the row comes first. */
 static void together(struct runner *runners, unsigned n)
 {
-	for (unsigned i = 0; i < n; i++) {
-		struct runner *r = &runners[i];
+	struct runner *next;
 
-		getcontext(&r->context);
-		r->context.uc_stack.ss_sp = r->stack;
-		r->context.uc_stack.ss_size = sizeof(r->stack);
-		r->context.uc_link = &scheduler;
-		r->together = true;
-		makecontext(&r->context, traps, 0);
-	}
-	for (;;) {
-		struct runner *next = NULL;
-
-		for (unsigned i = 0; i < n; i++)
-			if (!runners[i].done && (!next || runners[i].wake <= next->wake))
-				next = &runners[i];
-		if (!next)
-			return;
-		world.now = next->wake;
-		starting = next;
-		swapcontext(&scheduler, &next->context);
-		if (next->done)
-			next->wake = world.now; /* when it was done */
-	}
+	for (unsigned i = 0; i < n; i++)
+		prepare(&runners[i]);
+	while ((next = earliest(runners, n)))
+		resume(next);
 }
 
 static void test_semaphore_second_core_waits_for_the_first_ones_window(void **state)
@@ -612,7 +624,7 @@ static void test_core_gone_in_its_window_gives_the_semaphore_back(void **state)
 	take_trap(&b, RIP);
 	assert_int_equal(elapsed(), 50 * MS);
 	assert_false(armed(&b));
-	assert_int_equal((unsigned char)a.core.off, 0xa5);
+	assert_int_equal(*(unsigned char *)&a.core.off, 0xa5);
 }
 
 /* ------------------------------------------------------------------ fatal, off, ratelimit */

@@ -134,7 +134,7 @@ static void test_warn_starved_guest_shows_one_place_one_line_and_all_its_traps(v
 	output_free(&output);
 }
 
-static char *trace_of(const char *options)
+static char *trace_of(const char *options, const char *command)
 {
 	char line[256], path[] = "/tmp/buslock-host-XXXXXX";
 	struct output output;
@@ -143,7 +143,7 @@ static char *trace_of(const char *options)
 
 	assert_true(fd >= 0);
 	snprintf(line, sizeof(line), "--trace=%s %s", path, options);
-	run_timeslice(line, "--offset 62 --slices 3 9-14", &output);
+	run_on(EMULATED, line, command, 60, &output);
 	expect_status(line, &output, 0);
 	output_free(&output);
 	trace = read_all(fd);
@@ -155,7 +155,8 @@ static char *trace_of(const char *options)
 static void test_warn_in_virtual_time_gives_the_same_trace_twice(void **state)
 {
 	const char *options = "--time=virtual --hz=1000 --host-split-lock=warn";
-	char *first = trace_of(options), *second = trace_of(options);
+	const char *command = TIMESLICE " --offset 62 --slices 3 9-14";
+	char *first = trace_of(options, command), *second = trace_of(options, command);
 
 	(void)state;
 	assert_string_equal(first, second);
@@ -170,6 +171,38 @@ static void test_warn_in_virtual_time_gives_the_same_trace_twice(void **state)
 	assert_non_null(strstr(first, "\"deterministic\":true"));
 	free(first);
 	free(second);
+}
+
+/*
+ * Misery factor #2, with a bus lock that takes half a millisecond: each vCPU has detection off for one
+ * window of three ticks at a time, 24 locks, while the other one waits.
+ */
+static void test_warn_two_vcpus_take_their_split_locks_window_by_window(void **state)
+{
+	unsigned locks[2] = { 0 }, changes = 0;
+	int last = -1;
+	char *trace, *line, *rest;
+
+	(void)state;
+	trace = trace_of(
+		"--time=virtual --lock-cycles=1000000 --host-split-lock=warn",
+		BUILT("samples/monitor") " --vcpus 2 --rate 0 --offset 62 --count 60 " BUILT(
+			"tests/guests/selftest64.bin"));
+	for (line = strtok_r(trace, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+		int vcpu;
+
+		if (!strstr(line, "\"event\":\"bus_lock\""))
+			continue;
+		vcpu = (int)number_after(line, "\"vcpu\":");
+		assert_in_range(vcpu, 0, 1);
+		locks[vcpu]++;
+		changes += last >= 0 && vcpu != last;
+		last = vcpu;
+	}
+	assert_int_equal(locks[0], 60);
+	assert_int_equal(locks[1], 48); /* when the first one has ended the machine */
+	assert_int_equal(changes, 4);
+	free(trace);
 }
 
 /* In real time. */
@@ -441,6 +474,7 @@ int main(void)
 		cmocka_unit_test(
 			test_warn_starved_guest_shows_one_place_one_line_and_all_its_traps),
 		cmocka_unit_test(test_warn_in_virtual_time_gives_the_same_trace_twice),
+		cmocka_unit_test(test_warn_two_vcpus_take_their_split_locks_window_by_window),
 		cmocka_unit_test(test_warn_slices_much_longer_than_the_sleep_get_on),
 		cmocka_unit_test(
 			test_warn_without_mitigation_or_with_the_fix_gets_on_in_short_slices),

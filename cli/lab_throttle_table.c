@@ -8,7 +8,6 @@
 #include <json-c/json.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* ------------------------------------------------------------------ metrics */
@@ -375,77 +374,75 @@ static bool swept(const char *policy)
 	return strchr(policy, '*');
 }
 
+#define MAX_ROWS (LAB_MAX_POLICIES * LAB_MAX_RATES + 1)
+
+/* What a plot points to. */
+struct picture {
+	struct plot plot;
+	char title[128];
+	double x[LAB_MAX_RATES], y[MAX_ROWS];
+	const char *labels[MAX_ROWS];
+};
+
 /* Over the rates: a line for each policy; one that has no rate is the same everywhere. */
-static int plot_lines(const struct lab *lab, const struct lab_metric *metric, struct plot *plot,
-		      double *values, const char *file)
+static void make_lines(struct picture *p, const struct lab *lab, const struct lab_metric *metric)
 {
-	double x[LAB_MAX_RATES];
+	double *y = p->y;
 	size_t row = 0;
 
-	plot->kind = PLOT_LINES;
-	plot->x_label = "limit (bus locks/s)";
-	plot->log_x = true;
-	plot->rows = lab->rate_count;
-	plot->x = x;
+	p->plot.kind = PLOT_LINES;
+	p->plot.x_label = "limit (bus locks/s)";
+	p->plot.log_x = true;
+	p->plot.log_y = metric->logarithmic;
+	p->plot.rows = lab->rate_count;
+	p->plot.x = p->x;
 	for (unsigned r = 0; r < lab->rate_count; r++)
-		x[r] = (double)lab->rates[r];
-	plot->count = lab->policy_count;
-	for (unsigned p = 0; p < lab->policy_count; p++) {
-		double *y = values + (size_t)p * lab->rate_count;
-
+		p->x[r] = (double)lab->rates[r];
+	p->plot.count = lab->policy_count;
+	for (unsigned i = 0; i < lab->policy_count; i++) {
+		p->plot.series[i] = (struct plot_series){ lab->policies[i], y };
 		for (unsigned r = 0; r < lab->rate_count; r++) {
-			y[r] = metric->get(lab, &lab->rows[row].result);
-			row += swept(lab->policies[p]);
+			*y++ = metric->get(lab, &lab->rows[row].result);
+			row += swept(lab->policies[i]);
 		}
-		row += !swept(lab->policies[p]);
-		plot->series[p] = (struct plot_series){ lab->policies[p], y };
+		row += !swept(lab->policies[i]);
 	}
-	return plot_write(plot, file);
 }
 
-static int plot_bars(const struct lab *lab, const struct lab_metric *metric, struct plot *plot,
-		     double *values, const char *file)
+static void make_bars(struct picture *p, const struct lab *lab, const struct lab_metric *metric)
 {
-	const char *labels[LAB_MAX_POLICIES * LAB_MAX_RATES + 1] = { "none" };
-
-	plot->kind = PLOT_BARS;
-	plot->x_label = "policy";
-	plot->log_y = false;
-	plot->rows = lab->row_count + 1;
-	plot->labels = labels;
-	plot->count = 1;
-	values[0] = metric->get(lab, &lab->none);
+	p->plot.kind = PLOT_BARS;
+	p->plot.x_label = "policy";
+	p->plot.rows = lab->row_count + 1;
+	p->plot.labels = p->labels;
+	p->plot.count = 1;
+	p->plot.series[0] = (struct plot_series){ metric->name, p->y };
+	p->labels[0] = "none";
+	p->y[0] = metric->get(lab, &lab->none);
 	for (size_t i = 0; i < lab->row_count; i++) {
-		labels[i + 1] = lab->rows[i].policy;
-		values[i + 1] = metric->get(lab, &lab->rows[i].result);
+		p->labels[i + 1] = lab->rows[i].policy;
+		p->y[i + 1] = metric->get(lab, &lab->rows[i].result);
 	}
-	plot->series[0] = (struct plot_series){ metric->name, values };
-	return plot_write(plot, file);
+}
+
+static bool has_lines(const struct lab *lab)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < lab->policy_count; i++)
+		any |= swept(lab->policies[i]);
+	return any && lab->rate_count > 1 && lab->policy_count <= PLOT_MAX_SERIES;
 }
 
 int lab_plot(const struct lab *lab, const struct lab_metric *metric, const char *file)
 {
-	struct plot plot = { .y_label = metric->label, .log_y = metric->logarithmic };
-	bool lines = false;
-	double *values;
-	char title[128];
-	int status;
+	unsigned attackers = lab->options.attackers, innocents = lab->options.vcpus - attackers;
+	struct picture p = { .plot = { .y_label = metric->label, .title = p.title } };
 
-	for (unsigned i = 0; i < lab->policy_count; i++)
-		lines |= swept(lab->policies[i]);
-	lines &= lab->rate_count > 1 && lab->policy_count <= PLOT_MAX_SERIES;
-	values = calloc((size_t)LAB_MAX_POLICIES * LAB_MAX_RATES + 1, sizeof(*values));
-	if (!values) {
-		complain("plot: %s: out of memory", file);
-		return STATUS_USAGE;
-	}
-	snprintf(title, sizeof(title), "Policies for bus locks: %u attacker%s, %u innocent%s, %g s",
-		 lab->options.attackers, lab->options.attackers == 1 ? "" : "s",
-		 lab->options.vcpus - lab->options.attackers,
-		 lab->options.vcpus - lab->options.attackers == 1 ? "" : "s",
+	snprintf(p.title, sizeof(p.title),
+		 "Policies for bus locks: %u attacker%s, %u innocent%s, %g s", attackers,
+		 attackers == 1 ? "" : "s", innocents, innocents == 1 ? "" : "s",
 		 (double)lab->options.duration / 1e9);
-	plot.title = title;
-	status = (lines ? plot_lines : plot_bars)(lab, metric, &plot, values, file);
-	free(values);
-	return status;
+	(has_lines(lab) ? make_lines : make_bars)(&p, lab, metric);
+	return plot_write(&p.plot, file);
 }

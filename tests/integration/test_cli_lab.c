@@ -289,6 +289,47 @@ static bool exists(const char *directory, const char *name)
 	return !access(path, F_OK);
 }
 
+static void plotted(const char *const arguments[], const char *directory, const char *wanted)
+{
+	char path[300], text[1024] = "";
+	struct run run;
+	FILE *file;
+
+	/* with a gnuplot or without, the data is there */
+	run_how(&run, arguments, (struct run_how){ .variable = "PATH=/nonexistent" });
+	assert_exit(&run, 6);
+	snprintf(path, sizeof(path), "%s/data.tsv", directory);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+	fclose(file);
+	assert_string_equal(text, wanted);
+}
+
+static void test_lab_throttle_plot_has_a_line_or_a_bar_for_each_policy(void **state)
+{
+	char directory[] = "/tmp/buslock-lab-XXXXXX", file[64], command[300];
+
+	(void)state;
+	assert_non_null(mkdtemp(directory));
+	snprintf(file, sizeof(file), "%s/data.svg", directory);
+	/* one that knows no rate is the same at each */
+	plotted(ARGUMENTS(BUSLOCK, "lab", "throttle", "--vcpus", "1", "--duration", "0.5",
+			  "--rates", "10,100", "--policy", "kill:5", "--policy", "sleep:*/s",
+			  "--policy", "kill:7", "--plot", file, "--plot-of", "locks"),
+		directory,
+		"limit (bus locks/s)\tkill:5\tsleep:*/s\tkill:7\n10\t10\t10\t14\n"
+		"100\t10\t100\t14\n");
+	/* a single rate gives bars, with the machine without a policy beside them */
+	plotted(ARGUMENTS(BUSLOCK, "lab", "throttle", "--vcpus", "1", "--duration", "0.5",
+			  "--rates", "10", "--policy", "kill:5", "--policy", "sleep:*/s",
+			  "--attacker-work", "99984", "--instruction-cost", "100", "--plot", file,
+			  "--plot-of", "locks"),
+		directory, "policy\tlocks\n\"none\"\t98\n\"kill:5\"\t10\n\"sleep:10/s\"\t10\n");
+	snprintf(command, sizeof(command), "rm -rf %s", directory);
+	assert_int_equal(system(command), 0);
+}
+
 static void test_lab_throttle_plot_stands_beside_the_table(void **state)
 {
 	char directory[] = "/tmp/buslock-lab-XXXXXX", file[64], command[300];
@@ -339,6 +380,7 @@ int main(void)
 		cmocka_unit_test(test_lab_throttle_options_change_the_guest),
 		cmocka_unit_test(test_lab_throttle_json_has_every_row_and_vcpu),
 		cmocka_unit_test(test_lab_throttle_refuses_bad_options),
+		cmocka_unit_test(test_lab_throttle_plot_has_a_line_or_a_bar_for_each_policy),
 		cmocka_unit_test(test_lab_throttle_plot_stands_beside_the_table),
 	};
 

@@ -395,6 +395,10 @@ static void test_plot_without_data_is_refused(void **state)
 	plot.series[0].y = zero;
 	plot.log_y = true;
 	assert_int_equal(plot_write(&plot, "empty"), STATUS_USAGE);
+	plot = lines;
+	plot.x = zero;
+	plot.log_x = true;
+	assert_int_equal(plot_write(&plot, "empty"), STATUS_USAGE);
 	assert_false(exists("empty.tsv"));
 }
 

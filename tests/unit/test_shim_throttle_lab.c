@@ -174,6 +174,19 @@ static void test_lab_sim_attackers_wait_for_each_other(void **state)
 	assert_in_range(r.vcpu[1].locks, 41650, 41668);
 }
 
+static void test_lab_sim_sleeper_does_not_wait_for_the_bus(void **state)
+{
+	struct vcpu v = { .sleeping_since = 10, .time = 20 };
+
+	(void)state;
+	assert_true(awake_at(&v, 9));
+	assert_false(awake_at(&v, 10));
+	assert_false(awake_at(&v, 19));
+	assert_true(awake_at(&v, 20));
+	v.sleeping_since = UINT64_MAX;
+	assert_true(awake_at(&v, 15));
+}
+
 /* However many attack, the bus does one lock at a time; an instruction waits for one at most. */
 static void test_lab_sim_bus_is_one(void **state)
 {
@@ -314,6 +327,7 @@ int main(void)
 		cmocka_unit_test(test_lab_sim_aligned_guest_has_no_bus_locks),
 		cmocka_unit_test(test_lab_sim_bus_locks_slow_the_innocent),
 		cmocka_unit_test(test_lab_sim_attackers_wait_for_each_other),
+		cmocka_unit_test(test_lab_sim_sleeper_does_not_wait_for_the_bus),
 		cmocka_unit_test(test_lab_sim_bus_is_one),
 		cmocka_unit_test(test_lab_sim_qemu_limit_is_shared_and_a_bucket_need_not_be),
 		cmocka_unit_test(

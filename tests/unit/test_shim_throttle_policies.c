@@ -293,7 +293,7 @@ static void expect_at_most(const struct load *load, const char *text, uint64_t w
 	unsigned most = most_in(load, window, vcpu);
 
 	if (most > bound)
-		fail_msg("%s: %u locks in %" PRIu64 " ms, %" PRIu64 " are promised", text, most,
+		fail_msg("%s: %u locks in %llu ms, %" PRIu64 " are promised", text, most,
 			 window / MS, bound);
 }
 

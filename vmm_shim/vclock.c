@@ -30,6 +30,7 @@
 #define WATCH_NS   2000000l
 #define BLOCKED_NS 12000000ull
 #define BUSY_NS    5000000000ull
+#define STOPPED_NS 500000000ull
 /* Who reads the clock so often with nothing in between waits for it to move. */
 #define SPIN_READS 1000
 #define SPIN_NS    1000
@@ -188,10 +189,14 @@ static bool asleep(pid_t tid, uint64_t *switches)
 static void look_after(struct vthread *t)
 {
 	static unsigned seen;
-	static uint64_t since, asleep_since, switches;
+	static uint64_t since, asleep_since, switches, looked;
 	uint64_t now = real_ns(), count = 0;
 
-	if (activity != seen || t->in_guest) {
+	/* who did not get to look for long may have been stopped, and all others with it */
+	bool stopped = now - looked > STOPPED_NS;
+
+	looked = now;
+	if (activity != seen || t->in_guest || stopped) {
 		seen = activity;
 		since = now;
 		asleep_since = 0;

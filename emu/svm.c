@@ -65,16 +65,16 @@ static const uint32_t codes[] = {
 	[EMU_EXIT_ENTRY_FAILURE] = SVM_EXIT_INVALID,
 };
 
+uint32_t svm_exit_code(enum emu_exit_type type, unsigned vector)
+{
+	return codes[type] == SVM_EXIT_EXCEPTION ? SVM_EXIT_EXCEPTION + (vector & 31) : codes[type];
+}
+
 static uint32_t code_of(const struct emu_exit *exit)
 {
-	switch (exit->type) {
-	case EMU_EXIT_DEBUG:
-		return codes[exit->type] + exit->debug.vector;
-	case EMU_EXIT_EXCEPTION:
-		return codes[exit->type] + (exit->interruption & 31);
-	default:
-		return codes[exit->type];
-	}
+	bool debug = exit->type == EMU_EXIT_DEBUG;
+
+	return svm_exit_code(exit->type, debug ? exit->debug.vector : exit->interruption);
 }
 
 /* APM figure 15-2: EXITINFO1 of IOIO */

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Reading a script of exits. */
 #include "vmm_shim/script.h"
-#include "vmm_shim/shim.h"
+
+#include "emu/svm.h"
+#include "vmm_shim/internal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -178,6 +180,8 @@ static int parse_line(struct script_line *line, char *text)
 		r = parse_key(line, word);
 	if (line->given & 1u << K_WORD)
 		line->word = (uint32_t)line->value[K_WORD];
+	else if (!config_intel())
+		line->word = svm_exit_code(line->type, (unsigned)line->value[K_VECTOR]);
 	return r ? r : 1;
 }
 

@@ -447,6 +447,61 @@ static void test_run_exit_during_event_delivery_is_an_internal_error(void **stat
 	use_kernel(KERNEL_DEFAULT);
 }
 
+/* __vmx_complete_interrupts(): the event is queued again, whatever becomes of the exit */
+static void test_run_event_that_an_exit_interrupted_is_injected_again(void **state)
+{
+	static const struct {
+		uint32_t info;
+		bool interrupt, nmi, exception;
+	} rows[] = {
+		{ 0x80000021, true, false, false },  { 0x80000202, false, true, false },
+		{ 0x80000b0d, false, false, true },  { 0x00000021, false, false, false },
+		{ 0x80000603, false, false, false }, /* INT3 comes again with its instruction */
+	};
+	struct kvm_vcpu_events events;
+	char script[64];
+	struct machine m;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		snprintf(script, sizeof(script), "exit io idt=%#x port=1 size=1 data=00\n",
+			 rows[i].info);
+		machine_start(&m, script);
+		assert_int_equal(run_once(&m), 0);
+		assert_int_equal(FD_IOCTL(m.vcpu, KVM_GET_VCPU_EVENTS, &events), 0);
+		assert_int_equal(events.interrupt.injected, rows[i].interrupt);
+		assert_int_equal(events.nmi.injected, rows[i].nmi);
+		assert_int_equal(events.exception.injected, rows[i].exception);
+		if (rows[i].interrupt)
+			assert_int_equal(events.interrupt.nr, 0x21);
+		if (rows[i].exception)
+			assert_int_equal(events.exception.nr, 13);
+		assert_int_equal(events.exception.has_error_code, rows[i].exception);
+		machine_stop(&m);
+	}
+}
+
+/* The same scripts on AMD: its words, its verdict, its credit (the script shows the counter in R14). */
+static void test_run_script_on_amd_has_svms_exits(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	shim_config.options.vendor = EMU_AMD;
+	use_kernel(KERNEL_DEFAULT_AMD);
+	machine_start(&m, "exit bus_lock\nexit hlt\nexit bus_lock word=0x0400004a\nexit hlt\n");
+	expect_run(&m, 0, KVM_EXIT_X86_BUS_LOCK, BUS_LOCK_FLAG);
+	assert_int_equal(regs_of(&m).r14, 0);
+	expect_run(&m, 0, KVM_EXIT_HLT, 0);
+	assert_int_equal(regs_of(&m).r14, 1);
+	/* not a code of SVM's: no flag, whatever its bits */
+	assert_int_equal(run_once(&m), 0);
+	assert_int_equal(m.run->flags, 0);
+	machine_stop(&m);
+	shim_config.options.vendor = EMU_INTEL;
+	use_kernel(KERNEL_DEFAULT);
+}
+
 static void test_run_hypercall_is_answered_with_enosys(void **state)
 {
 	struct machine m;
@@ -721,6 +776,8 @@ int main(void)
 			test_run_emulation_failure_in_kernel_code_shows_bytes_and_queues_ud),
 		cmocka_unit_test(test_run_emulation_failure_in_user_code_is_ud_and_no_exit),
 		cmocka_unit_test(test_run_exit_during_event_delivery_is_an_internal_error),
+		cmocka_unit_test(test_run_event_that_an_exit_interrupted_is_injected_again),
+		cmocka_unit_test(test_run_script_on_amd_has_svms_exits),
 		cmocka_unit_test(test_run_hypercall_is_answered_with_enosys),
 		cmocka_unit_test(test_run_hlt_leaves_the_vcpu_runnable),
 		cmocka_unit_test(test_run_window_opens_before_the_guest_runs_if_interrupts_are_on),

@@ -139,6 +139,32 @@ static void test_profile_table_has_no_unchecked_boundary(void **state)
 				 sizeof(unsigned) * sizeof(unsigned));
 }
 
+/* docs/kernels.md has a row for each fact, with every version at which a range starts. */
+static void test_profile_table_is_that_of_the_manual(void **state)
+{
+	FILE *file = fopen(BUSLOCK_SOURCE_DIR "/docs/kernels.md", "r");
+	char line[1024], name[64], version[32];
+	size_t found = 0;
+
+	(void)state;
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "| `%63[a-z0-9_]` |", name) != 1)
+			continue;
+		const struct kernel_fact *fact = fact_named(name);
+
+		found++;
+		for (size_t r = 0; fact->range[r].from; r++) {
+			version[0] = ' '; /* a whole word */
+			assert_true(kernel_format(fact->range[r].from, version + 1, 30) > 0);
+			if (!strstr(line, version))
+				fail_msg("docs/kernels.md: %s does not name%s", name, version);
+		}
+	}
+	fclose(file);
+	assert_int_equal(found, kernel_fact_count);
+}
+
 static void test_kernel_parse_accepts_versions_and_refuses_the_rest(void **state)
 {
 	static const struct {
@@ -241,6 +267,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_profile_facts_change_at_their_versions),
 		cmocka_unit_test(test_profile_table_has_no_unchecked_boundary),
+		cmocka_unit_test(test_profile_table_is_that_of_the_manual),
 		cmocka_unit_test(test_kernel_parse_accepts_versions_and_refuses_the_rest),
 		cmocka_unit_test(test_kernel_check_refuses_unknown_versions_with_the_reason),
 		cmocka_unit_test(test_options_kernel_out_of_range_is_refused_with_the_reason),

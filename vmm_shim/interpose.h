@@ -139,6 +139,7 @@ static inline long raw_result(long result)
 	F(int, pause, (void))                                                                    \
 	F(int, sched_yield, (void))                                                              \
 	F(int, pthread_create, (pthread_t *, const pthread_attr_t *, void *(*)(void *), void *)) \
+	F(int, pthread_cancel, (pthread_t))                                                      \
 	F(int, pthread_join, (pthread_t, void **))                                               \
 	F(int, pthread_mutex_lock, (pthread_mutex_t *))                                          \
 	F(int, pthread_mutex_timedlock, (pthread_mutex_t *, const struct timespec *))            \

@@ -29,6 +29,15 @@ int interpose_pthread_join(pthread_t thread, void **value)
 	return INTERPOSE_PASS(pthread_join, ENOSYS, thread, value);
 }
 
+int interpose_pthread_cancel(pthread_t thread)
+{
+	int r = INTERPOSE_PASS(pthread_cancel, ENOSYS, thread);
+
+	if (!r && vclock_virtual())
+		vclock_cancel(thread);
+	return r;
+}
+
 /* ------------------------------------------------------------------ mutexes */
 
 /* 0, EBUSY or an error that waiting would give as well */
@@ -216,6 +225,7 @@ long interpose_sys_futex(void *word, long operation, long value, long timeout, l
 
 INTERPOSE(interpose_pthread_create, pthread_create);
 INTERPOSE(interpose_pthread_join, pthread_join);
+INTERPOSE(interpose_pthread_cancel, pthread_cancel);
 INTERPOSE(interpose_pthread_mutex_lock, pthread_mutex_lock);
 INTERPOSE(interpose_pthread_mutex_timedlock, pthread_mutex_timedlock);
 INTERPOSE(interpose_pthread_mutex_clocklock, pthread_mutex_clocklock);

@@ -77,7 +77,7 @@ uint64_t vcall_deadline(clockid_t clock, const struct timespec *time)
 
 static int sleep_until(struct vthread *self, uint64_t deadline, uint64_t *left)
 {
-	const struct vwait w = { .deadline = deadline, .signals = true };
+	const struct vwait w = { .deadline = deadline, .signals = true, .cancellable = true };
 	enum vwake wake = vclock_wait(self, &w);
 	uint64_t now = vsched_ns(&vsched, vsched.task[self->index].time);
 
@@ -127,6 +127,7 @@ static int wait_ready(struct vthread *self, const struct question *q)
 			   .fds = q->fds,
 			   .nfds = q->nfds,
 			   .signals = true,
+			   .cancellable = true,
 			   .masked = q->mask != NULL,
 			   .mask = q->mask ? *q->mask : 0 };
 	enum vwake wake;
@@ -139,7 +140,8 @@ static int wait_ready(struct vthread *self, const struct question *q)
 		r = q->ready(q->call);
 	} while (wake == VWAKE_EVENT && !r); /* somebody else was faster */
 	if (!r && wake == VWAKE_LOOK) {
-		vclock_deliver(self, &w);
+		if (!self->act)
+			vclock_deliver(self, &w);
 		r = -EINTR;
 	}
 	return r;
@@ -289,7 +291,9 @@ static int take_signal(const kernel_sigset *set, void *info)
 
 int vcall_sigtimedwait(const kernel_sigset *set, void *info, uint64_t timeout)
 {
-	struct vwait w = { .deadline = VSCHED_NEVER, .signals = true, .wants = *set };
+	struct vwait w = {
+		.deadline = VSCHED_NEVER, .signals = true, .cancellable = true, .wants = *set
+	};
 	struct vthread *self = vclock_begin();
 	enum vwake wake;
 	int r;
@@ -312,15 +316,18 @@ int vcall_sigtimedwait(const kernel_sigset *set, void *info, uint64_t timeout)
 
 int vcall_sigsuspend(kernel_sigset mask)
 {
-	const struct vwait w = {
-		.deadline = VSCHED_NEVER, .signals = true, .masked = true, .mask = mask
-	};
+	const struct vwait w = { .deadline = VSCHED_NEVER,
+				 .signals = true,
+				 .cancellable = true,
+				 .masked = true,
+				 .mask = mask };
 	struct vthread *self = vclock_begin();
 
 	if (!self)
 		return -ENOSYS;
 	vclock_wait(self, &w);
-	vclock_deliver(self, &w);
+	if (!self->act)
+		vclock_deliver(self, &w);
 	vclock_end(self);
 	return -EINTR;
 }

@@ -368,9 +368,13 @@ struct vthread *vclock_begin(void)
 void vclock_end(struct vthread *t)
 {
 	kernel_sigset mask = t->mask;
+	bool act = t->act;
 
+	t->act = false;
 	drop();
 	signals_restore(mask);
+	if (act)
+		pthread_testcancel();
 }
 
 /* Traces begin at 0. */
@@ -460,6 +464,14 @@ struct vthread *vclock_self(void)
 
 /* ------------------------------------------------------------------ waiting */
 
+static bool cancelled(struct vthread *t, const struct vwait *w)
+{
+	if (!t->cancelled || !w->cancellable)
+		return false;
+	t->cancelled = false;
+	return t->act = true;
+}
+
 enum vwake vclock_wait(struct vthread *t, const struct vwait *w)
 {
 	uint64_t deadline = w->deadline == VSCHED_NEVER ? VSCHED_NEVER
@@ -475,7 +487,7 @@ enum vwake vclock_wait(struct vthread *t, const struct vwait *w)
 	t->value = w->value;
 	if (changed(t))
 		wake = VWAKE_EVENT;
-	while (wake == VWAKE_LOOK && !signal_for(t)) {
+	while (wake == VWAKE_LOOK && !signal_for(t) && !cancelled(t, w)) {
 		vsched_wait(&vsched, deadline, w->address);
 		give_up_turn(t);
 		wake = task_of(t)->wake;
@@ -586,16 +598,35 @@ void vclock_signal_sent(int tid)
 	disturbed(mask);
 }
 
-int vclock_tid(pthread_t thread)
+static struct vthread *thread_by_handle(pthread_t thread)
 {
 	for (unsigned i = 0; i < vsched.tasks; i++) {
-		const struct vthread *t = &vthreads[i];
+		struct vthread *t = &vthreads[i];
 
 		if (vsched.task[i].state != VTASK_FREE && t->has_handle &&
 		    pthread_equal(t->handle, thread))
-			return atomic_load(&t->tid);
+			return t;
 	}
-	return 0;
+	return NULL;
+}
+
+int vclock_tid(pthread_t thread)
+{
+	const struct vthread *t = thread_by_handle(thread);
+
+	return t ? atomic_load(&t->tid) : 0;
+}
+
+void vclock_cancel(pthread_t thread)
+{
+	kernel_sigset mask = disturb();
+	struct vthread *t = thread_by_handle(thread);
+
+	if (t) {
+		t->cancelled = true;
+		vsched_wake(&vsched, t->index, VWAKE_LOOK);
+	}
+	disturbed(mask);
 }
 
 static bool would_take(unsigned i, int signal)

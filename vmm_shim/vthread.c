@@ -93,7 +93,9 @@ int vthread_join(pthread_t thread, void **value)
 		return ENOSYS;
 	for (unsigned i = 0; i < vsched.tasks; i++) {
 		struct vthread *t = &vthreads[i];
-		const struct vwait w = { .deadline = VSCHED_NEVER, .address = t, .signals = true };
+		const struct vwait w = {
+			.deadline = VSCHED_NEVER, .address = t, .signals = true, .cancellable = true
+		};
 
 		while (t != self && vsched.task[i].state != VTASK_FREE && t->has_handle &&
 		       pthread_equal(t->handle, thread)) {
@@ -137,9 +139,12 @@ int vthread_mutex_lock(pthread_mutex_t *mutex, uint64_t deadline)
 /* A signal's handler may run meanwhile; the caller then is woken without reason, as POSIX allows. */
 int vthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t deadline)
 {
-	const struct vwait w = { .deadline = deadline, .address = cond, .signals = true };
+	const struct vwait w = {
+		.deadline = deadline, .address = cond, .signals = true, .cancellable = true
+	};
 	struct vthread *self = vclock_begin();
 	enum vwake wake;
+	bool cancelled;
 	int r;
 
 	if (!self)
@@ -151,14 +156,20 @@ int vthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t dea
 	}
 	vsched_wake_one(&vsched, mutex);
 	wake = vclock_wait(self, &w);
+	cancelled = self->act;
+	self->act = false;
 	vclock_end(self);
 	r = vthread_mutex_lock(mutex, VSCHED_NEVER);
+	if (cancelled) /* clean-up handlers find the mutex locked */
+		pthread_testcancel();
 	return r ? r : wake == VWAKE_DEADLINE ? ETIMEDOUT : 0;
 }
 
 int vthread_sem_wait(void *semaphore, uint64_t deadline)
 {
-	const struct vwait w = { .deadline = deadline, .address = semaphore, .signals = true };
+	const struct vwait w = {
+		.deadline = deadline, .address = semaphore, .signals = true, .cancellable = true
+	};
 	struct vthread *self;
 	enum vwake wake;
 

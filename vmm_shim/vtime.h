@@ -36,7 +36,9 @@ struct vthread {
 	unsigned nfds;
 	const _Atomic uint32_t *word;
 	uint32_t value;
-	bool look; /* KVM_RUN: look at signals before the guest goes on */
+	bool cancelled; /* pthread_cancel() */
+	bool act;       /* … and a wait has ended for it */
+	bool look;      /* KVM_RUN: look at signals before the guest goes on */
 	bool in_guest;
 	unsigned looks;
 	unsigned reads; /* of the clock, with nothing in between */
@@ -65,7 +67,8 @@ struct vwait {
 	struct pollfd *fds;
 	unsigned nfds;
 	bool signals;
-	bool masked; /* `mask` instead of the thread's */
+	bool cancellable; /* pthread_cancel() ends it as a signal does */
+	bool masked;      /* `mask` instead of the thread's */
 	kernel_sigset mask, wants;
 };
 /* Give up the turn until something of it happens: VWAKE_LOOK is a signal (still pending). */
@@ -83,6 +86,7 @@ struct vthread *vclock_thread_new(void);
 void vclock_thread_enter(struct vthread *t);
 void vclock_thread_leave(void);
 void vclock_thread_gone(struct vthread *t);
+void vclock_cancel(pthread_t thread);
 /* The calling thread, NULL: it has no virtual time (yet). */
 struct vthread *vclock_self(void);
 

@@ -116,6 +116,12 @@ static void test_time_signal_of_another_thread_ends_a_wait(void **state)
 			      "0 count 1 blocked 60000000\n-1 1 count 2 ppoll 0\n");
 }
 
+static void test_time_cancelled_thread_ends_its_wait(void **state)
+{
+	(void)state;
+	expect_calls("cancels", "unlock 0 1 cancelled 5000000\n1 cancelled 5000000\nfree 0\n");
+}
+
 static void test_time_threads_wake_each_other(void **state)
 {
 	(void)state;
@@ -294,6 +300,7 @@ int main(void)
 		cmocka_unit_test(test_time_timerfd_counts_and_wakes_poll),
 		cmocka_unit_test(test_time_threads_sleep_side_by_side_and_wait_for_locks),
 		cmocka_unit_test(test_time_signal_of_another_thread_ends_a_wait),
+		cmocka_unit_test(test_time_cancelled_thread_ends_its_wait),
 		cmocka_unit_test(test_time_threads_wake_each_other),
 		cmocka_unit_test(test_time_blocked_thread_does_not_stop_the_others),
 		cmocka_unit_test(test_time_forked_child_has_a_clock_of_its_own),

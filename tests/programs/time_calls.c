@@ -440,6 +440,50 @@ static int kicks(void)
 	return 0;
 }
 
+static void unlock(void *argument)
+{
+	printf("unlock %d ", pthread_mutex_unlock(argument));
+}
+
+static void *wait_for_ever(void *unused)
+{
+	(void)unused;
+	pthread_mutex_lock(&mutex);
+	pthread_cleanup_push(unlock, &mutex);
+	for (;;)
+		pthread_cond_wait(&cond, &mutex);
+	pthread_cleanup_pop(1);
+	return NULL;
+}
+
+static void *sleep_for_ever(void *unused)
+{
+	(void)unused;
+	for (;;)
+		sleep(1000);
+	return NULL;
+}
+
+static int cancels(void)
+{
+	void *(*const start[])(void *) = { wait_for_ever, sleep_for_ever };
+	struct timespec t = spec(5 * MS);
+	pthread_t thread;
+	void *value;
+
+	begun = now();
+	for (int i = 0; i < 2; i++) {
+		pthread_create(&thread, NULL, start[i], NULL);
+		nanosleep(&t, NULL);
+		pthread_cancel(thread);
+		pthread_join(thread, &value);
+		printf("%d ", value == PTHREAD_CANCELED);
+		lap("cancelled");
+	}
+	printf("free %d\n", pthread_mutex_trylock(&mutex));
+	return 0;
+}
+
 static int wake_fd[2];
 static volatile int flag;
 
@@ -537,10 +581,10 @@ static const struct {
 	const char *name;
 	int (*run)(void);
 } cases[] = {
-	{ "clocks", clocks },   { "sleeps", sleeps }, { "timeouts", timeouts },
-	{ "timers", timers },   { "alarms", alarms }, { "timerfds", timerfds },
-	{ "threads", threads }, { "kicks", kicks },   { "wakes", wakes },
-	{ "blocked", blocked }, { "forks", forks },
+	{ "clocks", clocks },   { "sleeps", sleeps },   { "timeouts", timeouts },
+	{ "timers", timers },   { "alarms", alarms },   { "timerfds", timerfds },
+	{ "threads", threads }, { "kicks", kicks },     { "cancels", cancels },
+	{ "wakes", wakes },     { "blocked", blocked }, { "forks", forks },
 };
 
 int main(int argc, char **argv)

@@ -59,6 +59,46 @@ static void test_cli_trace_of_run_has_all_exits(void **state)
 			 1);
 }
 
+/* The exit is in front of the instruction: RIP on it, and the lock is taken in the next run. */
+static void test_cli_trace_on_amd_the_lock_follows_its_exit(void **state)
+{
+	struct run run;
+
+	(void)state;
+	run_program(&run, BUSLOCK, "run", "--cpu=amd", GUEST("lock_bts.bin"), "--mode", "long",
+		    "--load", "0x1000", "--set", "rdi=62", "--report=none", "--trace", path);
+	expect_trace(" run=11 exit=11 bus_lock=10 ");
+	assert_int_equal(lines_with("\"reason\":33,.*\"word\":\"0xa5\",\"rip\":\"0x1018\""), 10);
+	run_program(&run, "grep", "-A1", "\"word\":\"0xa5\"", path);
+	assert_silent(run.out, "\"event\":\"bus_lock\"");
+	assert_int_equal(lines_with("\"options\":\"vendor=amd,"), 1);
+}
+
+/* Ten locks at one a second take no second, and twice the same command gives the same bytes. */
+static void test_cli_trace_of_virtual_time_is_the_same_twice(void **state)
+{
+	char second[] = "/tmp/buslock-trace-XXXXXX";
+	struct run run;
+	int fd = mkstemp(second);
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	for (int i = 0; i < 2; i++) {
+		run_program(&run, BUSLOCK, "run", "--time=virtual", "--rate=1",
+			    "--host-split-lock=warn", GUEST("lock_bts.bin"), "--mode", "long",
+			    "--load", "0x1000", "--set", "rdi=62", "--report=none", "--trace",
+			    i ? second : path);
+		assert_true(run.seconds < 5);
+	}
+	run_program(&run, "cmp", path, second);
+	unlink(second);
+	assert_exit(&run, 0);
+	expect_trace(" bus_lock=10 host_message=2 sleep=");
+	assert_int_equal(lines_with("\"deterministic\":true,\"why\":null"), 1);
+	assert_int_equal(lines_with("\"host\":"), 0);
+}
+
 static void test_cli_trace_tells_what_the_policy_did(void **state)
 {
 	struct run run;
@@ -147,6 +187,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cli_trace_of_run_has_all_exits),
+		cmocka_unit_test(test_cli_trace_on_amd_the_lock_follows_its_exit),
+		cmocka_unit_test(test_cli_trace_of_virtual_time_is_the_same_twice),
 		cmocka_unit_test(test_cli_trace_tells_what_the_policy_did),
 		cmocka_unit_test(test_cli_trace_two_vcpus_have_their_numbers),
 		cmocka_unit_test(test_cli_trace_options_are_in_the_header),

@@ -40,6 +40,7 @@ enum {
 	PT32_COLD = 0x17000, /* 4 to 8 MiB */
 	BUFFER = 0x40000,
 	UC_BUFFER = 0x41000,
+	DEVICE = 0x7e000, /* linear, for rows that map it to NO_SLOT */
 	TARGET = 0x50000, /* of what a row intercepts */
 	NO_SLOT = 0x10000000,
 };

@@ -110,6 +110,27 @@ static void test_exception_bitmap_does_not_concern_int_n_or_injection(void **sta
 	assert_int_equal(now().rip, HANDLERS + 16 * UD + 3);
 }
 
+/* An instruction that faults has not ended the shadow that STI began (SDM 28.3.4). */
+static void test_exception_intercepted_keeps_the_interrupt_shadow(void **state)
+{
+	struct emu_events events;
+	(void)state;
+	machine_start(NULL, CPL0, INSN("\xfb\xf0\x01\x07"), COLD_ABSENT); /* sti; lock add */
+	want(1u << PF);
+	emu_vcpu_request_interrupt_window(vcpu, true);
+	run(EMU_EXIT_EXCEPTION);
+	emu_vcpu_get_events(vcpu, &events);
+	assert_int_equal(events.interrupt.shadow, EMU_SHADOW_STI);
+	assert_int_equal(now().rip, CODE + 1);
+	machine_stop();
+	machine_start(NULL, CPL0, INSN("\xfb\x8b\x07"), COLD_ABSENT); /* sti; mov */
+	want(1u << PF);
+	emu_vcpu_request_interrupt_window(vcpu, true);
+	run(EMU_EXIT_EXCEPTION);
+	emu_vcpu_get_events(vcpu, &events);
+	assert_int_equal(events.interrupt.shadow, EMU_SHADOW_STI);
+}
+
 /* SDM 28.2.4: which exits count as being in event delivery */
 static void test_exception_in_delivery_names_the_event_on_its_way(void **state)
 {
@@ -396,8 +417,8 @@ static void test_page_violation_tells_access_and_addresses(void **state)
 	violation(INSN("\xf0\xff\x07"), TARGET + 8, TARGET + 8, 3);
 	violation(INSN("\x87\x07"), TARGET + 8, TARGET + 8, 3);
 	violation(INSN("\xd9\x3f"), TARGET + 16, TARGET + 16, 2); /* FNSTCW */
-	violation(INSN("\x8b\x07"), TARGET - 2, TARGET, 1); /* its second half */
-	violation(INSN("\x8e\x1f"), TARGET, TARGET, 1);     /* MOV DS,[rdi]: a null selector */
+	violation(INSN("\x8b\x07"), TARGET - 2, TARGET, 1);       /* its second half */
+	violation(INSN("\x8e\x1f"), TARGET, TARGET, 1); /* MOV DS,[rdi]: a null selector */
 }
 
 static void test_page_violation_of_a_fetch(void **state)
@@ -503,6 +524,13 @@ static void test_page_intercepts_are_checked_and_replaced(void **state)
 	intercept(EMU_PAGE_MISCONFIG);
 	intercept(EMU_PAGE_VIOLATION);
 	assert_int_equal(run(EMU_EXIT_EPT).word, VMX_EPT_VIOLATION);
+	/* seen also where the translation was in use */
+	intercept(EMU_PAGE_ORDINARY);
+	memcpy(ram + CODE, "\xf0\x01\x07\x0f\x01\xc1", 6);
+	run(EMU_EXIT_VMCALL);
+	intercept(EMU_PAGE_VIOLATION);
+	EDIT_STATE(s.rip = CODE);
+	run(EMU_EXIT_EPT);
 	/* the hypervisor's own look is not the guest's */
 	uint32_t value;
 	assert_int_equal(emu_vm_read(vm, TARGET, &value, 4), 0);
@@ -543,6 +571,7 @@ int main(void)
 		T(test_exception_that_is_not_wanted_is_delivered),
 		T(test_exception_by_int3_and_int1_is_on_the_instruction_with_its_length),
 		T(test_exception_bitmap_does_not_concern_int_n_or_injection),
+		T(test_exception_intercepted_keeps_the_interrupt_shadow),
 		T(test_exception_in_delivery_names_the_event_on_its_way),
 		T(test_exception_second_fault_before_the_double_fault_it_would_make),
 		T(test_exception_that_would_be_the_third_is_seen_before_the_triple_fault),

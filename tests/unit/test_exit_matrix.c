@@ -84,6 +84,11 @@ static void page_repaired(void)
 {
 	intercept(EMU_PAGE_ORDINARY);
 }
+static void from_device(void)
+{
+	put(PT + 8 * (DEVICE >> 12), NO_SLOT | PTE_P | PTE_W | PTE_U | PTE_A | PTE_D, 8);
+	EDIT_STATE(s.gpr[EMU_RSI] = DEVICE);
+}
 static void want_pf(void)
 {
 	controls(1u << PF, false, false);
@@ -294,6 +299,10 @@ static const struct row rows[] = {
 	  .prepare = kick_meanwhile, .exit = LOCK_EXIT, .locks = 1,
 	  .then = { { VMX_EXTERNAL_INTERRUPT, BEHIND }, { VMX_VMCALL, THE_END } } },
 
+	{ a_bit, "a kick, before the load is made", LOAD, .rdi = COLD, .prepare = kick_meanwhile,
+	  .exit = LOCK_EXIT, .locks = 1,
+	  .then = { { VMX_EXTERNAL_INTERRUPT, BEHIND }, { VMX_VMCALL, THE_END } } },
+
 	{ a_bit, "EPT violation", LOAD, .rdi = COLD_TARGET + 8, .prepare = page_violates,
 	  .exit = { VMX_EPT_VIOLATION | BIT26, ON_IT, 0x181 }, .locks = 1, .resolve = page_repaired,
 	  .then = NOTHING },
@@ -305,6 +314,9 @@ static const struct row rows[] = {
 	  .resolve = page_repaired, .then = NOTHING },
 	{ a_bit, "a device (memory without a slot)", LOAD, .rdi = COLD_DEVICE,
 	  .exit = { VMX_EPT_MISCONFIG | BIT26, ON_IT }, .locks = 1, .then = NOTHING },
+	{ "none: the hypervisor emulates",
+	  "MOVS from a device to a page whose accessed bit is clear", INSN("\xa5"), .rdi = COLD,
+	  .prepare = from_device, .exit = { VMX_EPT_MISCONFIG, ON_IT }, .then = NOTHING },
 	{ a_bit, "APIC access, a read", LOAD, .rdi = COLD_TARGET + 0x80,
 	  .prepare = page_apic_access, .exit = { VMX_APIC_ACCESS | BIT26, ON_IT, 0x0080 },
 	  .locks = 1, .resolve = page_repaired, .then = NOTHING },
@@ -517,6 +529,19 @@ static void test_exit_matrix_bare_reason_74_lacks_the_bit_there_only(void **stat
 	assert_int_equal(failures, 0);
 }
 
+/* A lock of the instruction, not of the delivery of its fault, has no event on its way. */
+static void test_exit_matrix_vectoring_is_for_locks_of_delivery_only(void **state)
+{
+	const struct emu_config config = { .delivery_lock = EMU_DELIVERY_LOCK_VECTORING };
+	struct emu_exit x;
+	(void)state;
+	machine_start(&config, CPL0, "\x8b\x07", 2, COLD_ABSENT - 2);
+	assert_int_equal(emu_vcpu_run(vcpu, 0, &x), 0);
+	assert_int_equal(x.word, VMX_BUS_LOCK | BIT26); /* in front of the handler of the #PF */
+	assert_int_equal(x.idt_vectoring, 0);
+	machine_stop();
+}
+
 /* With detection off no exit of any row says bus lock, and the same locks are taken. */
 static void test_exit_matrix_detection_off_says_nothing(void **state)
 {
@@ -680,6 +705,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_exit_matrix_each_row_exits_as_it_says),
 		cmocka_unit_test(test_exit_matrix_bare_reason_74_lacks_the_bit_there_only),
+		cmocka_unit_test(test_exit_matrix_vectoring_is_for_locks_of_delivery_only),
 		cmocka_unit_test(test_exit_matrix_detection_off_says_nothing),
 		cmocka_unit_test(test_exit_matrix_document_holds_the_same_table),
 	};

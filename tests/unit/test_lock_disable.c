@@ -256,6 +256,23 @@ static void test_bus_lock_db_is_a_trap_behind_uc_locks_too(void **state)
 	assert_int_equal(ram[UC_BUFFER], 1);
 }
 
+/* …of a handler that runs at CPL 3, too, right behind the event that it handles */
+static void test_bus_lock_db_behind_the_first_instruction_of_a_handler(void **state)
+{
+	struct emu_state s;
+	(void)state;
+	machine_start(NULL, CPL3, "\x90", 1, SPLIT);
+	emu_vcpu_set_bus_lock_exiting(vcpu, false);
+	assert_int_equal(set(DEBUGCTL, 4), 0);
+	set_gates(CODE3);
+	memcpy(ram + HANDLERS + 16 * 0x40, LOCK_ADD "\x0f\x01\xc1", 6);
+	EDIT_STATE(s.rflags |= 1 << 9);
+	assert_int_equal(emu_vcpu_inject_interrupt(vcpu, 0x40), 0);
+	assert_int_equal(vector_taken(), DB);
+	emu_vcpu_get_state(vcpu, &s);
+	assert_int_equal(s.dr[6], 0xffff0ff0 & ~BLD);
+}
+
 /* mov rax,dr6 or mov dr6,rax, each with what the guest gets */
 static void test_bus_lock_db_bit_of_dr6_can_be_written_where_it_is_offered(void **state)
 {
@@ -308,6 +325,7 @@ int main(void)
 		T(test_lock_disable_by_the_host_is_asked_before_each_split_lock_only),
 		T(test_bus_lock_db_is_enabled_where_cpuid_says_so),
 		T(test_bus_lock_db_is_a_trap_behind_uc_locks_too),
+		T(test_bus_lock_db_behind_the_first_instruction_of_a_handler),
 		T(test_bus_lock_db_bit_of_dr6_can_be_written_where_it_is_offered),
 		T(test_bus_lock_db_leaves_out_locks_of_event_delivery_and_of_faults),
 	};

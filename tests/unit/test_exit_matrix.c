@@ -88,6 +88,7 @@ static void from_device(void)
 {
 	put(PT + 8 * (DEVICE >> 12), NO_SLOT | PTE_P | PTE_W | PTE_U | PTE_A | PTE_D, 8);
 	EDIT_STATE(s.gpr[EMU_RSI] = DEVICE);
+	set_msr(0x33, 1u << 28); /* a UC lock of the guest's own would fault */
 }
 static void want_pf(void)
 {

@@ -5,7 +5,6 @@
 #include "cli/cli.h"
 #include "emu/disasm.h"
 #include "emu/emu.h"
-#include "emu/svm.h"
 #include "vmm_shim/profile.h"
 
 #include <argp.h>
@@ -235,7 +234,7 @@ static void judge_exit(const struct question *q, struct answer *a)
 		return;
 	a->exit.taken = true;
 	if (machine->vendor == EMU_AMD) {
-		a->exit.word = SVM_EXIT_BUSLOCK;
+		a->exit.word = SVM_BUSLOCK;
 		a->exit.rip = rip;
 		return;
 	}

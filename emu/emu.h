@@ -408,6 +408,25 @@ enum {
 #define VMX_EXIT_BUS_LOCK_ASSERTED 0x04000000u /* bit 26 */
 #define VMX_EXIT_ENTRY_FAILURE     0x80000000u /* bit 31 */
 
+/* AMD's exit codes, of struct emu_exit's `word` (APM app. C); INVALID is the low half of -1 */
+enum {
+	SVM_CR8_WRITE = 0x18,
+	SVM_EXCEPTION = 0x40, /* + vector, up to 5Fh */
+	SVM_INTR = 0x60,
+	SVM_NMI = 0x61,
+	SVM_VINTR = 0x64,
+	SVM_HLT = 0x78,
+	SVM_IOIO = 0x7b,
+	SVM_MSR = 0x7c,
+	SVM_TASK_SWITCH = 0x7d,
+	SVM_SHUTDOWN = 0x7f,
+	SVM_VMMCALL = 0x81,
+	SVM_BUSLOCK = 0xa5,
+	SVM_NPF = 0x400,
+	SVM_AVIC_NOACCEL = 0x402,
+};
+#define SVM_INVALID 0xffffffffu
+
 /* "EPT_VIOLATION, bus lock": reason by name, then the modifier bits. As snprintf(). */
 int emu_exit_word_text(uint32_t word, char *text, size_t size);
 /* Of bits 15:0, as Linux writes it; NULL: none that occurs here. */

@@ -16,7 +16,7 @@ bool svm_bus_lock_intercepted(struct emu_vcpu *v, const struct emu_lock *lock)
 		v->bus_lock_counter--;
 		return false;
 	}
-	leave(v, EMU_EXIT_BUS_LOCK, SVM_EXIT_BUSLOCK);
+	leave(v, EMU_EXIT_BUS_LOCK, SVM_BUSLOCK);
 	v->exit->bus_lock = true;
 	v->exit->lock = *lock;
 	if (v->vectoring.active)
@@ -41,33 +41,33 @@ uint16_t emu_vcpu_bus_lock_counter(const struct emu_vcpu *v)
  * what its hypervisor sees instead.
  */
 static const uint32_t codes[] = {
-	[EMU_EXIT_NONE] = SVM_EXIT_INVALID,
-	[EMU_EXIT_BUS_LOCK] = SVM_EXIT_BUSLOCK,
-	[EMU_EXIT_IO] = SVM_EXIT_IOIO,
-	[EMU_EXIT_MMIO] = SVM_EXIT_NPF,
-	[EMU_EXIT_HLT] = SVM_EXIT_HLT,
-	[EMU_EXIT_RDMSR] = SVM_EXIT_MSR,
-	[EMU_EXIT_WRMSR] = SVM_EXIT_MSR,
-	[EMU_EXIT_SHUTDOWN] = SVM_EXIT_SHUTDOWN,
-	[EMU_EXIT_INTERRUPT_WINDOW] = SVM_EXIT_VINTR, /* a dummy virtual interrupt that is taken */
-	[EMU_EXIT_DEBUG] = SVM_EXIT_EXCEPTION,        /* + 1 or 3 */
-	[EMU_EXIT_KICKED] = SVM_EXIT_INTR,
-	[EMU_EXIT_SET_TPR] = SVM_EXIT_CR8_WRITE,
-	[EMU_EXIT_VMCALL] = SVM_EXIT_VMMCALL,
-	[EMU_EXIT_INTERNAL_ERROR] = SVM_EXIT_NPF, /* the access that would have to be emulated */
-	[EMU_EXIT_EXCEPTION] = SVM_EXIT_EXCEPTION,
-	[EMU_EXIT_MTF] = SVM_EXIT_EXCEPTION + EXC_DB, /* RFLAGS.TF and the #DB intercept */
-	[EMU_EXIT_TASK_SWITCH] = SVM_EXIT_TASK_SWITCH,
-	[EMU_EXIT_APIC_ACCESS] = SVM_EXIT_NPF,
-	[EMU_EXIT_APIC_WRITE] = SVM_EXIT_AVIC_NOACCEL,
-	[EMU_EXIT_EPT] = SVM_EXIT_NPF,
-	[EMU_EXIT_LIMIT] = SVM_EXIT_INTR, /* the host's timer */
-	[EMU_EXIT_ENTRY_FAILURE] = SVM_EXIT_INVALID,
+	[EMU_EXIT_NONE] = SVM_INVALID,
+	[EMU_EXIT_BUS_LOCK] = SVM_BUSLOCK,
+	[EMU_EXIT_IO] = SVM_IOIO,
+	[EMU_EXIT_MMIO] = SVM_NPF,
+	[EMU_EXIT_HLT] = SVM_HLT,
+	[EMU_EXIT_RDMSR] = SVM_MSR,
+	[EMU_EXIT_WRMSR] = SVM_MSR,
+	[EMU_EXIT_SHUTDOWN] = SVM_SHUTDOWN,
+	[EMU_EXIT_INTERRUPT_WINDOW] = SVM_VINTR, /* a dummy virtual interrupt that is taken */
+	[EMU_EXIT_DEBUG] = SVM_EXCEPTION,        /* + 1 or 3 */
+	[EMU_EXIT_KICKED] = SVM_INTR,
+	[EMU_EXIT_SET_TPR] = SVM_CR8_WRITE,
+	[EMU_EXIT_VMCALL] = SVM_VMMCALL,
+	[EMU_EXIT_INTERNAL_ERROR] = SVM_NPF, /* the access that would have to be emulated */
+	[EMU_EXIT_EXCEPTION] = SVM_EXCEPTION,
+	[EMU_EXIT_MTF] = SVM_EXCEPTION + EXC_DB, /* RFLAGS.TF and the #DB intercept */
+	[EMU_EXIT_TASK_SWITCH] = SVM_TASK_SWITCH,
+	[EMU_EXIT_APIC_ACCESS] = SVM_NPF,
+	[EMU_EXIT_APIC_WRITE] = SVM_AVIC_NOACCEL,
+	[EMU_EXIT_EPT] = SVM_NPF,
+	[EMU_EXIT_LIMIT] = SVM_INTR, /* the host's timer */
+	[EMU_EXIT_ENTRY_FAILURE] = SVM_INVALID,
 };
 
 uint32_t svm_exit_code(enum emu_exit_type type, unsigned vector)
 {
-	return codes[type] == SVM_EXIT_EXCEPTION ? SVM_EXIT_EXCEPTION + (vector & 31) : codes[type];
+	return codes[type] == SVM_EXCEPTION ? SVM_EXCEPTION + (vector & 31) : codes[type];
 }
 
 static uint32_t code_of(const struct emu_exit *exit)

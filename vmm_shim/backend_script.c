@@ -3,7 +3,6 @@
  * A processor that does what a file says (script.h): for proofs about the kernel's half that no guest
  * can bring about (an exit word with any bits), and for fuzzing.
  */
-#include "emu/svm.h"
 #include "vmm_shim/backend.h"
 #include "vmm_shim/raw.h"
 #include "vmm_shim/script.h"
@@ -580,7 +579,7 @@ static void fill_exit(struct script_vcpu *vcpu, const struct script_line *line,
 	exit->idt_vectoring = (uint32_t)line->value[K_IDT];
 	exit->guest_linear = line->value[K_LINEAR];
 	exit->guest_physical = line->value[K_GPA];
-	exit->bus_lock = line->word & VMX_EXIT_BUS_LOCK_ASSERTED || line->word == SVM_EXIT_BUSLOCK;
+	exit->bus_lock = line->word & VMX_EXIT_BUS_LOCK_ASSERTED || line->word == SVM_BUSLOCK;
 	switch (line->type) {
 	case EMU_EXIT_IO:
 	case EMU_EXIT_MMIO:

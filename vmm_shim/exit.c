@@ -3,7 +3,6 @@
  * VM exits: what the handler of each makes of kvm_run, and the verdict. The verdict is a pure function;
  * its table is in vmx_handle_exit() and svm's bus_lock_exit().
  */
-#include "emu/svm.h"
 #include "vmm_shim/internal.h"
 
 #include <errno.h>
@@ -22,7 +21,7 @@ struct run_result run_result(const struct profile *profile, bool intel, uint32_t
 				     .ret = inner > 0 ? 0 : inner,
 				     .reason = reason };
 	bool reason_74 = intel && (word & 0xffff) == VMX_BUS_LOCK;
-	bool asserted = intel ? word & VMX_EXIT_BUS_LOCK_ASSERTED : word == SVM_EXIT_BUSLOCK;
+	bool asserted = intel ? word & VMX_EXIT_BUS_LOCK_ASSERTED : word == SVM_BUSLOCK;
 
 	/*
 	 * Hardware may or may not set the bit together with reason 74: handle_bus_lock_vmexit() sets

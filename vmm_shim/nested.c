@@ -2,8 +2,6 @@
 /* Nested virtualization: nested_vmx_reflect_vmexit(), nested_svm_exit_special() and what is around them. */
 #include "vmm_shim/nested.h"
 
-#include "emu/svm.h"
-
 #define DB_VECTOR 1
 #define BP_VECTOR 3
 #define PF_VECTOR 14
@@ -143,21 +141,21 @@ static bool intercepted(const uint32_t intercept[6], uint32_t code)
 static bool svm_to_l1(const struct nested_l0 *l0, const struct nested_l1 *l1, uint32_t code)
 {
 	switch (code) {
-	case SVM_EXIT_INTR:
-	case SVM_EXIT_NMI:
-	case SVM_EXIT_NPF:
+	case SVM_INTR:
+	case SVM_NMI:
+	case SVM_NPF:
 		return false;
-	case SVM_EXIT_IOIO:
+	case SVM_IOIO:
 		return l1->io;
-	case SVM_EXIT_MSR:
+	case SVM_MSR:
 		return l1->msr;
-	case SVM_EXIT_INVALID:
+	case SVM_INVALID:
 		return true;
 	default:
 		break;
 	}
-	if (code - SVM_EXIT_EXCEPTION < 32)
-		return !(l0->svm_exceptions >> (code - SVM_EXIT_EXCEPTION) & 1);
+	if (code - SVM_EXCEPTION < 32)
+		return !(l0->svm_exceptions >> (code - SVM_EXCEPTION) & 1);
 	/* Bus locks among them: no entry of the sanitizing of vmcb12 is about 0x14[5]. */
 	return intercepted(l1->intercept, code);
 }
@@ -183,7 +181,7 @@ bool nested_detects(const struct nested_l0 *l0, const struct nested_l1 *l1)
 {
 	if (l0->intel)
 		return l0->bus_lock;
-	return l0->bus_lock || intercepted(l1->intercept, SVM_EXIT_BUSLOCK);
+	return l0->bus_lock || intercepted(l1->intercept, SVM_BUSLOCK);
 }
 
 struct nested_verdict nested_exit_verdict(const struct nested_l0 *l0, const struct nested_l1 *l1,

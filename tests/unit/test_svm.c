@@ -171,7 +171,7 @@ static void test_svm_bus_lock_with_counter_0_leaves_before_anything_happens(void
 	/* and again and again, as long as the counter stays 0 */
 	for (int n = 0; n < 3; n++) {
 		x = run(m, EMU_EXIT_BUS_LOCK);
-		assert_int_equal(x.word, SVM_EXIT_BUSLOCK);
+		assert_int_equal(x.word, SVM_BUSLOCK);
 		assert_int_equal(x.qualification, 0);
 		assert_int_equal(x.guest_physical, 0);
 		assert_int_equal(x.idt_vectoring, 0);
@@ -284,7 +284,7 @@ static void test_svm_debugger_steps_over_a_bus_lock_in_one_step(void **state)
 	assert_int_equal(state_of(m).rip, CODE);
 	emu_vcpu_set_bus_lock_counter(m->vcpu, 1);
 	x = run(m, EMU_EXIT_DEBUG);
-	assert_int_equal(x.word, SVM_EXIT_EXCEPTION + 1);
+	assert_int_equal(x.word, SVM_EXCEPTION + 1);
 	assert_int_equal(x.debug.rip, CODE + 3);
 	assert_int_equal(x.debug.dr6, 0xffff4ff0); /* BLD, bit 11, set: it was no bus-lock trap */
 	assert_int_equal(data_of(m), 1);
@@ -300,7 +300,7 @@ static void test_svm_kick_at_the_exit_is_kept_for_the_next_run(void **state)
 	emu_vcpu_kick(m->vcpu);
 	emu_vcpu_set_bus_lock_counter(m->vcpu, 1);
 	x = run(m, EMU_EXIT_KICKED);
-	assert_int_equal(x.word, SVM_EXIT_INTR);
+	assert_int_equal(x.word, SVM_INTR);
 	assert_int_equal(emu_vcpu_bus_lock_counter(m->vcpu), 1);
 	assert_int_equal(data_of(m), 0);
 	run(m, EMU_EXIT_HLT);
@@ -490,26 +490,26 @@ static void test_svm_events_of_the_monitor_have_their_codes(void **state)
 	struct emu_exit x;
 
 	emu_vcpu_kick(m->vcpu);
-	assert_int_equal(run(m, EMU_EXIT_KICKED).word, SVM_EXIT_INTR);
+	assert_int_equal(run(m, EMU_EXIT_KICKED).word, SVM_INTR);
 	CODE_AT(m, CODE, 0xfb, 0x90, 0xcc, 0xf4);
 	emu_vcpu_request_interrupt_window(m->vcpu, true);
-	assert_int_equal(run(m, EMU_EXIT_INTERRUPT_WINDOW).word, SVM_EXIT_VINTR);
+	assert_int_equal(run(m, EMU_EXIT_INTERRUPT_WINDOW).word, SVM_VINTR);
 	emu_vcpu_request_interrupt_window(m->vcpu, false);
 	emu_vcpu_set_debug(m->vcpu, &debug);
 	x = run(m, EMU_EXIT_DEBUG);
-	assert_int_equal(x.word, SVM_EXIT_EXCEPTION + 3);
+	assert_int_equal(x.word, SVM_EXCEPTION + 3);
 	/* no IDT: triple fault */
 	s = state_of(m);
 	s.idt.limit = 0;
 	s.rip = CODE + 0x100;
 	CODE_AT(m, CODE + 0x100, 0x0f, 0x0b);
 	assert_int_equal(emu_vcpu_set_state(m->vcpu, &s), 0);
-	assert_int_equal(run(m, EMU_EXIT_SHUTDOWN).word, SVM_EXIT_SHUTDOWN);
+	assert_int_equal(run(m, EMU_EXIT_SHUTDOWN).word, SVM_SHUTDOWN);
 	/* an interrupt that IF forbids: VMRUN refuses it */
 	s.rflags = 2;
 	assert_int_equal(emu_vcpu_set_state(m->vcpu, &s), 0);
 	assert_int_equal(emu_vcpu_inject_interrupt(m->vcpu, 0x40), 0);
-	assert_int_equal(run(m, EMU_EXIT_ENTRY_FAILURE).word, SVM_EXIT_INVALID);
+	assert_int_equal(run(m, EMU_EXIT_ENTRY_FAILURE).word, SVM_INVALID);
 }
 
 /* A lock that was paid for and another exit of the same instruction: no sign of it in the exit. */
@@ -523,7 +523,7 @@ static void test_svm_other_exits_never_show_a_bus_lock(void **state)
 	emu_vcpu_set_debug(m->vcpu, &debug);
 	emu_vcpu_set_bus_lock_counter(m->vcpu, 1);
 	x = run(m, EMU_EXIT_DEBUG);
-	assert_int_equal(x.word, SVM_EXIT_EXCEPTION + 1);
+	assert_int_equal(x.word, SVM_EXCEPTION + 1);
 	assert_false(x.bus_lock);
 	assert_int_equal(m->told, 1);
 }

@@ -2,7 +2,6 @@
 /* Reading a script of exits. */
 #include "vmm_shim/script.h"
 
-#include "emu/svm.h"
 #include "vmm_shim/internal.h"
 
 #include <errno.h>

@@ -555,6 +555,28 @@ static void test_amd_shutdown_leaves_the_state_of_init(void **state)
 	assert_int_equal(events.exception.injected, 0);
 }
 
+/* … and of a VMCB that was cleared: a credit that nobody took is gone. */
+static void test_amd_shutdown_takes_the_credit_away(void **state)
+{
+	struct kvm_sregs sregs;
+
+	(void)state;
+	LOAD(LOCK HLT);
+	memcpy(ram + 0x3000, "\x0f\x0b", 2);
+	expect_lock_at(CODE);
+	m.run->immediate_exit = 1;
+	assert_int_equal(run_once(&m), -EINTR);
+	m.run->immediate_exit = 0;
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_GET_SREGS, &sregs), 0);
+	sregs.idt.limit = 0;
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_SREGS, &sregs), 0);
+	set_rip(0x3000);
+	assert_int_equal(run_once(&m), 0);
+	assert_int_equal(m.run->exit_reason, KVM_EXIT_SHUTDOWN);
+	LOAD(LOCK HLT);
+	expect_lock_at(CODE);
+}
+
 static void test_amd_refused_entry_names_the_exit_code(void **state)
 {
 	struct kvm_interrupt irq = { 0x20 };
@@ -648,6 +670,7 @@ int main(void)
 		TEST(test_amd_lock_in_the_delivery_of_an_exception_injects_it_again),
 		TEST(test_amd_lock_in_a_software_interrupt_comes_again_with_it),
 		TEST(test_amd_shutdown_leaves_the_state_of_init),
+		TEST(test_amd_shutdown_takes_the_credit_away),
 		TEST(test_amd_refused_entry_names_the_exit_code),
 		TEST(test_amd_guest_sees_an_amd_processor),
 		TEST(test_amd_emulation_failure_has_svms_exit_information),

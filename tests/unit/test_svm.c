@@ -512,6 +512,69 @@ static void test_svm_events_of_the_monitor_have_their_codes(void **state)
 	assert_int_equal(run(m, EMU_EXIT_ENTRY_FAILURE).word, SVM_INVALID);
 }
 
+/* APM 15.12.2: DR6 at the intercept of #DB is what the handler would have found. */
+static void test_svm_intercepted_exceptions_have_dr6_and_error_code(void **state)
+{
+	struct machine *m = *state;
+	const struct emu_controls controls = { .exception_bitmap = 1u << 1 | 1u << 13 };
+	struct emu_state s = state_of(m);
+	struct emu_exit x;
+
+	emu_vcpu_set_controls(m->vcpu, &controls);
+	CODE_AT(m, CODE, 0x90, 0x8e, 0xd0 /* mov ss, eax */);
+	s.rflags |= 1u << 8;
+	s.gpr[EMU_RAX] = 0x1234;
+	assert_int_equal(emu_vcpu_set_state(m->vcpu, &s), 0);
+	x = run(m, EMU_EXIT_EXCEPTION);
+	assert_int_equal(x.word, SVM_EXIT_EXCEPTION + 1);
+	assert_int_equal(x.qualification, 0);
+	assert_int_equal(state_of(m).dr[6], 0xffff4ff0);
+	x = run(m, EMU_EXIT_EXCEPTION);
+	assert_int_equal(x.word, SVM_EXIT_EXCEPTION + 13);
+	assert_int_equal(x.qualification, 0x1234);
+}
+
+/* EXITINTINFO knows four types: INT3 is an exception there (APM 15.7.2). */
+static void test_svm_exit_in_the_delivery_of_int3_calls_it_an_exception(void **state)
+{
+	struct machine *m = *state;
+	const uint64_t fresh = 0x00209a0000000000;
+	struct emu_state s = state_of(m);
+	struct emu_exit x;
+
+	CODE_AT(m, CODE, 0xcc);
+	s.gdt.base = GDT + 0x34; /* descriptor 8 lies in two lines */
+	memcpy(m->ram + s.gdt.base + 8, &fresh, 8);
+	assert_int_equal(emu_vcpu_set_state(m->vcpu, &s), 0);
+	x = run(m, EMU_EXIT_BUS_LOCK);
+	assert_int_equal(x.idt_vectoring, 0x80000303);
+	assert_int_equal(x.insn_length, 1);
+	assert_int_equal(x.lock.stuffed, EMU_STUFFED_DESCRIPTOR);
+	assert_true(x.lock.in_delivery);
+	emu_vcpu_set_bus_lock_counter(m->vcpu, 1);
+	x = run(m, EMU_EXIT_IO);
+	assert_int_equal(x.io.data[0], 3);
+}
+
+/* An instruction in front of which the exit came has not executed: it counts once, when it does. */
+static void test_svm_refused_instruction_is_not_counted(void **state)
+{
+	static const struct emu_config counting = { .vendor = EMU_AMD, .count = true };
+	struct machine m;
+
+	(void)state;
+	start(&m, &counting);
+	CODE_AT(&m, CODE, 0x90, LOCK_INC_RBX, 0xf4);
+	for (int n = 0; n < 3; n++) {
+		run(&m, EMU_EXIT_BUS_LOCK);
+		assert_int_equal(stats_of(&m).instructions, 1);
+	}
+	emu_vcpu_set_bus_lock_counter(m.vcpu, 1);
+	run(&m, EMU_EXIT_HLT);
+	assert_int_equal(stats_of(&m).instructions, 3);
+	stop(&m);
+}
+
 /* A lock that was paid for and another exit of the same instruction: no sign of it in the exit. */
 static void test_svm_other_exits_never_show_a_bus_lock(void **state)
 {
@@ -545,6 +608,9 @@ int main(void)
 		cmocka_unit_test(test_vm_create_refuses_boundaries_that_no_processor_has),
 		cmocka_unit_test(test_svm_exits_have_their_codes_and_exitinfo1),
 		TEST(test_svm_events_of_the_monitor_have_their_codes),
+		TEST(test_svm_intercepted_exceptions_have_dr6_and_error_code),
+		TEST(test_svm_exit_in_the_delivery_of_int3_calls_it_an_exception),
+		cmocka_unit_test(test_svm_refused_instruction_is_not_counted),
 		TEST(test_svm_other_exits_never_show_a_bus_lock),
 	};
 

@@ -525,6 +525,9 @@ enum { EMU_RUN_COMPLETE_ONLY = 1 }; /* finish a pending IN or MMIO access, execu
  */
 int emu_vcpu_run(struct emu_vcpu *vcpu, unsigned flags, struct emu_exit *exit);
 
+/* The exit code that SVM has for `type`; `vector`: of EMU_EXIT_DEBUG and EMU_EXIT_EXCEPTION. */
+uint32_t emu_svm_exit_code(enum emu_exit_type type, unsigned vector);
+
 /*
  * For a SIGSEGV or SIGBUS handler: a fault at `address`, with the handler's ucontext (NULL: RIP will
  * be that of the block, not of the instruction). If this thread is in emu_vcpu_run() and the

@@ -65,7 +65,7 @@ static const uint32_t codes[] = {
 	[EMU_EXIT_ENTRY_FAILURE] = SVM_INVALID,
 };
 
-uint32_t svm_exit_code(enum emu_exit_type type, unsigned vector)
+uint32_t emu_svm_exit_code(enum emu_exit_type type, unsigned vector)
 {
 	return codes[type] == SVM_EXCEPTION ? SVM_EXCEPTION + (vector & 31) : codes[type];
 }
@@ -74,7 +74,7 @@ static uint32_t code_of(const struct emu_exit *exit)
 {
 	bool debug = exit->type == EMU_EXIT_DEBUG;
 
-	return svm_exit_code(exit->type, debug ? exit->debug.vector : exit->interruption);
+	return emu_svm_exit_code(exit->type, debug ? exit->debug.vector : exit->interruption);
 }
 
 /* APM figure 15-2: EXITINFO1 of IOIO */

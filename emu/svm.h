@@ -10,9 +10,6 @@
 
 struct emu_vcpu;
 
-/* `vector`: of EMU_EXIT_DEBUG and EMU_EXIT_EXCEPTION */
-uint32_t svm_exit_code(enum emu_exit_type type, unsigned vector);
-
 /*
  * The bus lock `lock` is about to be taken (APM 15.14.5). True: the counter was 0 and the run's exit is
  * filled; nothing of the instruction may happen. False: counted down, go on.

@@ -180,7 +180,7 @@ static int parse_line(struct script_line *line, char *text)
 	if (line->given & 1u << K_WORD)
 		line->word = (uint32_t)line->value[K_WORD];
 	else if (!config_intel())
-		line->word = svm_exit_code(line->type, (unsigned)line->value[K_VECTOR]);
+		line->word = emu_svm_exit_code(line->type, (unsigned)line->value[K_VECTOR]);
 	return r ? r : 1;
 }
 

@@ -106,8 +106,8 @@ static void throttle(struct vcpu *v)
 		if (!verdict.sleep)
 			continue;
 		sleep_until(m, now + verdict.sleep);
-		trace_note_sleep(m->options.trace, 0, v->index, TRACE_SLEEP_POLICY, verdict.sleep,
-				 m->ending);
+		trace_note_sleep(m->options.trace, 0, v->index, TRACE_SLEEP_POLICY,
+				 report_now() - now, m->ending);
 	} while (verdict.action == THROTTLE_ASK_AGAIN && !m->ending);
 	if (verdict.action == THROTTLE_END)
 		machine_end(m, END_LIMIT, STATUS_TIMEOUT,

@@ -78,7 +78,7 @@ static uint64_t tick_at(const struct host_lock *h, uint64_t j)
 
 /*
  * When a timer for jiffy `expires` fires: one tick later. The wheel rounds up by its granularity, so
- * that a timer armed at the end of a jiffy is not early (calc_index(), kernel/time/timer.c; since 4.8).
+ * that a timer armed at the end of a jiffy is not early (calc_index(), kernel/time/timer.c).
  */
 static uint64_t wheel(uint64_t expires)
 {

@@ -596,6 +596,13 @@ static struct kvm_segment flat(unsigned selector, unsigned type, unsigned dpl)
 				     .g = 1 };
 }
 
+static void gate(unsigned vector)
+{
+	uint64_t descriptor = (HANDLER & 0xffffu) | 8u << 16 | 0x8e00ull << 32;
+
+	memcpy(ram + IDT + vector * 8, &descriptor, 8);
+}
+
 /* 32-bit code at `cpl`, a handler of #AC at CPL 0 that halts. */
 static void load_protected(unsigned cpl, bool am, bool ac)
 {
@@ -604,14 +611,13 @@ static void load_protected(unsigned cpl, bool am, bool ac)
 	struct kvm_regs regs = { .rip = CODE, .rsp = 0x6000, .rsi = OPERAND };
 	struct kvm_sregs s;
 	uint32_t tss[26] = { [1] = STACK0, [2] = 0x10 };
-	uint64_t gate = (HANDLER & 0xffffu) | 8u << 16 | 0x8e00ull << 32;
 
 	start();
 	vcpu_start(&m, 0);
 	memcpy(ram + CODE, "\xf0\xff\x06\xf4", 4); /* lock inc dword [esi]; hlt */
 	ram[HANDLER] = 0xf4;
 	memcpy(ram + GDT, gdt, sizeof(gdt));
-	memcpy(ram + IDT + 17 * 8, &gate, 8);
+	gate(17);
 	memcpy(ram + TSS, tss, sizeof(tss));
 	assert_int_equal(FD_IOCTL(m.vcpu, KVM_GET_SREGS, &s), 0);
 	s.cr0 = 0x11 | (uint64_t)am << 18;
@@ -681,6 +687,39 @@ static void test_guest_with_detection_of_its_own_gets_the_ac_at_any_privilege(vo
 	shim_config.options.guest_sld = false;
 }
 
+/*
+ * The accessed bit of a descriptor across a line, set while an interrupt is delivered: __vmx_complete_
+ * interrupts() keeps the interrupt, and it is delivered when the policy lets the guest go on.
+ */
+static void test_warn_split_descriptor_in_delivery_does_not_lose_the_interrupt(void **state)
+{
+	const uint64_t code = 0x00cf9a000000ffff; /* accessed bit clear */
+	struct kvm_interrupt interrupt = { .irq = 0x20 };
+	struct kvm_regs regs;
+	struct kvm_sregs s;
+
+	(void)state;
+	use_host(SHIM_SPLIT_LOCK_WARN, KERNEL(6, 12, 0));
+	load_protected(0, false, false);
+	memcpy(ram + CODE, "\x90\xeb\xfd", 3); /* nop, for ever */
+	gate(0x20);
+	memcpy(ram + GDT + 0x34 + 8, &code, 8); /* at 3ch to 43h of its lines */
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_GET_SREGS, &s), 0);
+	s.gdt.base = GDT + 0x34;
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_SREGS, &s), 0);
+	regs = regs_of(&m);
+	regs.rflags |= 0x200;
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_REGS, &regs), 0);
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_INTERRUPT, &interrupt), 0);
+	assert_int_equal(run_once(&m), 0);
+	assert_int_equal(m.run->exit_reason, KVM_EXIT_HLT);
+	assert_int_equal(regs_of(&m).rip, HANDLER + 1);
+	assert_in_range(TRAPS, 1, 2);
+	assert_int_equal((unsigned)report->vcpu[0].stuffed, 1);
+	assert_int_equal(ram[GDT + 0x34 + 8 + 5], 0x9b);
+	stop();
+}
+
 static void test_guest_without_all_three_conditions_falls_under_the_policy(void **state)
 {
 	static const struct {
@@ -721,6 +760,8 @@ int main(void)
 		cmocka_unit_test(test_fatal_signal_that_only_the_run_lets_in_stays_pending),
 		cmocka_unit_test(test_guest_at_cpl_3_with_alignment_checks_gets_the_ac_itself),
 		cmocka_unit_test(test_guest_with_detection_of_its_own_gets_the_ac_at_any_privilege),
+		cmocka_unit_test(
+			test_warn_split_descriptor_in_delivery_does_not_lose_the_interrupt),
 		cmocka_unit_test(test_guest_without_all_three_conditions_falls_under_the_policy),
 	};
 

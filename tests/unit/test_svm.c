@@ -526,11 +526,11 @@ static void test_svm_intercepted_exceptions_have_dr6_and_error_code(void **state
 	s.gpr[EMU_RAX] = 0x1234;
 	assert_int_equal(emu_vcpu_set_state(m->vcpu, &s), 0);
 	x = run(m, EMU_EXIT_EXCEPTION);
-	assert_int_equal(x.word, SVM_EXIT_EXCEPTION + 1);
+	assert_int_equal(x.word, SVM_EXCEPTION + 1);
 	assert_int_equal(x.qualification, 0);
 	assert_int_equal(state_of(m).dr[6], 0xffff4ff0);
 	x = run(m, EMU_EXIT_EXCEPTION);
-	assert_int_equal(x.word, SVM_EXIT_EXCEPTION + 13);
+	assert_int_equal(x.word, SVM_EXCEPTION + 13);
 	assert_int_equal(x.qualification, 0x1234);
 }
 

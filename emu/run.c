@@ -19,6 +19,12 @@ static void begin_insn(struct emu_vcpu *v)
 	v->run->executing = (struct executing){ c->rip, linear_rip(c), c->cpl, code_mode(c) };
 }
 
+static void vectoring_forget(struct emu_vcpu *v)
+{
+	v->vectoring.info = 0;
+	v->vectoring.active = false;
+}
+
 /* ------------------------------------------------------------------ events */
 
 static enum outcome deliver_fault(struct emu_vcpu *v);
@@ -137,6 +143,15 @@ static enum outcome deliver_injected(struct emu_vcpu *v)
 		return after_delivery(v, r);
 	}
 	return DONE;
+}
+
+static bool events_wait(const struct emu_vcpu *v)
+{
+	const struct emu_events *e = &v->events;
+
+	return e->exception.injected | e->exception.pending | e->interrupt.injected |
+	       e->nmi.injected | e->nmi.pending | e->triple_fault_pending | v->pending_db |
+	       v->interrupt_window | (e->pending_debug != 0);
 }
 
 static enum outcome deliver_events(struct emu_vcpu *v)
@@ -746,16 +761,18 @@ static enum outcome run_once(struct emu_vcpu *v)
 	if (engine_make_room(vm->engine))
 		code_forget_hot(vm);
 	uint64_t rip = v->cpu.rip;
-	v->vectoring = (struct vectoring){ 0 };
+	vectoring_forget(v);
 	run->unfinished = false;
-	begin_insn(v);
-	r = deliver_events(v);
-	if (r)
-		return r;
-	if (v->vectoring.info && (run->lock_taken || v->controls.monitor_trap))
-		return boundary(v, rip);
-	v->vectoring.info = 0;
-	rip = v->cpu.rip;
+	if (events_wait(v)) {
+		begin_insn(v);
+		r = deliver_events(v);
+		if (r)
+			return r;
+		if (v->vectoring.info && (run->lock_taken || v->controls.monitor_trap))
+			return boundary(v, rip);
+		v->vectoring.info = 0;
+		rip = v->cpu.rip;
+	}
 	uint64_t started = linear_rip(&v->cpu);
 	/* an instruction that has taken a lock is the last before its exit */
 	if (waits_for_shadow(v) || v->controls.monitor_trap || run->lock_taken) {
@@ -772,7 +789,7 @@ static enum outcome run_once(struct emu_vcpu *v)
 static int run_locked(struct emu_vcpu *v, unsigned flags)
 {
 	v->run->lock_taken = false;
-	v->vectoring = (struct vectoring){ 0 };
+	vectoring_forget(v);
 	v->run->emulating = false;
 	enum outcome r = complete_pending(v);
 	if (r == DONE && v->run->lock_taken) /* by the delivery of its fault */

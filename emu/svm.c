@@ -92,7 +92,7 @@ static uint64_t io_info(const struct emu_exit *exit, const struct insn *i)
 	return info;
 }
 
-/* APM 15.25.6: error code of a nested page fault; the entry is not present, the access is a user one */
+/* APM 15.25.6: error code of a nested page fault; not present, and all accesses are user ones */
 static uint64_t npf_info(bool write)
 {
 	return 1ull << 32 /* at the final address */ | PF_U | (write ? PF_W : 0);
@@ -120,8 +120,8 @@ static uint64_t info1_of(const struct emu_vcpu *v, const struct emu_exit *exit)
 }
 
 /*
- * APM 15.12.2: at the intercept of #DB DR6 is what the handler would have found. (On Intel DR6 is the
- * old one, and the causes are in the qualification, as bits that mean "it happened".)
+ * APM 15.12.2: at the intercept of #DB DR6 is what the handler would have found. (On Intel DR6 is
+ * the old one, and the causes are in the qualification, as bits that mean "it happened".)
  */
 static void show_dr6(struct emu_vcpu *v, struct emu_exit *exit)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Nested virtualization: nested_vmx_reflect_vmexit(), nested_svm_exit_special() and what is around them. */
+/* Nested virtualization: nested_vmx_reflect_vmexit(), nested_svm_exit_special() and around them. */
 #include "vmm_shim/nested.h"
 
 #define DB_VECTOR 1

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Nested virtualization, as decisions: which level gets an exit of L2, what it sees of a bus lock, what
- * KVM_RUN tells user space. Pure functions over the contents of the control structures; nothing here
- * executes VMX or SVM instructions, and the shim offers neither to its guests.
+ * Nested virtualization, as decisions: which level gets an exit of L2, what it sees of a bus lock,
+ * what KVM_RUN tells user space. Pure functions over the contents of the control structures;
+ * nothing here executes VMX or SVM instructions, and the shim offers neither to its guests.
  *
- * L0 is KVM, L1 its guest, a hypervisor, L2 that one's guest. vmcs12 and vmcb12 are what L1 has written,
- * vmcs02 and vmcb02 what KVM runs L2 with.
+ * L0 is KVM, L1 its guest, a hypervisor, L2 that one's guest. vmcs12 and vmcb12 are what L1 has
+ * written, vmcs02 and vmcb02 what KVM runs L2 with.
  */
 #ifndef BUSLOCK_VMM_SHIM_NESTED_H
 #define BUSLOCK_VMM_SHIM_NESTED_H
@@ -59,13 +59,13 @@ struct nested_verdict {
 /*
  * VM entry of L1 into L2: 0, or the number of the VM-instruction error (VMfailValid). L1 is never
  * offered control 30: nested_vmx_setup_secondary_ctls() leaves it out of the allowed-1 bits of
- * IA32_VMX_PROCBASED_CTLS2. Hyper-V's enlightened VMCS lists it among the supported ones, which changes
- * nothing: the check against the MSR is the same.
+ * IA32_VMX_PROCBASED_CTLS2. Hyper-V's enlightened VMCS lists it among the supported ones, which
+ * changes nothing: the check against the MSR is the same.
  */
 unsigned nested_vm_entry(const struct nested_l1 *l1);
 
-/* Is bus-lock detection on while L2 runs? vmcs02 starts from vmcs01's controls and vmcs12's has none;
- * vmcb02's intercepts are those of both. */
+/* Is bus-lock detection on while L2 runs? vmcs02 starts from vmcs01's controls, and vmcs12's has
+ * none; vmcb02's intercepts are those of both. */
 bool nested_detects(const struct nested_l0 *l0, const struct nested_l1 *l1);
 
 struct nested_verdict nested_exit_verdict(const struct nested_l0 *l0, const struct nested_l1 *l1,
@@ -74,8 +74,9 @@ struct nested_verdict nested_exit_verdict(const struct nested_l0 *l0, const stru
 /*
  * SVM: where the last bus lock of an L2 was (svm->nested.last_bus_lock_rip).
  *
- * The exit to user space remembers the *linear* RIP. VMRUN compares it with vmcb02's save.rip, which is
- * then still that of L2's previous run, and not linear: with a CS base the same instruction exits twice.
+ * The exit to user space remembers the *linear* RIP. VMRUN compares it with vmcb02's save.rip,
+ * which is then still that of L2's previous run, and not linear: with a CS base the same
+ * instruction exits twice.
  */
 uint64_t nested_svm_bus_lock(const struct emu_state *l2);
 uint16_t nested_svm_vmrun_counter(uint64_t save_rip, uint64_t last_bus_lock_rip);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The one table of versions. A row says since when a fact holds in mainline, and which stable lines
- * got it, from which patch level. Where only "some 6.1.y" is known, the range starts with the version
- * whose source was read, and the comment says so.
+ * got it, from which patch level. Where only "some 6.1.y" is known, the range starts with the
+ * version whose source was read, and the comment says so.
  */
 #include "vmm_shim/profile.h"
 
@@ -95,7 +95,6 @@ const struct kernel_fact kernel_facts[] = {
 	{ FACT(sleep_exact),
 	  { SINCE(6, 12, 0) },
 	  "4381b895f544 \"timers: Remove historical extra jiffie for timeout in msleep()\"" },
-	{ FACT(sld_says_disabled), { UNTIL(7, 0) }, "sld_state_show(), sld_off" },
 	{ FACT(sld_boot_message), { SINCE(5, 13, 0) }, "sld_state_show(), sld_warn and sld_fatal" },
 };
 /* clang-format on */

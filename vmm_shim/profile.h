@@ -53,7 +53,6 @@ struct profile {
 	bool sld_mitigate_knob; /* sysctl kernel.split_lock_mitigate */
 	bool sld_per_cpu_work;  /* … without mitigation each CPU re-arms on its own */
 	bool sleep_exact;       /* msleep() of 10 ms without the extra jiffy */
-	bool sld_says_disabled; /* boot message "disabled" for split_lock_detect=off */
 	bool sld_boot_message;  /* "crashing the kernel on kernel split_locks and …" */
 };
 

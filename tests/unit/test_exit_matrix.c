@@ -259,19 +259,19 @@ static void good_entry(void)
 #define LOAD        INSN("\x8b\x07")     /* mov eax,[rdi] */
 #define STORE       INSN("\x89\x07")     /* mov [rdi],eax */
 #define TASK_JUMP   INSN("\xea\x00\x00\x00\x00\x58\x00")
-#define LOCK_EXIT                            \
-	{                                    \
-		VMX_BUS_LOCK | BIT26, BEHIND \
+#define LOCK_EXIT                               \
+	{                                       \
+		VMX_BUS_LOCK | BIT26, BEHIND, 0 \
 	}
-#define NOTHING                             \
-	{                                   \
-		{                           \
-			VMX_VMCALL, THE_END \
-		}                           \
+#define NOTHING                                \
+	{                                      \
+		{                              \
+			VMX_VMCALL, THE_END, 0 \
+		}                              \
 	}
-#define HANDLED(n)                            \
-	{                                     \
-		VMX_VMCALL, HANDLER_END + (n) \
+#define HANDLED(n)                               \
+	{                                        \
+		VMX_VMCALL, HANDLER_END + (n), 0 \
 	}
 
 static const char split[] = "split operand", a_bit[] = "accessed bit of a page table in UC memory",
@@ -283,7 +283,7 @@ static const struct row rows[] = {
 	{ "operand in UC memory", "—", LOCK_ADD, .rdi = UC_BUFFER, .exit = LOCK_EXIT, .locks = 1,
 	  .then = NOTHING },
 	{ split, "detection off", LOCK_ADD, .rdi = SPLIT, .prepare = detection_off,
-	  .exit = { VMX_VMCALL, THE_END }, .locks = 1 },
+	  .exit = { VMX_VMCALL, THE_END, 0 }, .locks = 1 },
 	{ a_bit, "a load", LOAD, .rdi = COLD, .exit = LOCK_EXIT, .locks = 1, .then = NOTHING },
 	{ "accessed and dirty bit, and the operand", "one exit for all", LOCK_ADD, .rdi = COLD + 62,
 	  .exit = LOCK_EXIT, .locks = 2, .then = NOTHING },
@@ -295,14 +295,14 @@ static const struct row rows[] = {
 
 	{ split, "behind STI, interrupt window wanted", INSN("\xfb\xf0\x01\x07"), .rdi = SPLIT,
 	  .prepare = want_window, .exit = LOCK_EXIT, .locks = 1,
-	  .then = { { VMX_INTERRUPT_WINDOW, BEHIND } } },
+	  .then = { { VMX_INTERRUPT_WINDOW, BEHIND, 0 } } },
 	{ split, "a kick, or a signal, meanwhile", LOCK_ADD, .rdi = SPLIT,
 	  .prepare = kick_meanwhile, .exit = LOCK_EXIT, .locks = 1,
-	  .then = { { VMX_EXTERNAL_INTERRUPT, BEHIND }, { VMX_VMCALL, THE_END } } },
+	  .then = { { VMX_EXTERNAL_INTERRUPT, BEHIND, 0 }, { VMX_VMCALL, THE_END, 0 } } },
 
 	{ a_bit, "a kick, before the load is made", LOAD, .rdi = COLD, .prepare = kick_meanwhile,
 	  .exit = LOCK_EXIT, .locks = 1,
-	  .then = { { VMX_EXTERNAL_INTERRUPT, BEHIND }, { VMX_VMCALL, THE_END } } },
+	  .then = { { VMX_EXTERNAL_INTERRUPT, BEHIND, 0 }, { VMX_VMCALL, THE_END, 0 } } },
 
 	{ a_bit, "EPT violation", LOAD, .rdi = COLD_TARGET + 8, .prepare = page_violates,
 	  .exit = { VMX_EPT_VIOLATION | BIT26, ON_IT, 0x181 }, .locks = 1, .resolve = page_repaired,
@@ -311,13 +311,13 @@ static const struct row rows[] = {
 	  .prepare = page_violates, .exit = { VMX_EPT_VIOLATION | BIT26, ON_IT, 0x183 }, .locks = 1,
 	  .resolve = page_repaired, .then = NOTHING },
 	{ a_bit, "EPT misconfiguration", LOAD, .rdi = COLD_TARGET + 8,
-	  .prepare = page_misconfigured, .exit = { VMX_EPT_MISCONFIG | BIT26, ON_IT }, .locks = 1,
-	  .resolve = page_repaired, .then = NOTHING },
+	  .prepare = page_misconfigured, .exit = { VMX_EPT_MISCONFIG | BIT26, ON_IT, 0 },
+	  .locks = 1, .resolve = page_repaired, .then = NOTHING },
 	{ a_bit, "a device (memory without a slot)", LOAD, .rdi = COLD_DEVICE,
-	  .exit = { VMX_EPT_MISCONFIG | BIT26, ON_IT }, .locks = 1, .then = NOTHING },
+	  .exit = { VMX_EPT_MISCONFIG | BIT26, ON_IT, 0 }, .locks = 1, .then = NOTHING },
 	{ "none: the hypervisor emulates",
 	  "MOVS from a device to a page whose accessed bit is clear", INSN("\xa5"), .rdi = COLD,
-	  .prepare = from_device, .exit = { VMX_EPT_MISCONFIG, ON_IT }, .then = NOTHING },
+	  .prepare = from_device, .exit = { VMX_EPT_MISCONFIG, ON_IT, 0 }, .then = NOTHING },
 	{ a_bit, "APIC access, a read", LOAD, .rdi = COLD_TARGET + 0x80,
 	  .prepare = page_apic_access, .exit = { VMX_APIC_ACCESS | BIT26, ON_IT, 0x0080 },
 	  .locks = 1, .resolve = page_repaired, .then = NOTHING },
@@ -331,21 +331,22 @@ static const struct row rows[] = {
 	  .prepare = want_pf, .exit = { VMX_EXCEPTION_NMI | BIT26, ON_IT, COLD_ABSENT },
 	  .interruption = 0x80000b0e, .locks = 1, .resolve = map_absent, .then = NOTHING },
 	{ a_bit, "#PF on its second page, delivered", LOAD, .rdi = COLD_ABSENT - 2,
-	  .exit = { VMX_BUS_LOCK | BIT26, HANDLER + PF }, .locks = 1, .then = { HANDLED(PF) } },
+	  .exit = { VMX_BUS_LOCK | BIT26, HANDLER + PF, 0 }, .locks = 1, .then = { HANDLED(PF) } },
 	{ a_bit, "#PF, then nothing to deliver it through: triple fault", LOAD,
-	  .rdi = COLD_ABSENT - 2, .prepare = no_idt, .exit = { VMX_TRIPLE_FAULT | BIT26, ON_IT },
+	  .rdi = COLD_ABSENT - 2, .prepare = no_idt, .exit = { VMX_TRIPLE_FAULT | BIT26, ON_IT, 0 },
 	  .locks = 1 },
 	{ "none: split-lock disable", "#AC(0), delivered", LOCK_ADD, .rdi = SPLIT, .prepare = sld,
-	  .exit = { VMX_VMCALL, HANDLER_END + AC } },
+	  .exit = { VMX_VMCALL, HANDLER_END + AC, 0 } },
 	{ "none: split-lock disable", "#AC(0), intercepted", LOCK_ADD, .rdi = SPLIT,
-	  .prepare = sld_want_ac, .exit = { VMX_EXCEPTION_NMI, ON_IT }, .interruption = 0x80000b11,
-	  .resolve = sld_off, .then = { LOCK_EXIT, { VMX_VMCALL, THE_END } } },
+	  .prepare = sld_want_ac, .exit = { VMX_EXCEPTION_NMI, ON_IT, 0 },
+	  .interruption = 0x80000b11, .resolve = sld_off,
+	  .then = { LOCK_EXIT, { VMX_VMCALL, THE_END, 0 } } },
 	{ a_bit, "split-lock disable: #AC(0), intercepted", LOCK_ADD, .rdi = COLD + 62,
-	  .prepare = sld_want_ac, .exit = { VMX_EXCEPTION_NMI | BIT26, ON_IT },
+	  .prepare = sld_want_ac, .exit = { VMX_EXCEPTION_NMI | BIT26, ON_IT, 0 },
 	  .interruption = 0x80000b11, .locks = 1, .resolve = sld_off,
-	  .then = { LOCK_EXIT, { VMX_VMCALL, THE_END } } },
+	  .then = { LOCK_EXIT, { VMX_VMCALL, THE_END, 0 } } },
 	{ "none: UC-lock disable", "#GP(0), delivered", LOCK_ADD, .rdi = UC_BUFFER,
-	  .prepare = uc_disable, .exit = { VMX_VMCALL, HANDLER_END + GP } },
+	  .prepare = uc_disable, .exit = { VMX_VMCALL, HANDLER_END + GP, 0 } },
 
 	{ split, "single step", LOCK_ADD, .rdi = SPLIT, .prepare = single_step, .exit = LOCK_EXIT,
 	  .pending = BS, .locks = 1, .then = { HANDLED(DB) }, .dr6 = DR6_NONE | BS },
@@ -354,11 +355,11 @@ static const struct row rows[] = {
 	  .dr6 = DR6_NONE | BS },
 	{ a_bit, "a load, the monitor single-steps", LOAD, .rdi = COLD, .prepare = debugger_steps,
 	  .exit = LOCK_EXIT, .pending = BS, .locks = 1,
-	  .then = { { VMX_EXCEPTION_NMI, BEHIND, BS }, { VMX_VMCALL, THE_END } } },
+	  .then = { { VMX_EXCEPTION_NMI, BEHIND, BS }, { VMX_VMCALL, THE_END, 0 } } },
 	{ split, "single step, #DB intercepted", LOCK_ADD, .rdi = SPLIT,
 	  .prepare = single_step_want_db, .exit = LOCK_EXIT, .pending = BS, .locks = 1,
 	  .resolve = no_more_steps,
-	  .then = { { VMX_EXCEPTION_NMI, BEHIND, BS }, { VMX_VMCALL, THE_END } } },
+	  .then = { { VMX_EXCEPTION_NMI, BEHIND, BS }, { VMX_VMCALL, THE_END, 0 } } },
 	{ split, "data breakpoint on the operand", LOCK_ADD, .rdi = SPLIT, .prepare = watch_operand,
 	  .exit = LOCK_EXIT, .pending = ENABLED | 1, .locks = 1, .then = { HANDLED(DB) },
 	  .dr6 = DR6_NONE | 1 },
@@ -375,36 +376,38 @@ static const struct row rows[] = {
 	  .locks = 1, .then = { HANDLED(DB) }, .dr6 = (DR6_NONE & ~BLD) | BS | 1 },
 	{ split, "the monitor single-steps", LOCK_ADD, .rdi = SPLIT, .prepare = debugger_steps,
 	  .exit = LOCK_EXIT, .pending = BS, .locks = 1,
-	  .then = { { VMX_EXCEPTION_NMI, BEHIND, BS }, { VMX_VMCALL, THE_END } } },
+	  .then = { { VMX_EXCEPTION_NMI, BEHIND, BS }, { VMX_VMCALL, THE_END, 0 } } },
 	{ split, "the monitor's data breakpoint", LOCK_ADD, .rdi = SPLIT,
 	  .prepare = debugger_watches, .exit = LOCK_EXIT, .pending = ENABLED | 1, .locks = 1,
-	  .then = { { VMX_EXCEPTION_NMI, BEHIND, 1 }, { VMX_VMCALL, THE_END } } },
+	  .then = { { VMX_EXCEPTION_NMI, BEHIND, 1 }, { VMX_VMCALL, THE_END, 0 } } },
 	{ split, "monitor trap flag", LOCK_ADD, .rdi = SPLIT, .prepare = monitor_trap,
 	  .exit = LOCK_EXIT, .locks = 1, .resolve = monitor_trap_off, .then = NOTHING },
 	{ split, "monitor trap flag, detection off", LOCK_ADD, .rdi = SPLIT,
-	  .prepare = monitor_trap_alone, .exit = { VMX_MTF, BEHIND }, .locks = 1,
+	  .prepare = monitor_trap_alone, .exit = { VMX_MTF, BEHIND, 0 }, .locks = 1,
 	  .resolve = monitor_trap_off, .then = NOTHING },
 
 	{ "accessed bit of the GDT's page", "task switch, intercepted", TASK_JUMP, .mode = MODE_32,
 	  .prepare = gdt_cold_task_switch,
 	  .exit = { VMX_TASK_SWITCH | BIT26, ON_IT, 2u << 30 | TSS32_NEW }, .locks = 1,
-	  .resolve = resume_after_switch, .then = { { VMX_VMCALL, NEW_TASK_END } } },
+	  .resolve = resume_after_switch, .then = { { VMX_VMCALL, NEW_TASK_END, 0 } } },
 	{ "busy bit of the new TSS", "task switch, carried out", TASK_JUMP, .mode = MODE_32,
-	  .prepare = gdt_uc, .exit = { VMX_BUS_LOCK | BIT26, NEW_TASK }, .locks = 1,
-	  .then = { { VMX_VMCALL, NEW_TASK_END } } },
+	  .prepare = gdt_uc, .exit = { VMX_BUS_LOCK | BIT26, NEW_TASK, 0 }, .locks = 1,
+	  .then = { { VMX_VMCALL, NEW_TASK_END, 0 } } },
 
 	{ delivery, "external interrupt delivered", LOCK_ADD, .rdi = BUFFER, .prepare = interrupt,
-	  .exit = { VMX_BUS_LOCK | BIT26, HANDLER + 0x40 }, .locks = 1, .then = { HANDLED(0x40) } },
+	  .exit = { VMX_BUS_LOCK | BIT26, HANDLER + 0x40, 0 }, .locks = 1,
+	  .then = { HANDLED(0x40) } },
 	{ delivery, "the same, `delivery_lock` vectoring", LOCK_ADD, .rdi = BUFFER,
-	  .prepare = interrupt, .exit = { VMX_BUS_LOCK | BIT26, HANDLER + 0x40 },
+	  .prepare = interrupt, .exit = { VMX_BUS_LOCK | BIT26, HANDLER + 0x40, 0 },
 	  .vectoring = 0x80000040, .locks = 1, .then = { HANDLED(0x40) } },
 	{ delivery, "INT n delivered", INSN("\xcd\x40"), .prepare = fresh_gates,
-	  .exit = { VMX_BUS_LOCK | BIT26, HANDLER + 0x40 }, .locks = 1, .then = { HANDLED(0x40) } },
+	  .exit = { VMX_BUS_LOCK | BIT26, HANDLER + 0x40, 0 }, .locks = 1,
+	  .then = { HANDLED(0x40) } },
 	{ delivery, "the same, `delivery_lock` vectoring", INSN("\xcd\x40"), .prepare = fresh_gates,
-	  .exit = { VMX_BUS_LOCK | BIT26, HANDLER + 0x40 }, .vectoring = 0x80000440, .locks = 1,
+	  .exit = { VMX_BUS_LOCK | BIT26, HANDLER + 0x40, 0 }, .vectoring = 0x80000440, .locks = 1,
 	  .then = { HANDLED(0x40) } },
 	{ delivery, "#UD delivered", INSN("\x0f\x0b"), .prepare = fresh_gates,
-	  .exit = { VMX_BUS_LOCK | BIT26, HANDLER + UD }, .locks = 1, .then = { HANDLED(UD) } },
+	  .exit = { VMX_BUS_LOCK | BIT26, HANDLER + UD, 0 }, .locks = 1, .then = { HANDLED(UD) } },
 	{ delivery, "interrupt, its frame meets an EPT violation", LOCK_ADD, .rdi = BUFFER,
 	  .prepare = stack_violates, .exit = { VMX_EPT_VIOLATION | BIT26, ON_IT, 0x182 },
 	  .vectoring = 0x80000040, .locks = 1, .resolve = inject_again, .then = { HANDLED(0x40) } },
@@ -415,12 +418,12 @@ static const struct row rows[] = {
 	  .then = { HANDLED(UD) } },
 
 	{ "accessed bit of the code's page", "HLT", INSN("\xf4"), .prepare = at_cold_code,
-	  .exit = { VMX_HLT | BIT26, BEHIND }, .locks = 1, .then = NOTHING },
+	  .exit = { VMX_HLT | BIT26, BEHIND, 0 }, .locks = 1, .then = NOTHING },
 	{ "accessed bit of the code's page", "OUT", INSN("\xe6\x80"), .prepare = at_cold_code,
 	  .exit = { VMX_IO | BIT26, ON_IT, 0x800040 }, .locks = 1, .then = NOTHING },
 	{ "none: before the first instruction", "VM entry fails", LOCK_ADD, .rdi = SPLIT,
-	  .prepare = bad_entry, .exit = { VMX_INVALID_STATE | VMX_EXIT_ENTRY_FAILURE, ON_IT },
-	  .resolve = good_entry, .then = { LOCK_EXIT, { VMX_VMCALL, THE_END } } },
+	  .prepare = bad_entry, .exit = { VMX_INVALID_STATE | VMX_EXIT_ENTRY_FAILURE, ON_IT, 0 },
+	  .resolve = good_entry, .then = { LOCK_EXIT, { VMX_VMCALL, THE_END, 0 } } },
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 

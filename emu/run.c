@@ -492,31 +492,12 @@ static enum outcome at_watch(struct emu_vcpu *v)
 	return r ? settle(v, r, NULL) : step_ordinary(v, i);
 }
 
-/*
- * The scan ends a block in front of an instruction whose fetch takes a bus lock. Its walk, once more
- * without the translations in a cache, which would hide that.
- */
-static enum outcome fetch_locks(struct emu_vcpu *v, const struct insn *i)
-{
-	unsigned access = WALK_FETCH | (v->cpu.cpl == 3 ? WALK_USER : 0);
-	uint64_t first = linear_rip(&v->cpu), last = first + i->length - 1;
-	struct walk w;
-	if (memory_is_wb(&v->vm->memory))
-		return DONE;
-	enum outcome r = page_walk(v, first, access, &w);
-	if (!r && (first ^ last) & PAGE_MASK)
-		r = page_walk(v, last, access, &w);
-	return r;
-}
-
 /* The engine stopped in front of the instruction at RIP. */
 static enum outcome at_stub(struct emu_vcpu *v, uint64_t started)
 {
 	const struct insn *i;
 	struct cpu *c = &v->cpu;
 	enum outcome r = decode_at_rip(v, &i);
-	if (!r)
-		r = fetch_locks(v, i);
 	if (r)
 		return settle(v, r, NULL);
 
@@ -528,13 +509,13 @@ static enum outcome at_stub(struct emu_vcpu *v, uint64_t started)
 		return deliver_fault(v);
 	}
 	if (!insn_is_special(v, i)) {
-		/* RF: past its own breakpoint; or its fetch was a bus lock: alone, for the exit */
-		if (hit >= 0 || v->run->lock_taken) {
+		if (hit >= 0) { /* RF: past its own breakpoint */
 			c->rflags &= ~(uint64_t)FL_RF;
 			return step_ordinary(v, i);
 		}
 		/* A block that starts here and is nothing but a stub was translated from other bytes or
-		 * under other tables: forget it. */
+		 * under other tables, or its fetch is a bus lock that a cached translation has hidden
+		 * from the decoder: forget both. */
 		if (linear_rip(c) == started)
 			vcpu_forget_code(v, started);
 		v->run->unfinished = true;

@@ -30,10 +30,8 @@ enum outcome stuffed_begin(struct emu_vcpu *v, const struct stuffed_access *acce
 			   struct emu_lock *lock)
 {
 	memset(lock, 0, sizeof(*lock));
-	/* Paging structures are naturally aligned, where they lie: at `gpa` (SDM 11.1.2.1). */
-	lock->cause = lock_cause(v,
-				 access->what == EMU_STUFFED_PAGING ? access->gpa : access->linear,
-				 access->size, access->type);
+	/* where it lies: for a paging structure `linear` is not that, and its entries are aligned */
+	lock->cause = lock_cause(v, access->gpa, access->size, access->type);
 	if (!lock->cause)
 		return DONE;
 	lock->cause |= EMU_LOCK_STUFFED;

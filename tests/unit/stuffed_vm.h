@@ -29,7 +29,7 @@
 #define STACK        0x9000u
 #define CODE         0x100000u
 #define HANDLER      0x108000u
-#define DATA         0x180000u
+#define DATA         0x190000u /* not where the code is in a cache of 256 translations */
 #define HLT          0xf4
 
 enum { P = 1, RW = 2, A = 32, D = 64, PS = 128, PCD = 16, PWT = 8 };

@@ -272,6 +272,26 @@ static void test_effect_of_the_monitors_changes(void **state)
 	stop(&m);
 }
 
+/* MTRRs come with CPUID: off after RESET, they make memory uncached. */
+static void test_effect_of_cpuid(void **state)
+{
+	const uint8_t code[] = { 0xf0, 0xff, 0x03, HLT };
+	struct emu_state s;
+	struct machine m;
+
+	(void)state;
+	start_with(&m, PAGING_4, &native);
+	s = state_of(&m);
+	s.cr0 &= ~(1ull << 30);
+	assert_int_equal(emu_vcpu_set_state(m.vcpu, &s), 0);
+	memcpy(m.ram + CODE, code, sizeof(code));
+	run(&m, EMU_EXIT_HLT);
+	give_mtrr(&m);
+	set_rip(&m, CODE);
+	run(&m, EXIT_BUS_LOCK);
+	stop(&m);
+}
+
 /* ------------------------------------------------------------------ what the guest believes */
 
 static void count(struct machine *m, uint64_t locked, uint64_t guest_non_wb, uint64_t non_wb)
@@ -382,6 +402,7 @@ int main(void)
 		cmocka_unit_test(test_effect_of_wrmsr_mtrr),
 		cmocka_unit_test(test_effect_of_mov_to_cr0),
 		cmocka_unit_test(test_effect_of_the_monitors_changes),
+		cmocka_unit_test(test_effect_of_cpuid),
 		cmocka_unit_test(test_belief_is_counted_where_kvm_makes_it_wb),
 		cmocka_unit_test(test_operand_on_two_pages_has_the_type_that_is_not_wb),
 		cmocka_unit_test(test_locked_access_to_a_device_is_no_bus_lock),

@@ -127,6 +127,17 @@ static void set_msr(struct guest *g, uint32_t index, uint64_t value)
 	assert_int_equal(FD_IOCTL(g->m.vcpu, KVM_SET_MSRS, &one), 1);
 }
 
+static uint64_t get_msr(struct guest *g, uint32_t index)
+{
+	struct {
+		struct kvm_msrs header;
+		struct kvm_msr_entry entry;
+	} one = { .header.nmsrs = 1, .entry = { .index = index } };
+
+	assert_int_equal(FD_IOCTL(g->m.vcpu, KVM_GET_MSRS, &one), 1);
+	return one.entry.data;
+}
+
 /* 32-bit code with paging: LOCK INC of aligned memory, in a page of 4 MB with `bits`, then HLT. */
 static bool is_bus_lock(struct guest *g, uint32_t bits, uint64_t cr0)
 {
@@ -340,6 +351,7 @@ static void test_guest_without_mtrr_in_cpuid_has_them_all_the_same(void **state)
 	assert_int_equal(run_once(&g.m), 0);
 	assert_int_equal(g.m.run->exit_reason, KVM_EXIT_HLT);
 	assert_int_equal(regs_of(&g.m).rax, 0x806);
+	assert_int_equal(get_msr(&g, 0x2ff), 0x806); /* the monitor saves the same one */
 	guest_stop(&g);
 }
 

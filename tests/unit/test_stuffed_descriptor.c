@@ -405,6 +405,28 @@ static void test_amd_exit_of_other_stuffed_locks(void **state)
 	}
 }
 
+/* Half a task switch cannot be taken back: what the new task's descriptors lock has no exit. */
+static void test_amd_task_switch_that_has_begun_goes_on(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	start_with(&m, PAGING_32, &amd);
+	uncached(&m, GDT);
+	make_task(&m, TSS2, 0x102000, FRESH_CODE, FRESH_DATA);
+	CODE_AT(&m, CODE, 0xea, 0, 0, 0, 0, TSS2_SEL, 0);
+	m.ram[0x102000] = HLT;
+	run(&m, EXIT_BUS_LOCK);
+	assert_int_equal(rip_of(&m), CODE);
+	assert_false(descriptor_high(&m, TSS2_SEL) & BUSY);
+	assert_int_equal(get(&m, TSS + 32, 4), 0); /* nor is the old task saved */
+	emu_vcpu_set_bus_lock_counter(m.vcpu, 1);
+	run(&m, EMU_EXIT_HLT);
+	assert_int_equal(rip_of(&m), 0x102001);
+	assert_int_equal(m.locks, 3);
+	stop(&m);
+}
+
 /* An event whose delivery was stopped is not lost; it begins anew. */
 static void test_amd_exit_in_a_delivery_keeps_the_event(void **state)
 {
@@ -507,6 +529,7 @@ int main(void)
 		cmocka_unit_test(test_delivery_locks_of_tables_and_stack_make_one_exit),
 		cmocka_unit_test(test_amd_exit_is_in_front_of_the_update),
 		cmocka_unit_test(test_amd_exit_of_other_stuffed_locks),
+		cmocka_unit_test(test_amd_task_switch_that_has_begun_goes_on),
 		cmocka_unit_test(test_amd_exit_in_a_delivery_keeps_the_event),
 		cmocka_unit_test(test_disabled_locks_fault_before_the_update),
 	};

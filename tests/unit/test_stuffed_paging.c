@@ -212,6 +212,9 @@ static void test_paging_lock_yields_to_the_operands(void **state)
 	x = run(&m, EXIT_BUS_LOCK);
 	assert_int_equal(m.locks, 2);
 	assert_int_equal(m.lock[0].stuffed, EMU_STUFFED_PAGING);
+	/* the address that was translated lies before the end of a line, the entry does not */
+	assert_int_equal(m.lock[0].linear, DATA + 62);
+	assert_int_equal(m.lock[0].cause, EMU_LOCK_NON_WB | EMU_LOCK_STUFFED);
 	assert_int_equal(x.lock.stuffed, EMU_STUFFED_NOT);
 	assert_int_equal(x.lock.cause, EMU_LOCK_SPLIT);
 	assert_int_equal(x.lock.linear, DATA + 62);
@@ -333,6 +336,32 @@ static void test_fetch_of_a_page_whose_bit_was_cleared_again(void **state)
 	stop(&m);
 }
 
+/* An instruction on two pages, the second of which was fetched before: its bit is clear again, but its
+ * translation still known to the accesses by hand. */
+static void test_fetch_lock_hidden_by_a_cached_translation_ends(void **state)
+{
+	enum { NEXT = CODE + 0x1000 };
+	struct emu_exit x;
+	struct machine m;
+
+	(void)state;
+	start(&m, PAGING_4);
+	memset(m.ram + CODE, 0x90, 0x2000);
+	CODE_AT(&m, NEXT + 0x100, 0xf0, 0xff, 0x03, HLT); /* lock inc [rbx]: fetched by hand */
+	CODE_AT(&m, NEXT - 1, 0x8b, 0x03, HLT);           /* mov eax, [rbx] */
+	uncached(&m, TABLE(1));
+	set_rip(&m, NEXT + 0x100);
+	run(&m, EMU_EXIT_HLT);
+	entry_bits(&m, 1, NEXT, 0, A);
+	set_rip(&m, NEXT - 8);
+	x = run(&m, EXIT_BUS_LOCK);
+	assert_paging_lock(&m, &x.lock, entry_at(&m, 1, NEXT), NEXT - 1);
+	assert_int_equal(rip_of(&m), NEXT + 1);
+	run(&m, EMU_EXIT_HLT);
+	assert_int_equal(m.locks, 1);
+	stop(&m);
+}
+
 /* Code in the last bytes of a page whose successor's fetch would be a lock: no lock for it. */
 static void test_fetch_beyond_what_executes_takes_no_lock(void **state)
 {
@@ -366,6 +395,7 @@ int main(void)
 		cmocka_unit_test(test_paging_lock_before_mmio_shows_in_its_exit),
 		cmocka_unit_test(test_fetch_lock_has_its_exit_behind_the_first_instruction),
 		cmocka_unit_test(test_fetch_of_a_page_whose_bit_was_cleared_again),
+		cmocka_unit_test(test_fetch_lock_hidden_by_a_cached_translation_ends),
 		cmocka_unit_test(test_fetch_beyond_what_executes_takes_no_lock),
 	};
 

@@ -440,6 +440,37 @@ static int kicks(void)
 	return 0;
 }
 
+static void *takes_over(void *unused)
+{
+	struct timespec t = spec(1 * MS);
+
+	(void)unused;
+	nanosleep(&t, NULL);
+	pthread_mutex_lock(&mutex); /* is taken; its owner goes to wait with it */
+	lap("handed over");
+	turn = 1;
+	pthread_cond_broadcast(&cond);
+	pthread_mutex_unlock(&mutex);
+	return NULL;
+}
+
+static int handover(void)
+{
+	struct timespec t = spec(3 * MS);
+	pthread_t thread;
+
+	begun = now();
+	pthread_mutex_lock(&mutex);
+	pthread_create(&thread, NULL, takes_over, NULL);
+	nanosleep(&t, NULL);
+	while (!turn)
+		pthread_cond_wait(&cond, &mutex);
+	pthread_mutex_unlock(&mutex);
+	pthread_join(thread, NULL);
+	lap("back");
+	return 0;
+}
+
 static void unlock(void *argument)
 {
 	printf("unlock %d ", pthread_mutex_unlock(argument));
@@ -581,10 +612,11 @@ static const struct {
 	const char *name;
 	int (*run)(void);
 } cases[] = {
-	{ "clocks", clocks },   { "sleeps", sleeps },   { "timeouts", timeouts },
-	{ "timers", timers },   { "alarms", alarms },   { "timerfds", timerfds },
-	{ "threads", threads }, { "kicks", kicks },     { "cancels", cancels },
-	{ "wakes", wakes },     { "blocked", blocked }, { "forks", forks },
+	{ "clocks", clocks },     { "sleeps", sleeps }, { "timeouts", timeouts },
+	{ "timers", timers },     { "alarms", alarms }, { "timerfds", timerfds },
+	{ "threads", threads },   { "kicks", kicks },   { "cancels", cancels },
+	{ "handover", handover }, { "wakes", wakes },   { "blocked", blocked },
+	{ "forks", forks },
 };
 
 int main(int argc, char **argv)

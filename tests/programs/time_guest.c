@@ -28,6 +28,8 @@ static int64_t now(void)
 
 /* lock inc dword [rdi]; loop; out PORT, al; hlt */
 static const uint8_t locking[] = { 0xf0, 0xff, 0x07, 0xe2, 0xfb, 0xe6, PORT, 0xf4 };
+/* lock inc dword [rdi]; jmp */
+static const uint8_t always_locking[] = { 0xf0, 0xff, 0x07, 0xeb, 0xfb };
 /* inc rax; jmp */
 static const uint8_t counting[] = { 0x48, 0xff, 0xc0, 0xeb, 0xfb };
 /* rdtsc; mov ebx,eax; mov ecx,1000000; loop; rdtsc; hlt */
@@ -38,9 +40,10 @@ static void machine(struct vm *vm, struct vcpu *vcpu, unsigned vcpus, const uint
 		    size_t size, uint64_t locks)
 {
 	vm_create(vm, GUEST_MEMORY);
-	kvm_checked(_vm_enable_cap(vm->fd, KVM_CAP_X86_BUS_LOCK_EXIT, 0,
-				   KVM_BUS_LOCK_DETECTION_EXIT),
-		    "KVM_ENABLE_CAP");
+	if (code != always_locking)
+		kvm_checked(_vm_enable_cap(vm->fd, KVM_CAP_X86_BUS_LOCK_EXIT, 0,
+					   KVM_BUS_LOCK_DETECTION_EXIT),
+			    "KVM_ENABLE_CAP");
 	guest_write(vm, GUEST_LOAD, code, size);
 	for (unsigned i = 0; i < vcpus; i++) {
 		vcpu_create(vm, &vcpu[i], i);
@@ -89,7 +92,7 @@ static int throttle(void)
 
 /* ------------------------------------------------------------------ kicks by a POSIX timer */
 
-static int kicks(void)
+static int kicks_at(const uint8_t *code, size_t size)
 {
 	struct {
 		struct kvm_signal_mask header;
@@ -105,7 +108,7 @@ static int kicks(void)
 	sigset_t set;
 	int64_t begun;
 
-	machine(&vm, &vcpu, 1, counting, sizeof(counting), 0);
+	machine(&vm, &vcpu, 1, code, size, 0);
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
@@ -129,11 +132,24 @@ static int kicks(void)
 		}
 		if (n % 20 == 0) {
 			vcpu_get_regs(&vcpu, &regs);
-			printf("kick %d late %lld rax %lld\n", n, (long long)late,
-			       (long long)regs.rax);
+			printf("kick %d late %lld ", n, (long long)late);
+			if (code == counting)
+				printf("rax %lld\n", (long long)regs.rax);
+			else
+				printf("locks %u\n", *(uint32_t *)(vm.memory + OPERAND));
 		}
 	}
 	return 0;
+}
+
+static int kicks(void)
+{
+	return kicks_at(counting, sizeof(counting));
+}
+
+static int unseen(void)
+{
+	return kicks_at(always_locking, sizeof(always_locking));
 }
 
 /* ------------------------------------------------------------------ an event loop beside a vCPU */
@@ -314,7 +330,7 @@ static const struct {
 	const char *name;
 	int (*run)(void);
 } cases[] = {
-	{ "throttle", throttle }, { "kicks", kicks }, { "events", events },
+	{ "throttle", throttle }, { "kicks", kicks }, { "unseen", unseen },   { "events", events },
 	{ "contend", contend },   { "tsc", tsc },     { "blocked", blocked },
 };
 

@@ -25,169 +25,6 @@ static void vectoring_forget(struct emu_vcpu *v)
 	v->vectoring.active = false;
 }
 
-/* ------------------------------------------------------------------ events */
-
-static enum outcome deliver_fault(struct emu_vcpu *v);
-
-/* An exit in front of a stuffed lock (AMD) has stopped a delivery: it begins again with the next run,
- * as after an exit with EXITINTINFO (APM 15.7.2) that the hypervisor injects again. */
-static enum outcome deliver_again(struct emu_vcpu *v)
-{
-	struct emu_events *e = &v->events;
-	uint32_t info = v->vectoring.info;
-
-	switch (info & INTR_TYPE) {
-	case INTR_NMI:
-		e->nmi.injected = true;
-		break;
-	case INTR_HARDWARE:
-		e->exception.injected = true;
-		e->exception.vector = (uint8_t)info;
-		e->exception.has_error_code = info & INTR_ERROR;
-		e->exception.error_code = v->vectoring.error;
-		break;
-	default:
-		e->interrupt.injected = true;
-		e->interrupt.soft = (info & INTR_TYPE) != INTR_EXTERNAL;
-		e->interrupt.vector = (uint8_t)info;
-	}
-	return EXIT;
-}
-
-static enum outcome after_delivery(struct emu_vcpu *v, enum outcome r)
-{
-	switch (r) {
-	case DONE:
-		v->cpu.shadow = 0;
-		return DONE;
-	case SHUTDOWN:
-		return leave_shutdown(v);
-	case HOST_GONE:
-		return r;
-	case EXIT:
-		return v->exit->type == EMU_EXIT_BUS_LOCK ? deliver_again(v) : EXIT;
-	case FAULT: /* of an injected software interrupt */
-		return deliver_fault(v);
-	default:
-		r = r == MMIO ? leave_intercepted(v, NULL) : r;
-		return r == EXIT ? EXIT : leave_delivery(v);
-	}
-}
-
-static enum outcome deliver_fault(struct emu_vcpu *v)
-{
-	struct fault f = v->fault;
-	if (f.vector == EXC_DB) {
-		f.cr2 = v->pending_db_dr6;
-		v->pending_db_dr6 = 0;
-		if (v->debug.single_step || v->debug.hardware_breakpoints)
-			return leave_debug(v, f.cr2);
-		/* intercepted, it leaves DR6 alone (SDM 28.1) */
-		if (!exception_intercepted(v, EXC_DB))
-			exception_payload(v, EXC_DB, f.cr2);
-	}
-	enum outcome r = deliver_exception(v, &f);
-	v->stats.exceptions += r == DONE;
-	return after_delivery(v, r);
-}
-
-bool emu_vcpu_interruptible(struct emu_vcpu *v)
-{
-	return v->cpu.rflags & FL_IF && !v->cpu.shadow && !v->events.interrupt.injected &&
-	       !v->events.exception.injected && !v->events.nmi.injected && !v->pending_db;
-}
-
-static bool vectors_with_error(unsigned vector)
-{
-	return vector == EXC_DF || (vector >= EXC_TS && vector <= EXC_PF) || vector == EXC_AC;
-}
-
-/* B0 to B3, BLD, enabled breakpoint, BS, RTM; BT is no bit of the field, but of task switches that are
- * carried out here (SDM table 27-4). */
-#define PENDING_DEBUG_BITS (0xfull | DR6_BLD | PENDING_ENABLED | DR6_BS | DR6_BT | DR6_RTM)
-
-/* What the monitor injected: VM-entry event injection (SDM 29.6). */
-static enum outcome deliver_injected(struct emu_vcpu *v)
-{
-	struct emu_events *e = &v->events;
-	if (e->exception.injected || e->exception.pending) {
-		v->fault = (struct fault){ .vector = e->exception.vector,
-					   .has_error = e->exception.has_error_code,
-					   .error = e->exception.error_code,
-					   .cr2 = v->cpu.cr2 };
-		if (e->exception.has_payload) {
-			exception_payload(v, e->exception.vector, e->exception.payload);
-			v->fault.cr2 = v->cpu.cr2;
-		}
-		struct fault f = v->fault;
-		memset(&e->exception, 0, sizeof(e->exception));
-		enum outcome r = inject_exception(v, &f);
-		v->stats.exceptions += r == DONE;
-		return after_delivery(v, r);
-	}
-	if (e->nmi.injected) {
-		e->nmi.injected = false;
-		e->nmi.masked = true;
-		return after_delivery(v, deliver_nmi(v));
-	}
-	if (e->interrupt.injected) {
-		/* VM entry refuses an external interrupt that could not come (SDM 29.3.1.4) */
-		if (!e->interrupt.soft && (!(v->cpu.rflags & FL_IF) || v->cpu.shadow)) {
-			return leave(v, EMU_EXIT_ENTRY_FAILURE,
-				     VMX_INVALID_STATE | VMX_EXIT_ENTRY_FAILURE);
-		}
-		e->interrupt.injected = false;
-		enum outcome r = e->interrupt.soft ? deliver_software(v, e->interrupt.vector)
-						   : deliver_interrupt(v, e->interrupt.vector);
-		v->stats.interrupts += r == DONE;
-		return after_delivery(v, r);
-	}
-	return DONE;
-}
-
-static bool events_wait(const struct emu_vcpu *v)
-{
-	const struct emu_events *e = &v->events;
-
-	return e->exception.injected | e->exception.pending | e->interrupt.injected |
-	       e->nmi.injected | e->nmi.pending | e->triple_fault_pending | v->pending_db |
-	       v->interrupt_window | (e->pending_debug != 0);
-}
-
-static enum outcome deliver_events(struct emu_vcpu *v)
-{
-	struct emu_events *e = &v->events;
-	enum outcome r = DONE;
-	/* SDM 29.3.1.5 */
-	if (e->pending_debug & ~PENDING_DEBUG_BITS)
-		return leave(v, EMU_EXIT_ENTRY_FAILURE, VMX_INVALID_STATE | VMX_EXIT_ENTRY_FAILURE);
-	if (e->triple_fault_pending) {
-		e->triple_fault_pending = false;
-		return leave_shutdown(v);
-	}
-	if (e->exception.injected || e->exception.pending || e->nmi.injected ||
-	    e->interrupt.injected) {
-		r = deliver_injected(v);
-		if (r)
-			return r;
-	}
-	if (v->pending_db && v->cpu.shadow != EMU_SHADOW_MOV_SS) {
-		v->pending_db = false;
-		raise(v, EXC_DB);
-		return deliver_fault(v);
-	}
-	if (e->nmi.pending && !e->nmi.masked && !v->cpu.shadow) {
-		e->nmi.pending = false;
-		e->nmi.masked = true;
-		r = after_delivery(v, deliver_nmi(v));
-		if (r)
-			return r;
-	}
-	if (v->interrupt_window && emu_vcpu_interruptible(v))
-		return leave(v, EMU_EXIT_INTERRUPT_WINDOW, VMX_INTERRUPT_WINDOW);
-	return DONE;
-}
-
 /* ------------------------------------------------------------------ one instruction by hand */
 
 /* Bus Lock Threshold left in front of a lock of this instruction: it has not executed. */
@@ -248,6 +85,11 @@ static void complete_fault(struct emu_vcpu *v, const struct insn *i)
 		}
 		return;
 	}
+}
+
+static bool vectors_with_error(unsigned vector)
+{
+	return vector == EXC_DF || (vector >= EXC_TS && vector <= EXC_PF) || vector == EXC_AC;
 }
 
 static enum outcome after_exception(struct emu_vcpu *v, const struct engine_stop *stop)

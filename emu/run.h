@@ -162,6 +162,12 @@ enum outcome lock_begin(struct emu_vcpu *v, const struct emu_lock *lock);
 /* Behind it: tell the observer and remember for the exit word. */
 void note_lock(struct emu_vcpu *v, const struct emu_lock *lock);
 
+/* inject.c. The fault in vcpu->fault: to the monitor that debugs, or through the guest's IDT. */
+enum outcome deliver_fault(struct emu_vcpu *v);
+/* What waits in front of the next instruction, by priority; DONE also when nothing could come. */
+bool events_wait(const struct emu_vcpu *v);
+enum outcome deliver_events(struct emu_vcpu *v);
+
 /* exit.c. Fill the exit of this run: type and VMX exit word; returns EXIT. */
 enum outcome leave(struct emu_vcpu *v, enum emu_exit_type type, uint32_t word);
 enum outcome leave_unhandled(struct emu_vcpu *v, const struct insn *i);

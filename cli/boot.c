@@ -19,6 +19,8 @@
 #define CR0_PE         0x00000001u
 #define CR0_ET         0x00000010u
 #define CR0_NE         0x00000020u
+#define CR0_NW         0x20000000u
+#define CR0_CD         0x40000000u
 #define CR0_PG         0x80000000u
 #define CR4_PAE        0x020u
 #define CR4_OSFXSR     0x200u
@@ -115,6 +117,8 @@ static void real_state(const struct image *image, unsigned vcpu, struct kvm_sreg
 {
 	uint16_t segment = image->entry > 0xffff ? (uint16_t)(image->entry >> 4) : 0;
 
+	/* firmware has turned the caches on before it starts a boot sector */
+	sregs->cr0 &= ~(uint64_t)(CR0_CD | CR0_NW);
 	sregs->cs = real(segment, 11);
 	set_data(sregs, real(0, 3));
 	regs->rip = image->entry - ((uint64_t)segment << 4);

@@ -194,6 +194,25 @@ static int set_state(struct monitor *m, struct vcpu *v)
 	return r < 0 ? refuse("KVM_SET_REGS", r) : 0;
 }
 
+#define MSR_MTRR_DEF_TYPE    0x2ff
+#define MTRR_DEF_TYPE_ENABLE 0x800
+#define MTRR_TYPE_WB         6
+
+/* What firmware does before it starts anything: RESET leaves the MTRRs off, and all memory with them
+ * uncacheable (SDM vol. 3, 14.11.5). A KVM without MTRRs takes no entry, which is no error. */
+static int set_memory_types(struct vcpu *v)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entry[1];
+	} msrs = { .head.nmsrs = 1,
+		   .entry[0] = { .index = MSR_MTRR_DEF_TYPE,
+				 .data = MTRR_DEF_TYPE_ENABLE | MTRR_TYPE_WB } };
+	long r = kvm_call(&v->handle, KVM_SET_MSRS, (unsigned long)&msrs);
+
+	return r < 0 ? refuse("KVM_SET_MSRS", r) : 0;
+}
+
 static int create_vcpu(struct monitor *m, unsigned index)
 {
 	struct vcpu *v = &m->vcpu[index];
@@ -212,7 +231,9 @@ static int create_vcpu(struct monitor *m, unsigned index)
 		return refuse("mmap of a vCPU", -errno);
 	}
 	r = set_cpuid(m, v);
-	return r < 0 ? (int)r : set_state(m, v);
+	if (!r)
+		r = set_state(m, v);
+	return r ? (int)r : set_memory_types(v);
 }
 
 static int build(struct monitor *m, const char *path)

@@ -482,17 +482,19 @@ static int run_guest(struct run *run)
 
 static bool consistent(const struct run *run)
 {
-	if (run->guest && access(run->guest, R_OK)) {
-		complain("%s: %s", run->guest, strerror(errno));
-		return false;
-	}
 	if (run->monitor.device && run->choices.given) {
 		complain("--%s: such choices are the emulator's; %s is what it is. Leave out one "
 			 "of the two",
 			 run->choices.given, run->monitor.device);
 		return false;
 	}
-	return choices_check(&run->choices);
+	if (!choices_check(&run->choices))
+		return false;
+	if (run->guest && access(run->guest, R_OK)) {
+		complain("%s: %s", run->guest, strerror(errno));
+		return false;
+	}
+	return true;
 }
 
 int command_run(int argc, char **argv)

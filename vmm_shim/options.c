@@ -192,7 +192,8 @@ static const struct option {
 #define NAMES(...) ((const char *const[]){ __VA_ARGS__, NULL })
 	{ "vendor", "intel or amd", CHOICE, .field = FIELD(vendor),
 	  .choices = NAMES("intel", "amd") },
-	{ "kernel", "a version from 5.12 to 7.3, such as 6.12 or 6.12.117", OTHER,
+	{ "kernel",
+	  "a version from 5.12 to 7.3, such as 6.12 or 6.12.117 (each number at most 255)", OTHER,
 	  .parse = parse_kernel, .format = format_kernel },
 	FLAG_OPTION("mmio_all", mmio_all),
 	FLAG_OPTION("count", count),

@@ -6,6 +6,7 @@
 ;   the accessed bit of a descriptor that crosses a line, once in two loads: a split lock
 ;   4 updates in the page directory at DIRECTORY: A and D of two large pages
 ;   1 locked instruction on a page that the guest maps uncacheable (PCD, PWT)
+; With EDI=1 (--set edi=1) it turns the MTRRs off first, as RESET leaves them.
 bits 32
 org 0x100000
 OPERAND   equ 0x300000
@@ -14,6 +15,13 @@ TABLE     equ 0x320025      ; the entry of selector 18h lies at 32003Dh to 32004
 FRESH     equ 0x18
 DISTANT       equ 0x800000      ; in a large page of its own
 
+	cmp edi, 1
+	jne .begin
+	mov ecx, 0x2ff              ; IA32_MTRR_DEF_TYPE
+	xor eax, eax
+	xor edx, edx
+	wrmsr
+.begin:
 	mov ecx, 10
 .locked:
 	lock inc dword [OPERAND]

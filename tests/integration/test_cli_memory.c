@@ -5,8 +5,9 @@
 /* The guest says in its head what it does: 11 locked instructions, 10 of them on 300000h. */
 #define TYPES GUEST("memory_types.bin")
 
-/* `buslock run` with up to two options; `conditions` hold. */
-static void expect(const char *first, const char *second, const char *conditions)
+/* `buslock run` with up to three options; `conditions` hold. */
+static void expect_3(const char *first, const char *second, const char *third,
+		     const char *conditions)
 {
 	const char *argv[12] = { BUSLOCK,     "run",           TYPES,      "--mode",
 				 "protected", "--report=text", "--expect", conditions };
@@ -17,8 +18,15 @@ static void expect(const char *first, const char *second, const char *conditions
 		argv[n++] = first;
 	if (second)
 		argv[n++] = second;
+	if (third)
+		argv[n++] = third;
 	run_how(&run, argv, (struct run_how){ 0, false, NULL });
 	assert_exit(&run, 0);
+}
+
+static void expect(const char *first, const char *second, const char *conditions)
+{
+	expect_3(first, second, NULL, conditions);
 }
 
 static void test_memory_type_by_default_only_split_ones_lock_the_bus(void **state)
@@ -41,14 +49,36 @@ static void test_memory_type_of_a_declared_range(void **state)
 	expect("--uc=0x400000+0x1000", NULL, "locks==1"); /* not touched */
 }
 
-/* As on metal: RESET leaves the MTRRs off, and this guest does not turn them on. */
+/* As on metal. The built-in monitor leaves the MTRRs as firmware does, on; this guest can turn them off. */
 static void test_memory_type_of_the_guest(void **state)
 {
+	static const char *const own = "locks==2,non_wb==1,split==1,stuffed==1,guest_non_wb==1";
+
 	(void)state;
-	expect("--memory-type=guest", NULL,
-	       "locks==16,non_wb==16,split==1,stuffed==5,guest_non_wb==1");
-	expect("--memory-type=kvm-noncoherent", "--kernel=6.1", "locks==16,non_wb==16");
-	expect("--memory-type=kvm-noncoherent", "--kernel=6.11", "locks==2,non_wb==1");
+	expect("--memory-type=guest", NULL, own);
+	expect("--memory-type=guest", "--set=edi=1", "locks==16,non_wb==16,split==1,stuffed==5");
+	expect("--memory-type=kvm-noncoherent", "--kernel=6.1", own);
+	expect_3("--memory-type=kvm-noncoherent", "--kernel=6.1", "--set=edi=1",
+		 "locks==16,non_wb==16");
+	expect_3("--memory-type=kvm-noncoherent", "--kernel=6.11", "--set=edi=1",
+		 "locks==2,non_wb==1");
+}
+
+/* A boot sector, too, finds the caches on. */
+static void test_memory_type_of_the_guest_in_real_mode(void **state)
+{
+	const char *argv[] = { BUSLOCK,
+			       "run",
+			       GUEST("selftest16.bin"),
+			       "--memory-type=guest",
+			       "--expect",
+			       "non_wb==0,locked>0",
+			       NULL };
+	struct run run;
+
+	(void)state;
+	run_how(&run, argv, (struct run_how){ 0, false, NULL });
+	assert_exit(&run, 0);
 }
 
 static void test_memory_type_on_amd_goes_by_the_guests_pat(void **state)
@@ -97,6 +127,7 @@ int main(void)
 		cmocka_unit_test(test_memory_type_by_default_only_split_ones_lock_the_bus),
 		cmocka_unit_test(test_memory_type_of_a_declared_range),
 		cmocka_unit_test(test_memory_type_of_the_guest),
+		cmocka_unit_test(test_memory_type_of_the_guest_in_real_mode),
 		cmocka_unit_test(test_memory_type_on_amd_goes_by_the_guests_pat),
 		cmocka_unit_test(test_memory_type_exits_are_as_many_as_locking_instructions),
 		cmocka_unit_test(test_memory_type_under_exec),

@@ -96,19 +96,21 @@ static inline void observe(void *opaque, struct emu_vcpu *v, const struct emu_lo
 
 static inline void build_gdt(void)
 {
-	static const uint64_t entries[] = {
-		[CODE0 / 8] = 0x00209b0000000000,
-		[DATA0 / 8] = 0x00cf93000000ffff,
-		[CODE3 / 8] = 0x0020fb0000000000,
-		[DATA3 / 8] = 0x00cff3000000ffff,
-		[TSS64 / 8] = 0x0000890000000067 | (uint64_t)TSS << 16,
-		[CODE0_FRESH / 8] = 0x00209a0000000000,
-		[DATA0_FRESH / 8] = 0x00cf92000000ffff,
-		[CODE32 / 8] = 0x00cf9b000000ffff,
-		[TSS32_OLD / 8] = 0x00008b0000000067 | (uint64_t)TSS << 16,
-		[TSS32_NEW / 8] = 0x0000890000000067 | (uint64_t)TSS2 << 16,
+	/* pairs: with designated initialisers clang-format takes this header for Objective-C */
+	static const uint64_t entries[][2] = {
+		{ CODE0, 0x00209b0000000000 },
+		{ DATA0, 0x00cf93000000ffff },
+		{ CODE3, 0x0020fb0000000000 },
+		{ DATA3, 0x00cff3000000ffff },
+		{ TSS64, 0x0000890000000067 | (uint64_t)TSS << 16 },
+		{ CODE0_FRESH, 0x00209a0000000000 },
+		{ DATA0_FRESH, 0x00cf92000000ffff },
+		{ CODE32, 0x00cf9b000000ffff },
+		{ TSS32_OLD, 0x00008b0000000067 | (uint64_t)TSS << 16 },
+		{ TSS32_NEW, 0x0000890000000067 | (uint64_t)TSS2 << 16 },
 	};
-	memcpy(ram + GDT, entries, sizeof(entries));
+	for (unsigned i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
+		put(GDT + entries[i][0], entries[i][1], 8);
 }
 
 static inline void set_gates(unsigned selector)

@@ -70,7 +70,7 @@ enum {
 enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 32, PTE_D = 64 };
 enum { PF = 14, GP = 13, AC = 17, DB = 1, UD = 6 };
 
-#define SPLIT    (BUFFER + 62) /* 4 bytes there cross a line */
+#define SPLIT (BUFFER + 62) /* 4 bytes there cross a line */
 enum mode { CPL0, CPL3, MODE_32 };
 
 static struct emu_vm *vm;
@@ -194,7 +194,7 @@ static inline void set_features(void)
 
 /* `config` may be NULL. The code is followed by VMCALL, as all handlers are nothing else. */
 static inline void machine_start(const struct emu_config *config, enum mode mode, const void *code,
-			  size_t length, uint64_t rdi)
+				 size_t length, uint64_t rdi)
 {
 	ram = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_ptr_not_equal(ram, MAP_FAILED);
@@ -227,7 +227,6 @@ static inline void machine_stop(void)
 	munmap(ram, RAM);
 	vm = NULL;
 }
-
 
 #define EDIT_STATE(...)                                            \
 	do {                                                       \

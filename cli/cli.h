@@ -37,6 +37,8 @@ void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Unsigned number, decimal or 0x…; all of `text`. */
 bool parse_number(const char *text, uint64_t *value);
+/* …in [low, high]; else complains of `option` and returns false. */
+bool number_in(const char *option, const char *text, uint64_t low, uint64_t high, uint64_t *value);
 /* Hexadecimal with or without 0x or a trailing h, as addresses and registers are written. */
 bool parse_hex(const char *text, uint64_t *value);
 /* Bytes with K, M or G (powers of 1024). */

@@ -144,16 +144,6 @@ static bool parse_rates(struct lab *lab, const char *text)
 	}
 }
 
-static bool number_in(const char *option, const char *text, uint64_t low, uint64_t high,
-		      uint64_t *value)
-{
-	if (parse_number(text, value) && *value >= low && *value <= high)
-		return true;
-	complain("%s: '%s' is not a number from %llu to %llu", option, text,
-		 (unsigned long long)low, (unsigned long long)high);
-	return false;
-}
-
 static bool parse_count(const char *option, const char *text, unsigned low, unsigned *value)
 {
 	uint64_t number;

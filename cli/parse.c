@@ -80,3 +80,12 @@ bool parse_size(const char *text, uint64_t *value)
 	*value <<= shift;
 	return true;
 }
+
+bool number_in(const char *option, const char *text, uint64_t low, uint64_t high, uint64_t *value)
+{
+	if (parse_number(text, value) && *value >= low && *value <= high)
+		return true;
+	complain("%s: '%s' is not a number from %llu to %llu", option, text,
+		 (unsigned long long)low, (unsigned long long)high);
+	return false;
+}

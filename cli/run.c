@@ -132,16 +132,6 @@ static bool one_of(const char *option, const char *text, const char *const *name
 	return false;
 }
 
-static bool number_in(const char *option, const char *text, uint64_t low, uint64_t high,
-		      uint64_t *value)
-{
-	if (parse_number(text, value) && *value >= low && *value <= high)
-		return true;
-	complain("%s: '%s' is not a number from %llu to %llu", option, text,
-		 (unsigned long long)low, (unsigned long long)high);
-	return false;
-}
-
 static bool parse_format(struct run *run, const char *text)
 {
 	static const char *const names[] = { "auto", "flat", "elf", "multiboot", NULL };

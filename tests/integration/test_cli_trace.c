@@ -1,42 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* `buslock run --trace`: the built-in monitor's, its policy and its end. */
-#include "tests/integration/run.h"
-
-#define CHECK_TRACE BUSLOCK_BUILD_DIR "/tests/tools/check_trace"
-
-static char path[] = "/tmp/buslock-trace-XXXXXX";
-
-static int make_path(void **state)
-{
-	int fd = mkstemp(path);
-
-	(void)state;
-	if (fd >= 0)
-		close(fd);
-	return fd < 0;
-}
-
-static int remove_path(void **state)
-{
-	(void)state;
-	return unlink(path);
-}
-
-static void expect_trace(const char *counts)
-{
-	struct run run;
-
-	run_program(&run, CHECK_TRACE, path);
-	if (WEXITSTATUS(run.status) || !strstr(run.out, counts))
-		fail_msg("\"%s\" is not in:\n%s%s", counts, run.out, run.err);
-}
+#include "tests/integration/trace_path.h"
 
 /* Lines with `pattern` in them. */
 static int lines_with(const char *pattern)
 {
 	struct run run;
 
-	run_program(&run, "grep", "-c", pattern, path);
+	run_program(&run, "grep", "-c", pattern, trace_path);
 	return atoi(run.out);
 }
 
@@ -46,7 +17,7 @@ static void test_cli_trace_of_run_has_all_exits(void **state)
 
 	(void)state;
 	run_program(&run, BUSLOCK, "run", GUEST("lock_bts.bin"), "--mode", "long", "--load",
-		    "0x1000", "--set", "rdi=62", "--report=none", "--trace", path);
+		    "0x1000", "--set", "rdi=62", "--report=none", "--trace", trace_path);
 	assert_int_equal(WEXITSTATUS(run.status) % 2, 1);
 	expect_trace("vm_created=1 vcpu_created=1 capability=1 ");
 	expect_trace(
@@ -66,10 +37,10 @@ static void test_cli_trace_on_amd_the_lock_follows_its_exit(void **state)
 
 	(void)state;
 	run_program(&run, BUSLOCK, "run", "--cpu=amd", GUEST("lock_bts.bin"), "--mode", "long",
-		    "--load", "0x1000", "--set", "rdi=62", "--report=none", "--trace", path);
+		    "--load", "0x1000", "--set", "rdi=62", "--report=none", "--trace", trace_path);
 	expect_trace(" run=11 exit=11 bus_lock=10 ");
 	assert_int_equal(lines_with("\"reason\":33,.*\"word\":\"0xa5\",\"rip\":\"0x1018\""), 10);
-	run_program(&run, "grep", "-A1", "\"word\":\"0xa5\"", path);
+	run_program(&run, "grep", "-A1", "\"word\":\"0xa5\"", trace_path);
 	assert_silent(run.out, "\"event\":\"bus_lock\"");
 	assert_int_equal(lines_with("\"options\":\"vendor=amd,"), 1);
 }
@@ -88,10 +59,10 @@ static void test_cli_trace_of_virtual_time_is_the_same_twice(void **state)
 		run_program(&run, BUSLOCK, "run", "--time=virtual", "--rate=1",
 			    "--host-split-lock=warn", GUEST("lock_bts.bin"), "--mode", "long",
 			    "--load", "0x1000", "--set", "rdi=62", "--report=none", "--trace",
-			    i ? second : path);
+			    i ? second : trace_path);
 		assert_true(run.seconds < 5);
 	}
-	run_program(&run, "cmp", path, second);
+	run_program(&run, "cmp", trace_path, second);
 	unlink(second);
 	assert_exit(&run, 0);
 	expect_trace(" bus_lock=10 host_message=2 sleep=");
@@ -105,7 +76,8 @@ static void test_cli_trace_tells_what_the_policy_did(void **state)
 
 	(void)state;
 	run_program(&run, BUSLOCK, "run", GUEST("lock_bts.bin"), "--mode", "long", "--load",
-		    "0x1000", "--set", "rdi=62", "--rate", "5", "--report=none", "--trace", path);
+		    "0x1000", "--set", "rdi=62", "--rate", "5", "--report=none", "--trace",
+		    trace_path);
 	/* QEMU's: the fifth lock of a slice sleeps to its end */
 	expect_trace(" bus_lock=10 host_message=0 sleep=2 ");
 	assert_int_equal(lines_with("\"who\":\"policy\",\"ns\":[0-9]*,\"interrupted\":false}"), 2);
@@ -118,7 +90,7 @@ static void test_cli_trace_two_vcpus_have_their_numbers(void **state)
 	(void)state;
 	run_program(&run, BUSLOCK, "run", GUEST("smp.bin"), "--mode", "long", "--load", "0x1000",
 		    "--vcpus", "2", "--set", "rcx=50", "--set", "rdi=62", "--report=none",
-		    "--trace", path);
+		    "--trace", trace_path);
 	expect_trace("vm_created=1 vcpu_created=2 ");
 	expect_trace(" bad=0");
 	assert_true(lines_with("\"event\":\"bus_lock\".*\"vcpu\":0,") >= 150);
@@ -132,7 +104,7 @@ static void test_cli_trace_options_are_in_the_header(void **state)
 	(void)state;
 	run_program(&run, BUSLOCK, "run", GUEST("lock_bts.bin"), "--mode", "long", "--load",
 		    "0x1000", "--kernel", "5.15.7", "--hz", "1000", "--report=none", "--trace",
-		    path);
+		    trace_path);
 	assert_int_equal(lines_with("^{\"schema\":\"buslock-trace\".*\"options\":\"[^\"]*"
 				    ",kernel=5.15.7,.*hz=1000,"),
 			 1);
@@ -162,7 +134,7 @@ static void test_cli_trace_on_the_device_tells_runs_and_exits(void **state)
 		skip();
 	}
 	run_program(&run, BUSLOCK, "run", write_guest_without_locks(), "--device=/dev/kvm",
-		    "--report=none", "--trace", path);
+		    "--report=none", "--trace", trace_path);
 	unlink(guest_path);
 	expect_trace("vm_created=0 vcpu_created=0 capability=0 run=");
 	expect_trace(" bus_lock=0 host_message=0 sleep=0 nondeterministic=0 header=1 end=1 other=0 "

@@ -1,37 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* `buslock exec --trace`: strangers' monitors, and what they do to descriptors. */
-#include "tests/integration/run.h"
+#include "tests/integration/trace_path.h"
 
-#define CHECK_TRACE BUSLOCK_BUILD_DIR "/tests/tools/check_trace"
-#define MONITOR     BUSLOCK_BUILD_DIR "/samples/monitor"
-
-static char trace_path[] = "/tmp/buslock-trace-XXXXXX";
-
-static int make_path(void **state)
-{
-	int fd = mkstemp(trace_path);
-
-	(void)state;
-	if (fd >= 0)
-		close(fd);
-	return fd < 0;
-}
-
-static int remove_path(void **state)
-{
-	(void)state;
-	return unlink(trace_path);
-}
-
-/* What check_trace says of it: all good, and these counts. */
-static void expect_trace(const char *counts)
-{
-	struct run run;
-
-	run_program(&run, CHECK_TRACE, trace_path);
-	if (WEXITSTATUS(run.status) || !strstr(run.out, counts))
-		fail_msg("\"%s\" is not in:\n%s%s", counts, run.out, run.err);
-}
+#define MONITOR BUSLOCK_BUILD_DIR "/samples/monitor"
 
 /* The file from its first byte, cut at the room in `text`; and its last line. */
 static void read_trace(char *text, size_t size, char *last, size_t last_size)

@@ -1,25 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The shim as kvm_amd over the emulated processor: bus_lock_exit() and what follows from it. */
-#include "tests/unit/shim_script.h"
+#include "tests/unit/shim_guest.h"
 
 #include <signal.h>
 
-#define RAM_SIZE  (1u << 20)
-#define CODE      0x1000u
 #define DATA      0x203eu                    /* two bytes in each of two lines */
 #define LOCK      "\xf0\x66\xff\x06\x3e\x20" /* lock inc dword [0x203e] */
 #define LOCK_SIZE 6u
 #define HLT       "\xf4"
 #define COUNT(x)  (sizeof(x) / sizeof((x)[0]))
 
-static struct machine m;
 static struct report *report;
-static uint8_t *ram;
-
-struct cpuid_list {
-	struct kvm_cpuid2 header;
-	struct kvm_cpuid_entry2 entry[256];
-};
 
 static int configure(void **state)
 {
@@ -35,34 +26,11 @@ static int configure(void **state)
 	return shim_configure(&options);
 }
 
-static void start_vm(void)
-{
-	struct kvm_userspace_memory_region region = { .memory_size = RAM_SIZE };
-
-	ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	m.kvm = shim_open(O_RDWR | O_CLOEXEC);
-	m.vm = (int)fd_ioctl(m.kvm, KVM_CREATE_VM, 0);
-	assert_true(m.vm >= 0);
-	region.userspace_addr = (uintptr_t)ram;
-	assert_int_equal(FD_IOCTL(m.vm, KVM_SET_USER_MEMORY_REGION, &region), 0);
-}
-
-static void set_cpuid(void)
-{
-	struct cpuid_list list = { .header.nent = 256 };
-
-	assert_int_equal(FD_IOCTL(m.kvm, KVM_GET_SUPPORTED_CPUID, &list), 0);
-	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_CPUID2, &list), 0);
-}
-
 static int setup(void **state)
 {
 	(void)state;
 	use_kernel(KERNEL_DEFAULT_AMD);
-	start_vm();
-	assert_int_equal(enable(m.vm, KVM_CAP_X86_BUS_LOCK_EXIT, 0, 2), 0);
-	vcpu_start(&m, 0);
-	set_cpuid();
+	guest_start();
 	return 0;
 }
 
@@ -70,32 +38,16 @@ static int setup_without_vcpu(void **state)
 {
 	(void)state;
 	use_kernel(KERNEL_DEFAULT_AMD);
-	start_vm();
+	guest_vm_start();
 	return 0;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	machine_stop(&m);
-	munmap(ram, RAM_SIZE);
+	guest_stop();
 	return 0;
 }
-
-/* Code at 0x1000 in real mode. */
-static void load(const void *code, size_t size)
-{
-	struct kvm_regs regs = { .rip = CODE, .rflags = 2, .rsp = 0x8000 };
-	struct kvm_sregs sregs;
-
-	memcpy(ram + CODE, code, size);
-	assert_int_equal(FD_IOCTL(m.vcpu, KVM_GET_SREGS, &sregs), 0);
-	sregs.cs.base = 0;
-	sregs.cs.selector = 0;
-	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_SREGS, &sregs), 0);
-	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_REGS, &regs), 0);
-}
-#define LOAD(code) load(code, sizeof(code) - 1)
 
 static void set_rip(uint64_t rip)
 {
@@ -172,7 +124,7 @@ static void test_amd_switch_is_latched_at_creation_and_init_only(void **state)
 	(void)state;
 	vcpu_start(&m, 0);
 	assert_int_equal(enable(m.vm, KVM_CAP_X86_BUS_LOCK_EXIT, 0, 2), 0);
-	set_cpuid();
+	guest_set_cpuid();
 	LOAD(LOCK HLT);
 	expect_halt();
 	assert_int_equal(counter(), 1);

@@ -1,20 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The shim over the emulated processor: where both must agree. */
-#include "tests/unit/shim_script.h"
+#include "tests/unit/shim_guest.h"
 
 #include <pthread.h>
 #include <signal.h>
 #include <time.h>
-
-#define RAM_SIZE (1u << 20)
-
-static struct machine m;
-static uint8_t *ram;
-
-struct cpuid_list {
-	struct kvm_cpuid2 header;
-	struct kvm_cpuid_entry2 entry[256];
-};
 
 static int configure(void **state)
 {
@@ -25,45 +15,17 @@ static int configure(void **state)
 	return shim_configure(&options);
 }
 
-/* Code at 0x1000 in real mode, a megabyte of memory. */
-static void load(const void *code, size_t size)
-{
-	struct kvm_regs regs = { .rip = 0x1000, .rflags = 2, .rsp = 0x8000 };
-	struct kvm_sregs sregs;
-
-	memcpy(ram + 0x1000, code, size);
-	assert_int_equal(FD_IOCTL(m.vcpu, KVM_GET_SREGS, &sregs), 0);
-	sregs.cs.base = 0;
-	sregs.cs.selector = 0;
-	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_SREGS, &sregs), 0);
-	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_REGS, &regs), 0);
-}
-#define LOAD(code) load(code, sizeof(code) - 1)
-
 static int setup(void **state)
 {
-	struct kvm_userspace_memory_region region = { .memory_size = RAM_SIZE };
-	struct cpuid_list list = { .header.nent = 256 };
-
 	(void)state;
-	ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	m.kvm = shim_open(O_RDWR | O_CLOEXEC);
-	m.vm = (int)fd_ioctl(m.kvm, KVM_CREATE_VM, 0);
-	assert_true(m.vm >= 0);
-	assert_int_equal(enable(m.vm, KVM_CAP_X86_BUS_LOCK_EXIT, 0, 2), 0);
-	region.userspace_addr = (uintptr_t)ram;
-	assert_int_equal(FD_IOCTL(m.vm, KVM_SET_USER_MEMORY_REGION, &region), 0);
-	vcpu_start(&m, 0);
-	assert_int_equal(FD_IOCTL(m.kvm, KVM_GET_SUPPORTED_CPUID, &list), 0);
-	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_CPUID2, &list), 0);
+	guest_start();
 	return 0;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	machine_stop(&m);
-	munmap(ram, RAM_SIZE);
+	guest_stop();
 	return 0;
 }
 

@@ -3,17 +3,13 @@
  * What a guest under the shim sees of split-lock disable and the bus-lock #DB: by kernel, vendor and
  * option, in CPUID, in MSRs, in KVM_EXIT_DEBUG.
  */
-#include "tests/unit/shim_script.h"
+#include "tests/unit/shim_guest.h"
 
-#define RAM_SIZE (1u << 20)
-#define BUFFER   0x3000u
+#define BUFFER 0x3000u
 enum { MEMORY_CTRL = 0x33, CORE_CAPS = 0xcf, DEBUGCTL = 0x1d9 };
 enum { BLD_BIT = 1 << 24, CORE_CAPS_BIT = 1 << 30 }; /* leaf 7, ECX and EDX */
 
 #include <errno.h>
-
-static struct machine m;
-static uint8_t *ram;
 
 /* ------------------------------------------------------------------ KVM_GET_SUPPORTED_CPUID */
 
@@ -69,6 +65,7 @@ static struct seen guest_of(unsigned kernel, int vendor, bool guest_sld)
 	struct seen seen;
 	uint64_t value;
 
+	ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	shim_options_default(&options);
 	options.kernel = kernel;
 	options.vendor = vendor;
@@ -99,6 +96,7 @@ static struct seen guest_of(unsigned kernel, int vendor, bool guest_sld)
 	seen.dr6 = s.dr[6];
 	emu_vcpu_destroy(vcpu);
 	emu_vm_destroy(vm);
+	munmap(ram, RAM_SIZE);
 	return seen;
 }
 
@@ -250,35 +248,20 @@ static int configure(void **state)
 
 	(void)state;
 	shim_options_default(&options);
-	ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	return shim_configure(&options);
 }
 
 static int setup(void **state)
 {
-	struct kvm_userspace_memory_region region = { .memory_size = RAM_SIZE };
-	struct {
-		struct kvm_cpuid2 header;
-		struct kvm_cpuid_entry2 entry[256];
-	} list = { .header.nent = 256 };
-
 	(void)state;
-	m.kvm = shim_open(O_RDWR | O_CLOEXEC);
-	m.vm = (int)fd_ioctl(m.kvm, KVM_CREATE_VM, 0);
-	assert_true(m.vm >= 0);
-	assert_int_equal(enable(m.vm, KVM_CAP_X86_BUS_LOCK_EXIT, 0, 2), 0);
-	region.userspace_addr = (uintptr_t)ram;
-	assert_int_equal(FD_IOCTL(m.vm, KVM_SET_USER_MEMORY_REGION, &region), 0);
-	vcpu_start(&m, 0);
-	assert_int_equal(FD_IOCTL(m.kvm, KVM_GET_SUPPORTED_CPUID, &list), 0);
-	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_CPUID2, &list), 0);
+	guest_start();
 	return 0;
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	machine_stop(&m);
+	guest_stop();
 	return 0;
 }
 

@@ -4,7 +4,7 @@
  * policy's own arithmetic is in test_shim_host_lock.c; here ticks are long (24 Hz: a sleep of 42 to 83 ms,
  * a window of 83 to 125), so that a busy machine does not decide.
  */
-#include "tests/unit/shim_script.h"
+#include "tests/unit/shim_guest.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -13,14 +13,10 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define RAM_SIZE  (1u << 20)
-#define CODE      0x1000u
 #define OPERAND   0x503eu /* two bytes in each of two lines */
 #define MIN_SLEEP 41      /* ms: a tick */
 
-static struct machine m;
 static struct report *report;
-static uint8_t *ram;
 
 static int configure(void **state)
 {
@@ -51,30 +47,14 @@ static void use_host(enum shim_split_lock mode, unsigned kernel)
 
 static void start(void)
 {
-	struct kvm_userspace_memory_region region = { .memory_size = RAM_SIZE };
-
 	memset(&report->vcpu[0], 0, sizeof(report->vcpu[0]));
-	ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	m.kvm = shim_open(O_RDWR | O_CLOEXEC);
-	m.vm = (int)fd_ioctl(m.kvm, KVM_CREATE_VM, 0);
-	assert_true(m.vm >= 0);
-	region.userspace_addr = (uintptr_t)ram;
-	assert_int_equal(FD_IOCTL(m.vm, KVM_SET_USER_MEMORY_REGION, &region), 0);
+	guest_vm_start();
 }
 
-/* 16-bit code at CODE, all segments from zero. */
 static void load(const void *code, size_t size)
 {
-	struct kvm_regs regs = { .rip = CODE, .rflags = 2, .rsp = 0x8000, .rsi = OPERAND };
-	struct kvm_sregs sregs;
-
 	vcpu_start(&m, 0);
-	memcpy(ram + CODE, code, size);
-	assert_int_equal(FD_IOCTL(m.vcpu, KVM_GET_SREGS, &sregs), 0);
-	sregs.cs.base = 0;
-	sregs.cs.selector = 0;
-	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_SREGS, &sregs), 0);
-	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_REGS, &regs), 0);
+	guest_load(code, size, OPERAND);
 }
 /* lock inc dword [si], twice, and HLT: each lock is 4 bytes long */
 #define LOCKS        "\xf0\x66\xff\x04\xf0\x66\xff\x04\xf4"
@@ -86,12 +66,6 @@ static void start_on(enum shim_split_lock mode)
 	use_host(mode, KERNEL(6, 12, 0));
 	start();
 	LOAD_LOCKS();
-}
-
-static void stop(void)
-{
-	machine_stop(&m);
-	munmap(ram, RAM_SIZE);
 }
 
 static uint32_t operand(void)
@@ -130,7 +104,7 @@ static void test_warn_split_lock_sleeps_in_the_kernel_and_is_done(void **state)
 			2); /* the second lock is in the window, unless the machine is busy */
 	assert_in_range(SLEPT_MS, MIN_SLEEP, 10000);
 	assert_int_equal(MESSAGES, 1);
-	stop();
+	guest_stop();
 }
 
 /* First #AC and the sleep, then the instruction and its bus-lock exit. */
@@ -169,7 +143,7 @@ test_warn_with_bus_lock_exits_leaves_behind_the_instruction_after_the_sleep(void
 	assert_int_equal(TRAPS, traps + 1);
 	assert_in_range(SLEPT_MS, 2 * MIN_SLEEP, 10000);
 	assert_int_equal(MESSAGES, 1); /* once per thread */
-	stop();
+	guest_stop();
 }
 
 static void test_warn_lock_within_a_line_does_not_trap(void **state)
@@ -182,7 +156,7 @@ static void test_warn_lock_within_a_line_does_not_trap(void **state)
 	assert_int_equal(run_once(&m), 0);
 	assert_int_equal(m.run->exit_reason, KVM_EXIT_HLT);
 	assert_int_equal(TRAPS, 0);
-	stop();
+	guest_stop();
 }
 
 static void test_warn_before_5_19_says_so_and_does_not_sleep(void **state)
@@ -196,7 +170,7 @@ static void test_warn_before_5_19_says_so_and_does_not_sleep(void **state)
 	assert_int_equal(operand(), 2);
 	assert_int_equal(TRAPS, 1);
 	assert_int_equal(report->vcpu[0].host_slept_ns, 0);
-	stop();
+	guest_stop();
 }
 
 static void test_off_and_ratelimit_leave_the_guest_alone(void **state)
@@ -212,7 +186,7 @@ static void test_off_and_ratelimit_leave_the_guest_alone(void **state)
 		assert_int_equal(m.run->exit_reason, KVM_EXIT_HLT);
 		assert_int_equal(operand(), 2);
 		assert_int_equal(TRAPS, 0);
-		stop();
+		guest_stop();
 	}
 }
 
@@ -245,7 +219,7 @@ static void test_warn_message_goes_to_the_log_word_for_word(void **state)
 	assert_string_equal(said, wanted);
 	close(ends[0]);
 	close(ends[1]);
-	stop();
+	guest_stop();
 }
 
 /* ------------------------------------------------------------------ signals and the sleep */
@@ -365,7 +339,7 @@ static void test_warn_signal_in_the_sleep_ends_the_run_in_front_of_the_instructi
 		assert_int_equal(operand(), 0);
 	}
 	assert_true(SLEPT_MS >= 10 * 4);
-	stop();
+	guest_stop();
 }
 
 static void test_warn_fix_signal_in_the_sleep_lets_the_next_run_pass(void **state)
@@ -387,7 +361,7 @@ static void test_warn_fix_signal_in_the_sleep_lets_the_next_run_pass(void **stat
 		restart();
 	}
 	shim_config.options.split_lock_fix = false;
-	stop();
+	guest_stop();
 }
 
 static void test_warn_kick_without_a_signal_does_not_end_the_sleep(void **state)
@@ -398,7 +372,7 @@ static void test_warn_kick_without_a_signal_does_not_end_the_sleep(void **state)
 	assert_int_equal(m.run->exit_reason, KVM_EXIT_HLT);
 	assert_in_range(TRAPS, 1, 2);
 	assert_in_range(SLEPT_MS, MIN_SLEEP, 10000);
-	stop();
+	guest_stop();
 }
 
 static void test_warn_mitigate_off_goes_on_at_once(void **state)
@@ -411,7 +385,7 @@ static void test_warn_mitigate_off_goes_on_at_once(void **state)
 	assert_in_range(TRAPS, 1, 2);
 	assert_int_equal(report->vcpu[0].host_slept_ns, 0);
 	shim_config.options.split_lock_mitigate = true;
-	stop();
+	guest_stop();
 }
 
 /* ------------------------------------------------------------------ fatal: SIGBUS */
@@ -474,7 +448,7 @@ static void test_fatal_signals_the_thread_itself_and_leaves_with_exception(void 
 	assert_int_equal(bus.calls, 2);
 	assert_int_equal(MESSAGES, 1);
 	assert_int_equal(SUPPRESSED, 1);
-	stop();
+	guest_stop();
 	signal(SIGBUS, SIG_DFL);
 }
 
@@ -576,7 +550,7 @@ static void test_fatal_signal_that_only_the_run_lets_in_stays_pending(void **sta
 	set_bus(SIG_UNBLOCK);
 	assert_int_equal(bus.calls, 1);
 	assert_int_equal(bus.info.si_code, BUS_ADRALN);
-	stop();
+	guest_stop();
 	signal(SIGBUS, SIG_DFL);
 }
 
@@ -651,14 +625,14 @@ static void test_guest_at_cpl_3_with_alignment_checks_gets_the_ac_itself(void **
 	assert_int_equal(TRAPS, 0); /* it is the guest's */
 	assert_int_equal(MESSAGES, 0);
 	assert_int_equal(report->vcpu[0].host_slept_ns, 0);
-	stop();
+	guest_stop();
 	/* even where a split lock is fatal: this is not one */
 	use_host(SHIM_SPLIT_LOCK_FATAL, KERNEL(6, 12, 0));
 	load_protected(3, true, true);
 	assert_int_equal(run_once(&m), 0);
 	assert_int_equal(m.run->exit_reason, KVM_EXIT_HLT);
 	assert_int_equal(regs_of(&m).rip, HANDLER + 1);
-	stop();
+	guest_stop();
 }
 
 static void test_guest_with_detection_of_its_own_gets_the_ac_at_any_privilege(void **state)
@@ -683,7 +657,7 @@ static void test_guest_with_detection_of_its_own_gets_the_ac_at_any_privilege(vo
 	assert_int_equal(m.run->exit_reason, KVM_EXIT_HLT);
 	assert_int_equal(regs_of(&m).rip, HANDLER + 1);
 	assert_int_equal(TRAPS, 0);
-	stop();
+	guest_stop();
 	shim_config.options.guest_sld = false;
 }
 
@@ -717,7 +691,7 @@ static void test_warn_split_descriptor_in_delivery_does_not_lose_the_interrupt(v
 	assert_in_range(TRAPS, 1, 2);
 	assert_int_equal((unsigned)report->vcpu[0].stuffed, 1);
 	assert_int_equal(ram[GDT + 0x34 + 8 + 5], 0x9b);
-	stop();
+	guest_stop();
 }
 
 static void test_guest_without_all_three_conditions_falls_under_the_policy(void **state)
@@ -735,7 +709,7 @@ static void test_guest_without_all_three_conditions_falls_under_the_policy(void 
 		assert_int_equal(run_once(&m), 0);
 		assert_int_equal(m.run->exit_reason, KVM_EXIT_EXCEPTION);
 		assert_int_equal(bus.calls, i + 1);
-		stop();
+		guest_stop();
 	}
 	signal(SIGBUS, SIG_DFL);
 }

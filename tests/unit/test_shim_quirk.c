@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Memory types by option, kernel version and quirk: the choice, the capabilities, and a guest. */
-#include "tests/unit/shim_script.h"
+#include "tests/unit/shim_guest.h"
 
 #define V(major, minor, patch) KERNEL(major, minor, patch)
 enum { CD_NW = 1 << 1, PAT_QUIRK = 1 << 9 };
@@ -80,66 +80,32 @@ static void test_quirks_offered_by_each_kernel(void **state)
 
 /* ------------------------------------------------------------------ a guest */
 
-#define RAM_SIZE  0x100000u
 #define DIRECTORY 0x4000u
 enum { PWT = 8, PCD = 16 };
 
-struct guest {
-	struct machine m;
-	uint8_t *ram;
-};
-
-static void guest_start(struct guest *g)
-{
-	struct kvm_userspace_memory_region region = { .memory_size = RAM_SIZE };
-	static struct {
-		struct kvm_cpuid2 header;
-		struct kvm_cpuid_entry2 entry[256];
-	} list;
-
-	g->ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	assert_ptr_not_equal(g->ram, MAP_FAILED);
-	g->m.kvm = shim_open(O_RDWR | O_CLOEXEC);
-	g->m.vm = (int)fd_ioctl(g->m.kvm, KVM_CREATE_VM, 0);
-	assert_true(g->m.vm >= 0);
-	assert_int_equal(enable(g->m.vm, KVM_CAP_X86_BUS_LOCK_EXIT, 0, 2), 0);
-	region.userspace_addr = (uintptr_t)g->ram;
-	assert_int_equal(FD_IOCTL(g->m.vm, KVM_SET_USER_MEMORY_REGION, &region), 0);
-	vcpu_start(&g->m, 0);
-	list.header.nent = 256;
-	assert_int_equal(FD_IOCTL(g->m.kvm, KVM_GET_SUPPORTED_CPUID, &list), 0);
-	assert_int_equal(FD_IOCTL(g->m.vcpu, KVM_SET_CPUID2, &list), 0);
-}
-
-static void guest_stop(struct guest *g)
-{
-	machine_stop(&g->m);
-	munmap(g->ram, RAM_SIZE);
-}
-
-static void set_msr(struct guest *g, uint32_t index, uint64_t value)
+static void set_msr(uint32_t index, uint64_t value)
 {
 	struct {
 		struct kvm_msrs header;
 		struct kvm_msr_entry entry;
 	} one = { .header.nmsrs = 1, .entry = { .index = index, .data = value } };
 
-	assert_int_equal(FD_IOCTL(g->m.vcpu, KVM_SET_MSRS, &one), 1);
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_MSRS, &one), 1);
 }
 
-static uint64_t get_msr(struct guest *g, uint32_t index)
+static uint64_t get_msr(uint32_t index)
 {
 	struct {
 		struct kvm_msrs header;
 		struct kvm_msr_entry entry;
 	} one = { .header.nmsrs = 1, .entry = { .index = index } };
 
-	assert_int_equal(FD_IOCTL(g->m.vcpu, KVM_GET_MSRS, &one), 1);
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_GET_MSRS, &one), 1);
 	return one.entry.data;
 }
 
 /* 32-bit code with paging: LOCK INC of aligned memory, in a page of 4 MB with `bits`, then HLT. */
-static bool is_bus_lock(struct guest *g, uint32_t bits, uint64_t cr0)
+static bool is_bus_lock(uint32_t bits, uint64_t cr0)
 {
 	static const uint8_t code[] = { 0xf0, 0xff, 0x05, 0x00, 0x20, 0x00, 0x00, 0xf4 };
 	const struct kvm_segment flat = {
@@ -152,25 +118,25 @@ static bool is_bus_lock(struct guest *g, uint32_t bits, uint64_t cr0)
 	static bool turn; /* another CR3 each time: the TLB forgets */
 	uint32_t directory = DIRECTORY + 0x1000 * (turn = !turn);
 
-	memcpy(g->ram + 0x1000, code, sizeof(code));
-	memcpy(g->ram + directory, &entry, sizeof(entry));
-	assert_int_equal(FD_IOCTL(g->m.vcpu, KVM_GET_SREGS, &sregs), 0);
+	memcpy(ram + 0x1000, code, sizeof(code));
+	memcpy(ram + directory, &entry, sizeof(entry));
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_GET_SREGS, &sregs), 0);
 	sregs.cs = sregs.ds = sregs.es = sregs.ss = flat;
 	sregs.cs.type = 11;
 	sregs.cr0 = 0x80000011 | cr0;
 	sregs.cr3 = directory;
 	sregs.cr4 = 0x10; /* PSE */
-	assert_int_equal(FD_IOCTL(g->m.vcpu, KVM_SET_SREGS, &sregs), 0);
-	assert_int_equal(FD_IOCTL(g->m.vcpu, KVM_SET_REGS, &regs), 0);
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_SREGS, &sregs), 0);
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_REGS, &regs), 0);
 	for (int n = 0; n < 2; n++) { /* AMD: in front of it, then again */
-		assert_int_equal(run_once(&g->m), 0);
-		if (g->m.run->exit_reason != KVM_EXIT_X86_BUS_LOCK)
+		assert_int_equal(run_once(&m), 0);
+		if (m.run->exit_reason != KVM_EXIT_X86_BUS_LOCK)
 			break;
 		bus_lock = true;
 	}
-	if (g->m.run->exit_reason != KVM_EXIT_HLT)
-		assert_int_equal(run_once(&g->m), 0);
-	assert_int_equal(g->m.run->exit_reason, KVM_EXIT_HLT);
+	if (m.run->exit_reason != KVM_EXIT_HLT)
+		assert_int_equal(run_once(&m), 0);
+	assert_int_equal(m.run->exit_reason, KVM_EXIT_HLT);
 	return bus_lock;
 }
 
@@ -187,142 +153,128 @@ static void use(int vendor, enum shim_memory memory, unsigned kernel)
 /* By default neither PAT nor MTRRs nor CR0.CD make a bus lock on Intel. */
 static void test_guest_of_intel_by_default_locks_no_bus(void **state)
 {
-	struct guest g;
-
 	(void)state;
 	use(EMU_INTEL, SHIM_MEMORY_DEFAULT, V(6, 12, 0));
-	guest_start(&g);
-	set_msr(&g, 0x2ff, 0x800); /* MTRRs on, default type UC */
-	assert_false(is_bus_lock(&g, 0, 0));
-	assert_false(is_bus_lock(&g, PCD | PWT, 0));
-	assert_false(is_bus_lock(&g, 0, CR0_CD));
-	guest_stop(&g);
+	guest_start();
+	set_msr(0x2ff, 0x800); /* MTRRs on, default type UC */
+	assert_false(is_bus_lock(0, 0));
+	assert_false(is_bus_lock(PCD | PWT, 0));
+	assert_false(is_bus_lock(0, CR0_CD));
+	guest_stop();
 }
 
 static void test_guest_of_intel_without_the_pat_quirk(void **state)
 {
-	struct guest g;
-
 	(void)state;
 	use(EMU_INTEL, SHIM_MEMORY_KVM, V(6, 16, 0));
-	guest_start(&g);
-	assert_false(is_bus_lock(&g, PCD | PWT, 0));
-	assert_int_equal(enable(g.m.vm, 213, 0, 1ull << 40), -EINVAL);
-	assert_int_equal(enable(g.m.vm, 213, 1, PAT_QUIRK), -EINVAL);
-	assert_false(is_bus_lock(&g, PCD | PWT, 0));
-	assert_int_equal(enable(g.m.vm, 213, 0, PAT_QUIRK), 0);
-	assert_true(is_bus_lock(&g, PCD | PWT, 0));
-	assert_true(is_bus_lock(&g, PWT, 0)); /* WT */
-	assert_false(is_bus_lock(&g, 0, 0));
+	guest_start();
+	assert_false(is_bus_lock(PCD | PWT, 0));
+	assert_int_equal(enable(m.vm, 213, 0, 1ull << 40), -EINVAL);
+	assert_int_equal(enable(m.vm, 213, 1, PAT_QUIRK), -EINVAL);
+	assert_false(is_bus_lock(PCD | PWT, 0));
+	assert_int_equal(enable(m.vm, 213, 0, PAT_QUIRK), 0);
+	assert_true(is_bus_lock(PCD | PWT, 0));
+	assert_true(is_bus_lock(PWT, 0)); /* WT */
+	assert_false(is_bus_lock(0, 0));
 	/* disabled for good */
-	assert_int_equal(enable(g.m.vm, 213, 0, 0), 0);
-	assert_true(is_bus_lock(&g, PCD, 0));
-	set_msr(&g, 0x277, 0x0606060606060606);
-	assert_false(is_bus_lock(&g, PCD | PWT, 0));
-	guest_stop(&g);
+	assert_int_equal(enable(m.vm, 213, 0, 0), 0);
+	assert_true(is_bus_lock(PCD, 0));
+	set_msr(0x277, 0x0606060606060606);
+	assert_false(is_bus_lock(PCD | PWT, 0));
+	guest_stop();
 
-	guest_start(&g);
+	guest_start();
 	/* the older capability takes anything, and what it knows has the same effect */
-	assert_int_equal(enable(g.m.vm, 116, 0, ~0ull), 0);
-	assert_true(is_bus_lock(&g, PCD | PWT, 0));
-	guest_stop(&g);
+	assert_int_equal(enable(m.vm, 116, 0, ~0ull), 0);
+	assert_true(is_bus_lock(PCD | PWT, 0));
+	guest_stop();
 
 	use(EMU_INTEL, SHIM_MEMORY_KVM, V(6, 14, 0));
-	guest_start(&g);
-	assert_int_equal(enable(g.m.vm, 213, 0, PAT_QUIRK), -EINVAL);
-	assert_int_equal(enable(g.m.vm, 116, 0, PAT_QUIRK), 0);
-	assert_false(is_bus_lock(&g, PCD | PWT, 0));
-	guest_stop(&g);
+	guest_start();
+	assert_int_equal(enable(m.vm, 213, 0, PAT_QUIRK), -EINVAL);
+	assert_int_equal(enable(m.vm, 116, 0, PAT_QUIRK), 0);
+	assert_false(is_bus_lock(PCD | PWT, 0));
+	guest_stop();
 }
 
 static void test_guest_with_noncoherent_dma_up_to_6_10(void **state)
 {
-	struct guest g;
-
 	(void)state;
 	use(EMU_INTEL, SHIM_MEMORY_KVM_NONCOHERENT, V(6, 6, 0));
-	guest_start(&g);
-	assert_true(is_bus_lock(&g, 0, 0)); /* MTRRs are there and off: UC */
-	set_msr(&g, 0x2ff, 0x806);
-	assert_false(is_bus_lock(&g, 0, 0));
-	assert_true(is_bus_lock(&g, PCD | PWT, 0));
-	set_msr(&g, 0x250, 0x0606060606060600); /* fixed ranges: UC where the counter is */
-	set_msr(&g, 0x2ff, 0xc06);
-	assert_true(is_bus_lock(&g, 0, 0));
-	assert_false(is_bus_lock(&g, PCD | PWT, CR0_CD)); /* the quirk: WB, PAT ignored */
-	assert_int_equal(enable(g.m.vm, 116, 0, CD_NW), 0);
-	assert_true(is_bus_lock(&g, 0, CR0_CD));
-	assert_int_equal(enable(g.m.vm, 116, 0, 0), 0); /* as it was: quirks can come back there */
-	assert_false(is_bus_lock(&g, 0, CR0_CD));
-	guest_stop(&g);
+	guest_start();
+	assert_true(is_bus_lock(0, 0)); /* MTRRs are there and off: UC */
+	set_msr(0x2ff, 0x806);
+	assert_false(is_bus_lock(0, 0));
+	assert_true(is_bus_lock(PCD | PWT, 0));
+	set_msr(0x250, 0x0606060606060600); /* fixed ranges: UC where the counter is */
+	set_msr(0x2ff, 0xc06);
+	assert_true(is_bus_lock(0, 0));
+	assert_false(is_bus_lock(PCD | PWT, CR0_CD)); /* the quirk: WB, PAT ignored */
+	assert_int_equal(enable(m.vm, 116, 0, CD_NW), 0);
+	assert_true(is_bus_lock(0, CR0_CD));
+	assert_int_equal(enable(m.vm, 116, 0, 0), 0); /* as it was: quirks can come back there */
+	assert_false(is_bus_lock(0, CR0_CD));
+	guest_stop();
 
 	use(EMU_INTEL, SHIM_MEMORY_KVM_NONCOHERENT, V(6, 7, 0));
-	guest_start(&g);
-	assert_false(is_bus_lock(&g, 0, CR0_CD));
-	assert_true(is_bus_lock(&g, PCD | PWT, CR0_CD));
-	guest_stop(&g);
+	guest_start();
+	assert_false(is_bus_lock(0, CR0_CD));
+	assert_true(is_bus_lock(PCD | PWT, CR0_CD));
+	guest_stop();
 }
 
 static void test_guest_with_noncoherent_dma_from_6_11(void **state)
 {
-	struct guest g;
-
 	(void)state;
 	use(EMU_INTEL, SHIM_MEMORY_KVM_NONCOHERENT, V(6, 11, 0));
-	guest_start(&g);
-	set_msr(&g, 0x2ff, 0x800); /* MTRRs count no more */
-	assert_false(is_bus_lock(&g, 0, 0));
-	assert_false(is_bus_lock(&g, 0, CR0_CD));
-	assert_true(is_bus_lock(&g, PCD | PWT, 0));
-	guest_stop(&g);
+	guest_start();
+	set_msr(0x2ff, 0x800); /* MTRRs count no more */
+	assert_false(is_bus_lock(0, 0));
+	assert_false(is_bus_lock(0, CR0_CD));
+	assert_true(is_bus_lock(PCD | PWT, 0));
+	guest_stop();
 }
 
 static void test_guest_as_on_metal(void **state)
 {
-	struct guest g;
-
 	(void)state;
 	use(EMU_INTEL, SHIM_MEMORY_GUEST, V(6, 12, 0));
-	guest_start(&g);
-	assert_true(is_bus_lock(&g, 0, 0));
-	set_msr(&g, 0x2ff, 0x806);
-	assert_false(is_bus_lock(&g, 0, 0));
-	assert_true(is_bus_lock(&g, PWT, 0));
-	assert_true(is_bus_lock(&g, 0, CR0_CD));
-	guest_stop(&g);
+	guest_start();
+	assert_true(is_bus_lock(0, 0));
+	set_msr(0x2ff, 0x806);
+	assert_false(is_bus_lock(0, 0));
+	assert_true(is_bus_lock(PWT, 0));
+	assert_true(is_bus_lock(0, CR0_CD));
+	guest_stop();
 }
 
 static void test_guest_of_amd_has_its_pat(void **state)
 {
-	struct guest g;
-
 	(void)state;
 	use(EMU_AMD, SHIM_MEMORY_DEFAULT, V(6, 18, 0));
-	guest_start(&g);
-	set_msr(&g, 0x2ff, 0x800);
-	assert_false(is_bus_lock(&g, 0, 0));
-	assert_true(is_bus_lock(&g, PCD | PWT, 0));
-	assert_false(is_bus_lock(&g, 0, CR0_CD));
-	assert_int_equal(enable(g.m.vm, 213, 0, CD_NW), 0);
-	assert_true(is_bus_lock(&g, 0, CR0_CD));
-	guest_stop(&g);
+	guest_start();
+	set_msr(0x2ff, 0x800);
+	assert_false(is_bus_lock(0, 0));
+	assert_true(is_bus_lock(PCD | PWT, 0));
+	assert_false(is_bus_lock(0, CR0_CD));
+	assert_int_equal(enable(m.vm, 213, 0, CD_NW), 0);
+	assert_true(is_bus_lock(0, CR0_CD));
+	guest_stop();
 }
 
 static void test_guest_with_uc_range(void **state)
 {
-	struct guest g;
-
 	(void)state;
 	use(EMU_INTEL, SHIM_MEMORY_DEFAULT, V(6, 12, 0));
 	shim_config.options.uc[0] = (struct shim_range){ 0x2000, 0x1000 };
 	shim_config.options.ucs = 1;
-	guest_start(&g);
-	assert_true(is_bus_lock(&g, 0, 0));
-	guest_stop(&g);
+	guest_start();
+	assert_true(is_bus_lock(0, 0));
+	guest_stop();
 	shim_config.options.uc[0].gpa = 0x3000;
-	guest_start(&g);
-	assert_false(is_bus_lock(&g, 0, 0));
-	guest_stop(&g);
+	guest_start();
+	assert_false(is_bus_lock(0, 0));
+	guest_stop();
 }
 
 /* kvm_mtrr_set_msr() asks no CPUID. */
@@ -337,22 +289,21 @@ static void test_guest_without_mtrr_in_cpuid_has_them_all_the_same(void **state)
 	struct kvm_regs regs = { .rip = 0x1000, .rflags = 2 };
 	struct kvm_cpuid2 none = { 0 };
 	struct kvm_sregs sregs;
-	struct guest g;
 
 	(void)state;
 	use(EMU_INTEL, SHIM_MEMORY_DEFAULT, V(6, 12, 0));
-	guest_start(&g);
-	assert_int_equal(FD_IOCTL(g.m.vcpu, KVM_SET_CPUID2, &none), 0);
-	memcpy(g.ram + 0x1000, code, sizeof(code));
-	assert_int_equal(FD_IOCTL(g.m.vcpu, KVM_GET_SREGS, &sregs), 0);
+	guest_start();
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_CPUID2, &none), 0);
+	memcpy(ram + 0x1000, code, sizeof(code));
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_GET_SREGS, &sregs), 0);
 	sregs.cs.base = sregs.cs.selector = 0;
-	assert_int_equal(FD_IOCTL(g.m.vcpu, KVM_SET_SREGS, &sregs), 0);
-	assert_int_equal(FD_IOCTL(g.m.vcpu, KVM_SET_REGS, &regs), 0);
-	assert_int_equal(run_once(&g.m), 0);
-	assert_int_equal(g.m.run->exit_reason, KVM_EXIT_HLT);
-	assert_int_equal(regs_of(&g.m).rax, 0x806);
-	assert_int_equal(get_msr(&g, 0x2ff), 0x806); /* the monitor saves the same one */
-	guest_stop(&g);
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_SREGS, &sregs), 0);
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_REGS, &regs), 0);
+	assert_int_equal(run_once(&m), 0);
+	assert_int_equal(m.run->exit_reason, KVM_EXIT_HLT);
+	assert_int_equal(regs_of(&m).rax, 0x806);
+	assert_int_equal(get_msr(0x2ff), 0x806); /* the monitor saves the same one */
+	guest_stop();
 }
 
 static int configure(void **state)

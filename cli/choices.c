@@ -278,6 +278,13 @@ bool choices_check(const struct choices *choices)
 		complain("%s--backend=script needs --script=FILE with the exits", choices->prefix);
 		return false;
 	}
+	if (choices->shim.backend != SHIM_BACKEND_SCRIPT && choices->shim.script) {
+		complain("%s--script=%s: the emulator plays no script; leave out one of --script "
+			 "and "
+			 "--backend=emulator",
+			 choices->prefix, choices->shim.script);
+		return false;
+	}
 	if (!shim_options_check(&choices->shim, why, sizeof(why))) {
 		warn_of_kernel(choices);
 		return true;

@@ -4,6 +4,7 @@
  * monitor (samples/timeslice.c) kicks its vCPU after so many milliseconds, under `buslock exec` with
  * each setting of the host; how far does the guest get?
  */
+#include "cli/choices.h"
 #include "cli/cli.h"
 #include "cli/lab.h"
 #include "cli/plot.h"
@@ -102,6 +103,17 @@ static bool take_timeouts(struct request *r, const char *text)
 	return false;
 }
 
+static bool take_kernel(const char *value)
+{
+	struct choices choices;
+	bool taken;
+
+	choices_default(&choices, "lab hang: ");
+	taken = choices_take(&choices, "kernel", value) && choices_check(&choices);
+	choices_free(&choices);
+	return taken;
+}
+
 static error_t parse(int key, char *value, struct argp_state *state)
 {
 	struct request *r = state->input;
@@ -117,7 +129,7 @@ static error_t parse(int key, char *value, struct argp_state *state)
 		return take_number("hz", value, 24, 1000, &checked) ? 0 : EINVAL;
 	case OPT_KERNEL:
 		r->kernel = value;
-		return 0;
+		return take_kernel(value) ? 0 : EINVAL;
 	case OPT_TIME:
 		r->time = value;
 		if (!strcmp(value, "real") || !strcmp(value, "virtual"))
@@ -138,16 +150,16 @@ static error_t parse(int key, char *value, struct argp_state *state)
 	}
 }
 
-/* Is this a kernel, and does it have the setting? Its reason in `why`. */
-static bool possible(const struct request *r, const struct setting *setting, char *why, size_t size)
+/* Does the kernel have the setting? */
+static bool possible(const struct request *r, const struct setting *setting)
 {
 	struct shim_options options;
 	char text[256];
 
 	shim_options_default(&options);
 	snprintf(text, sizeof(text), "kernel=%s,%s", r->kernel, setting->shim);
-	return !shim_options_parse(&options, text, why, size) &&
-	       !shim_options_check(&options, why, size);
+	return !shim_options_parse(&options, text, NULL, 0) &&
+	       !shim_options_check(&options, NULL, 0);
 }
 
 static bool find_monitor(const struct request *r, char path[PATH_MAX])
@@ -197,6 +209,7 @@ static void command_line(const struct request *r, const struct setting *setting,
 		word[n++] = setting->options[i];
 	word[n++] = "--";
 	word[n++] = monitor;
+	word[n++] = "--split-locks";
 	word[n++] = "--offset=" OFFSET;
 	word[n++] = storage[3];
 	word[n++] = storage[4];
@@ -330,19 +343,15 @@ static int draw(const struct request *r, const struct result *result)
 
 static int run(const struct request *r, struct result *result)
 {
-	char monitor[PATH_MAX], why[256];
+	char monitor[PATH_MAX];
 	int status = STATUS_OK;
 
-	if (!possible(r, &settings[0], why, sizeof(why))) {
-		complain("lab hang: --kernel=%s: %s", r->kernel, why);
-		return STATUS_USAGE;
-	}
 	if (!find_monitor(r, monitor))
 		return STATUS_USAGE;
 	for (size_t i = 0; i < SETTINGS && !status; i++) {
 		for (unsigned row = 0; row < result->rows; row++)
 			result->loops[i][row] = NAN;
-		if (possible(r, &settings[i], why, sizeof(why)))
+		if (possible(r, &settings[i]))
 			status = measure(r, &settings[i], monitor, result->loops[i]);
 	}
 	if (status)
@@ -368,6 +377,7 @@ int lab_hang(int argc, char **argv)
 	double *numbers;
 	int status;
 
+	argp_err_exit_status = STATUS_USAGE;
 	if (argp_parse(&argp, argc, argv, 0, NULL, &r))
 		return STATUS_USAGE;
 	result.rows = r.to - r.from + 1;

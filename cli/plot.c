@@ -335,7 +335,7 @@ static int write_all(const struct plot *plot, const char *table, struct picture 
 
 	if (error) {
 		complain("plot: %s: %s", table, strerror(-error));
-		return STATUS_USAGE;
+		return STATUS_NO_PLOT;
 	}
 	if (open_pictures(pictures))
 		status = draw(plot, pictures);

@@ -15,8 +15,8 @@
  * believes that it runs. This program shows it:
  *
  *	cc -O2 -o timeslice timeslice.c
- *	./timeslice 1-20                                                   an aligned operand
- *	buslock exec --host-split-lock=warn -- ./timeslice --offset 62 1-20   one across two lines
+ *	./timeslice 1-20                                   an aligned operand
+ *	buslock exec --host-split-lock=warn -- ./timeslice --split-locks --offset 62 1-20
  *
  * One line for each length of a slice: how many loops the guest finished in how many slices, and
  * where it was at the end.
@@ -105,7 +105,7 @@ static void set_registers(int vcpu, uint64_t offset)
 	CALL(vcpu, KVM_SET_REGS, &regs);
 }
 
-static void create(struct vm *vm, uint64_t offset, bool native)
+static void create(struct vm *vm, uint64_t offset, bool split_locks)
 {
 	struct kvm_userspace_memory_region region = { .memory_size = MEMORY_SIZE };
 	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC), fd, size;
@@ -113,11 +113,10 @@ static void create(struct vm *vm, uint64_t offset, bool native)
 	if (kvm < 0)
 		fail("/dev/kvm: %s", strerror(errno));
 	/* A split lock stalls all cores of the machine, and this guest does nothing else. */
-	if (offset % CACHE_LINE + 4 > CACHE_LINE && !native &&
-	    !CALL(kvm, KVM_CHECK_EXTENSION, KVM_CAP_X86_BUS_LOCK_EXIT))
+	if (offset % CACHE_LINE + 4 > CACHE_LINE && !split_locks)
 		fail("--offset %" PRIu64
-		     ": the operand crosses a cache line, which would stall this "
-		     "whole machine; give --native-split-locks if you mean it, or run this under "
+		     ": the operand crosses a cache line, and on a real /dev/kvm each loop would "
+		     "stall this whole machine; give --split-locks if you mean it, as under "
 		     "`buslock exec`",
 		     offset);
 	fd = CALL(kvm, KVM_CREATE_VM, 0);
@@ -202,8 +201,9 @@ static const char usage_text[] =
 	"  -o, --offset=N    where the instruction's operand of 4 bytes lies in its cache line\n"
 	"                    (default 0; 61 to 63 cross into the next one)\n"
 	"  -n, --slices=N    slices of each length (default 10)\n"
-	"      --native-split-locks\n"
-	"                    crossing operands also on a KVM without bus-lock exits\n"
+	"      --split-locks allow a crossing operand: on a real /dev/kvm each of its loops "
+	"stalls\n"
+	"                    the whole machine\n"
 	"  -h, --help\n";
 
 static unsigned number(const char *what, const char *text, char **end, unsigned long max)
@@ -232,12 +232,12 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{ "offset", required_argument, NULL, 'o' },
 		{ "slices", required_argument, NULL, 'n' },
-		{ "native-split-locks", no_argument, NULL, 'N' },
+		{ "split-locks", no_argument, NULL, 'S' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
 	unsigned offset = 0, slices = 10, from, to;
-	bool native = false;
+	bool split_locks = false;
 	struct vm vm = { 0 };
 	int option;
 	char *end;
@@ -250,8 +250,8 @@ int main(int argc, char **argv)
 		case 'n':
 			slices = option_number("--slices", 1000000);
 			break;
-		case 'N':
-			native = true;
+		case 'S':
+			split_locks = true;
 			break;
 		case 'h':
 			fputs(usage_text, stdout);
@@ -271,7 +271,7 @@ int main(int argc, char **argv)
 	if (*end || !from || from > to)
 		fail("time slice '%s': give milliseconds, or a range such as 1-20", argv[optind]);
 
-	create(&vm, offset, native);
+	create(&vm, offset, split_locks);
 	create_timer(&vm);
 	for (unsigned ms = from; ms <= to; ms++)
 		run_slices(&vm, ms, slices);

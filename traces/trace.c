@@ -9,10 +9,13 @@
 #include "traces/report.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ------------------------------------------------------------------ a line */
@@ -105,6 +108,7 @@ size_t trace_utf8_length(const unsigned char *s)
  * becomes U+FFFD. The number of bytes taken. */
 static size_t escape(const unsigned char *s, char out[8], size_t *length)
 {
+	static const char control[4] = "\\u00", unknown[6] = "\\ufffd"; /* no NUL */
 	size_t n = 1;
 
 	if (*s == '"' || *s == '\\') {
@@ -112,7 +116,7 @@ static size_t escape(const unsigned char *s, char out[8], size_t *length)
 		out[1] = (char)*s;
 		*length = 2;
 	} else if (*s < 0x20 || *s == 0x7f) {
-		memcpy(out, "\\u00", 4);
+		memcpy(out, control, sizeof(control));
 		out[4] = hex_digits[*s >> 4];
 		out[5] = hex_digits[*s & 15];
 		*length = 6;
@@ -124,7 +128,7 @@ static size_t escape(const unsigned char *s, char out[8], size_t *length)
 		if (n)
 			memcpy(out, s, n);
 		else
-			memcpy(out, "\\ufffd", 6);
+			memcpy(out, unknown, sizeof(unknown));
 		*length = n ? n : 6;
 		n = n ? n : 1;
 	}
@@ -201,6 +205,31 @@ static void raise_to(_Atomic uint64_t *word, uint64_t value)
  * O_APPEND: the file system gives each write() its place under the file's lock. A full disk makes one
  * shorter; the next line then begins with a newline, and the damage is one line.
  */
+/*
+ * One write(). Where files have a limited size, the SIGXFSZ that comes with EFBIG is ours: the monitor
+ * has not written anything.
+ */
+static long write_some(const struct trace *trace, int fd, const char *text, size_t size)
+{
+	const uint64_t too_large = 1ull << (SIGXFSZ - 1);
+	const struct timespec now = { 0, 0 };
+	uint64_t mask, pending = 0;
+	long written;
+	int error;
+
+	if (!trace->limited)
+		return syscall(SYS_write, fd, text, size);
+	syscall(SYS_rt_sigpending, &pending, sizeof(pending));
+	syscall(SYS_rt_sigprocmask, SIG_BLOCK, &too_large, &mask, sizeof(mask));
+	written = syscall(SYS_write, fd, text, size);
+	error = errno;
+	if (written < 0 && error == EFBIG && !(pending & too_large))
+		syscall(SYS_rt_sigtimedwait, &too_large, NULL, &now, sizeof(too_large));
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
+	errno = error;
+	return written;
+}
+
 static bool write_line(struct trace *trace, const struct line *line)
 {
 	int fd = atomic_load_explicit(&trace->fd, memory_order_relaxed);
@@ -209,7 +238,7 @@ static bool write_line(struct trace *trace, const struct line *line)
 	size_t at = torn ? 0 : 1; /* the newline that begin() has put in front is for that */
 
 	while (fd >= 0 && at < line->n) {
-		long written = syscall(SYS_write, fd, line->text + at, line->n - at);
+		long written = write_some(trace, fd, line->text + at, line->n - at);
 
 		if (written < 0 && errno == EINTR)
 			continue;
@@ -299,7 +328,13 @@ static void end(struct trace *trace, struct line *line, enum trace_event event)
 
 int trace_attach(struct trace *trace, int fd, struct trace_counts *counts)
 {
-	*trace = (struct trace){ .fd = fd, .process = -1, .counts = counts };
+	struct rlimit limit;
+
+	*trace = (struct trace){ .fd = fd,
+				 .process = -1,
+				 .counts = counts,
+				 .limited = getrlimit(RLIMIT_FSIZE, &limit) ||
+					    limit.rlim_cur != RLIM_INFINITY };
 	return trace_check(trace) ? 0 : -EINVAL;
 }
 

@@ -54,6 +54,7 @@ struct trace {
 	_Atomic int
 		process; /* number among those that have written events; -1: not yet one of them */
 	struct trace_counts *counts;
+	bool limited;            /* RLIMIT_FSIZE: a write may raise SIGXFSZ */
 	uint64_t (*clock)(void); /* NULL: CLOCK_MONOTONIC */
 };
 

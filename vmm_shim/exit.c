@@ -25,10 +25,10 @@ struct run_result run_result(const struct profile *profile, bool intel, uint32_t
 
 	/*
 	 * Hardware may or may not set the bit together with reason 74: handle_bus_lock_vmexit() sets
-	 * it itself; until 5.15 it fills kvm_run and is done. On AMD a bus lock is always an exit of
-	 * its own.
+	 * it itself, unless an error of event delivery came before it; until 5.15 it fills kvm_run
+	 * and is done. On AMD a bus lock is always an exit of its own.
 	 */
-	if (reason_74 && profile->forces_bit_26)
+	if (reason_74 && profile->forces_bit_26 && inner > 0)
 		asserted = true;
 	if (reason_74 && !profile->forces_bit_26 && inner > 0)
 		return (struct run_result){ .reason = KVM_EXIT_X86_BUS_LOCK,

@@ -117,6 +117,7 @@ static const struct {
 	{ { "--lock-boundary=24" }, "--lock-boundary=24: give 8, 16, 32 or 64" },
 	{ { "--time=virtual", "--script=/dev/null" }, "--time=virtual counts the guest's" },
 	{ { "--backend=script" }, "--backend=script needs --script=FILE" },
+	{ { "--script=/dev/null", "--backend=emulator" }, "the emulator plays no script" },
 	{ { "--cpu=amd", "--memory-type=kvm" }, "counts: --memory-type=amd" },
 	{ { "--cpu=amd", "--guest-sld" }, "with --cpu=amd --host-split-lock=off and no --guest" },
 	{ { "--cpu=amd", "--reason-74=bare" }, "--reason-74=bare and --delivery-lock=vectoring" },

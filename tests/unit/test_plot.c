@@ -368,7 +368,7 @@ static void test_plot_gnuplot_that_does_not_read_is_no_deadly_signal(void **stat
 static void test_plot_files_that_cannot_be_written_are_named(void **state)
 {
 	(void)state;
-	assert_int_equal(plot_write(&lines, "none/such"), STATUS_USAGE);
+	assert_int_equal(plot_write(&lines, "none/such"), STATUS_NO_PLOT);
 	assert_non_null(strstr(complaint, "none/such.tsv: No such file"));
 	assert_int_equal(plot_write(&lines, ""), STATUS_USAGE);
 	assert_int_equal(plot_write(&lines, "a\nb"), STATUS_USAGE);

@@ -66,6 +66,20 @@ static void test_run_result_handled_exit_with_bit_26_becomes_bus_lock(void **sta
 	}
 }
 
+/* The handler that sets the bit does not run: KVM_INTERNAL_ERROR_DELIVERY_EV came first. */
+static void test_run_result_bare_reason_74_in_event_delivery_has_no_flag(void **state)
+{
+	struct run_result bare = verdict(KERNEL_DEFAULT, VMX_BUS_LOCK, 0, KVM_EXIT_INTERNAL_ERROR);
+	struct run_result with =
+		verdict(KERNEL_DEFAULT, VMX_BUS_LOCK | B26, 0, KVM_EXIT_INTERNAL_ERROR);
+
+	(void)state;
+	assert_int_equal(bare.reason, KVM_EXIT_INTERNAL_ERROR);
+	assert_int_equal(bare.flags, 0);
+	assert_int_equal(with.reason, KVM_EXIT_INTERNAL_ERROR);
+	assert_int_equal(with.flags, BUS_LOCK_FLAG);
+}
+
 static void test_run_result_reason_74_is_bus_lock_with_and_without_bit_26(void **state)
 {
 	struct run_result with = verdict(KERNEL_DEFAULT, VMX_BUS_LOCK | B26, 1, 0);
@@ -186,6 +200,7 @@ int main(void)
 		cmocka_unit_test(test_run_result_without_bit_26_passes_everything_through),
 		cmocka_unit_test(test_run_result_handled_exit_with_bit_26_becomes_bus_lock),
 		cmocka_unit_test(test_run_result_reason_74_is_bus_lock_with_and_without_bit_26),
+		cmocka_unit_test(test_run_result_bare_reason_74_in_event_delivery_has_no_flag),
 		cmocka_unit_test(test_run_result_exit_to_monitor_with_bit_26_keeps_its_reason),
 		cmocka_unit_test(
 			test_run_result_error_with_bit_26_is_swallowed_before_the_fix_only),

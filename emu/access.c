@@ -51,6 +51,9 @@ struct access_entry {
 	uint8_t *flags; /* PAGE_ */
 	uint64_t gpa;   /* of the page */
 	const struct slot *slot;
+	/* Only locked accesses ask for the types: found out when the first one does. */
+	bool has_types;
+	uint8_t pat_index;
 	struct memory_types types;
 };
 
@@ -136,7 +139,8 @@ static enum outcome cache_fill(struct emu_vcpu *v, uint64_t linear, unsigned tag
 	entry->gpa = w.gpa & PAGE_MASK;
 	entry->host = slot_host(entry->slot, entry->gpa);
 	entry->flags = slot_page_flags(entry->slot, entry->gpa);
-	entry->types = memory_types(v, w.gpa, w.pat_index);
+	entry->has_types = false;
+	entry->pat_index = w.pat_index;
 	entry->tag = (linear & PAGE_MASK) | cache->flush << TAG_FLUSH_SHIFT | tag;
 	return DONE;
 }
@@ -170,6 +174,16 @@ static inline enum outcome translate(struct emu_vcpu *v, uint64_t linear, unsign
 	return DONE;
 }
 
+/* Ranges of types are of whole pages (MTRRs, declarations): one answer for all of the page. */
+static inline struct memory_types entry_types(struct emu_vcpu *v, struct access_entry *entry)
+{
+	if (!entry->has_types) {
+		entry->types = memory_types(v, entry->gpa, entry->pat_index);
+		entry->has_types = true;
+	}
+	return entry->types;
+}
+
 /* The page is going to be written now. */
 static inline void write_begin(struct emu_vcpu *v, const struct access_entry *entry, uint64_t gpa)
 {
@@ -191,7 +205,7 @@ enum outcome access_lookup(struct emu_vcpu *v, uint64_t linear, bool write, unsi
 	out->host = entry->host + (linear & ~PAGE_MASK);
 	out->gpa = entry->gpa | (linear & ~PAGE_MASK);
 	out->slot = entry->slot;
-	out->types = entry->types;
+	out->types = entry_types(v, entry);
 	if (write)
 		write_begin(v, entry, out->gpa);
 	return DONE;
@@ -338,9 +352,9 @@ enum outcome access_types(struct emu_vcpu *v, uint64_t linear, unsigned size, ui
 	if (outcome)
 		return outcome;
 	*gpa = part[0].entry.gpa | (linear & ~PAGE_MASK);
-	*types = part[0].entry.types;
+	*types = entry_types(v, &part[0].entry);
 	if (parts == 2)
-		*types = memory_types_both(*types, part[1].entry.types);
+		*types = memory_types_both(*types, entry_types(v, &part[1].entry));
 	return DONE;
 }
 

@@ -31,15 +31,17 @@ enum emu_vendor { EMU_INTEL, EMU_AMD };
 #define EMU_MAX_VCPUS 64
 
 /*
- * Who decides the type of memory (memtype.h has the tables). The first three are what KVM's
- * vmx_get_mt_mask() makes of RAM.
+ * Who decides the type of memory (memtype.h has the tables). Those with EPT are Intel's, what KVM's
+ * vmx_get_mt_mask() makes of RAM; NPT is AMD's; NATIVE is for both.
  */
 enum emu_memory_policy {
-	EMU_MEMORY_WB_IGNORE_PAT, /* EPT: WB, and the guest's PAT ignored. KVM on Intel by default */
-	EMU_MEMORY_WB,            /* EPT: WB; the guest's PAT counts */
-	EMU_MEMORY_GUEST_MTRR,    /* EPT: the guest's MTRR type, its PAT counts; see `cd_is_uc` */
-	EMU_MEMORY_NATIVE, /* no second level: the guest's MTRRs, PAT and CR0.CD, as on metal */
-	EMU_MEMORY_NPT,    /* AMD nested paging: guest PAT, host PAT and MTRR WB (APM 15.25.8) */
+	/* EPT: WB, and the guest's PAT ignored. KVM on Intel by default. On AMD this is the default,
+	 * too, and means EMU_MEMORY_NPT. */
+	EMU_MEMORY_WB_IGNORE_PAT,
+	EMU_MEMORY_WB,         /* EPT: WB; the guest's PAT counts */
+	EMU_MEMORY_GUEST_MTRR, /* EPT: the guest's MTRR type, its PAT counts; see `cd_is_uc` */
+	EMU_MEMORY_NATIVE,     /* no second level: the guest's MTRRs, PAT and CR0.CD, as on metal */
+	EMU_MEMORY_NPT, /* AMD nested paging: guest PAT, host PAT and MTRR WB (APM 15.25.8) */
 	EMU_MEMORY_GUEST_MTRR_PAT, /* as EMU_MEMORY_GUEST_MTRR, but where CR0.CD gives WB the
 				    * guest's PAT counts (Linux 6.7 to 6.10) */
 };
@@ -80,8 +82,8 @@ struct emu_config {
 /* ------------------------------------------------------------------ the VM and its memory */
 
 /*
- * `config` may be NULL (Intel defaults); it is copied. -ENOMEM; -ENOTSUP when the engine's self-check
- * fails (emu_engine_check() tells why).
+ * `config` may be NULL (Intel defaults); it is copied. -ENOMEM; -EINVAL for a value that is none, or
+ * not of this vendor; -ENOTSUP when the engine's self-check fails (emu_engine_check() tells why).
  */
 int emu_vm_create(const struct emu_config *config, struct emu_vm **vm);
 /* All vCPUs must have been destroyed. */
@@ -126,7 +128,8 @@ void emu_vm_host_range_back(struct emu_vm *vm, const void *host, size_t size);
  * -EINVAL; -ENOMEM.
  */
 int emu_vm_declare_memory_type(struct emu_vm *vm, uint64_t gpa, uint64_t size, unsigned type);
-void emu_vm_set_memory_policy(struct emu_vm *vm, enum emu_memory_policy policy, bool cd_is_uc);
+/* As emu_config's members; -EINVAL: no policy, or none of this vendor. */
+int emu_vm_set_memory_policy(struct emu_vm *vm, enum emu_memory_policy policy, bool cd_is_uc);
 
 /* What the second level of address translation does with the page at gpa; for hypervisors. */
 enum emu_page_intercept {

@@ -386,9 +386,16 @@ int memory_write(struct memory *m, uint64_t gpa, const void *data, size_t size)
 
 /* ------------------------------------------------------------------ memory types */
 
+/* Then a declaration of [gpa, gpa+size) leaves nothing of it: a list that only grew would have no end. */
+static bool lies_within(const struct memory_type_range *r, uint64_t gpa, uint64_t size)
+{
+	return r->gpa >= gpa && r->gpa + (r->size - 1) <= gpa + (size - 1);
+}
+
 int memory_declare_type(struct memory *m, uint64_t gpa, uint64_t size, unsigned type)
 {
 	struct memory_type_range *types;
+	size_t kept = 0;
 
 	if (!memtype_is_mtrr_type(type) || !size || (gpa | size) & ~PAGE_MASK ||
 	    gpa + size - 1 < gpa)
@@ -396,9 +403,13 @@ int memory_declare_type(struct memory *m, uint64_t gpa, uint64_t size, unsigned 
 	types = realloc(m->types, (m->type_count + 1) * sizeof(*types));
 	if (!types)
 		return -ENOMEM;
-	types[m->type_count] = (struct memory_type_range){ gpa, size, type };
 	m->types = types;
-	m->type_count++;
+	for (size_t i = 0; i < m->type_count; i++) {
+		if (!lies_within(&types[i], gpa, size))
+			types[kept++] = types[i];
+	}
+	types[kept] = (struct memory_type_range){ gpa, size, type };
+	m->type_count = kept + 1;
 	atomic_fetch_add(&m->generation, 1);
 	return 0;
 }

@@ -67,6 +67,8 @@ static const uint32_t codes[] = {
 
 uint32_t emu_svm_exit_code(enum emu_exit_type type, unsigned vector)
 {
+	if ((size_t)type >= sizeof(codes) / sizeof(codes[0]))
+		return SVM_INVALID;
 	return codes[type] == SVM_EXCEPTION ? SVM_EXCEPTION + (vector & 31) : codes[type];
 }
 

@@ -88,6 +88,18 @@ static bool boundary_valid(const struct emu_vm *vm)
 	return boundary >= 8 && boundary <= LINE_SIZE && !(boundary & (boundary - 1));
 }
 
+/* What a policy means for the vendor, or -EINVAL. */
+static int policy_of(enum emu_vendor vendor, enum emu_memory_policy policy)
+{
+	if (policy > EMU_MEMORY_GUEST_MTRR_PAT)
+		return -EINVAL;
+	if (policy == EMU_MEMORY_NATIVE)
+		return policy;
+	if (vendor == EMU_AMD && policy == EMU_MEMORY_WB_IGNORE_PAT)
+		return EMU_MEMORY_NPT; /* the default */
+	return (vendor == EMU_AMD) == (policy == EMU_MEMORY_NPT) ? (int)policy : -EINVAL;
+}
+
 int emu_vm_create(const struct emu_config *config, struct emu_vm **out)
 {
 	int ret = emu_engine_check(NULL, 0);
@@ -104,15 +116,15 @@ int emu_vm_create(const struct emu_config *config, struct emu_vm **out)
 	unsigned *boundary = &vm->config.lock_boundary;
 	if (!*boundary)
 		*boundary = LINE_SIZE;
+	int policy = policy_of(vm->config.vendor, vm->config.memory_policy);
 	if (*bits < 32 || *bits > 52 || vm->config.vendor > EMU_AMD || !boundary_valid(vm) ||
-	    vm->config.memory_policy > EMU_MEMORY_GUEST_MTRR_PAT ||
-	    vm->config.delivery_lock > EMU_DELIVERY_LOCK_VECTORING) {
+	    policy < 0 || vm->config.delivery_lock > EMU_DELIVERY_LOCK_VECTORING) {
 		free(vm);
 		return -EINVAL;
 	}
 	memory_init(&vm->memory);
 	vm->memory.vendor = vm->config.vendor;
-	vm->memory.policy = vm->config.memory_policy;
+	vm->memory.policy = (enum emu_memory_policy)policy;
 	vm->memory.cd_is_uc = vm->config.cd_is_uc;
 	run_lock_init(&vm->lock, nudge, vm);
 	ret = make_engine(vm);
@@ -198,11 +210,14 @@ int emu_vm_declare_memory_type(struct emu_vm *vm, uint64_t gpa, uint64_t size, u
 	return unlock(vm, memory_declare_type(&vm->memory, gpa, size, type));
 }
 
-void emu_vm_set_memory_policy(struct emu_vm *vm, enum emu_memory_policy policy, bool cd_is_uc)
+int emu_vm_set_memory_policy(struct emu_vm *vm, enum emu_memory_policy policy, bool cd_is_uc)
 {
+	int meant = policy_of(vm->config.vendor, policy);
+	if (meant < 0)
+		return meant;
 	lock(vm);
-	memory_set_policy(&vm->memory, policy, cd_is_uc);
-	unlock(vm, 0);
+	memory_set_policy(&vm->memory, (enum emu_memory_policy)meant, cd_is_uc);
+	return unlock(vm, 0);
 }
 
 int emu_vm_read(struct emu_vm *vm, uint64_t gpa, void *data, size_t size)

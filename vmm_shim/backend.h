@@ -47,7 +47,7 @@ struct backend {
 	void (*host_range_gone)(struct emu_vm *vm, const void *host, size_t size);
 	void (*host_range_back)(struct emu_vm *vm, const void *host, size_t size);
 	int (*declare_memory_type)(struct emu_vm *vm, uint64_t gpa, uint64_t size, unsigned type);
-	void (*set_memory_policy)(struct emu_vm *vm, enum emu_memory_policy policy, bool cd_is_uc);
+	int (*set_memory_policy)(struct emu_vm *vm, enum emu_memory_policy policy, bool cd_is_uc);
 	void (*set_lock_observer)(struct emu_vm *vm,
 				  void (*observe)(void *opaque, struct emu_vcpu *,
 						  const struct emu_lock *),

@@ -219,11 +219,12 @@ static int declare_memory_type(struct emu_vm *emu, uint64_t gpa, uint64_t size, 
 	return 0;
 }
 
-static void set_memory_policy(struct emu_vm *emu, enum emu_memory_policy policy, bool cd_is_uc)
+static int set_memory_policy(struct emu_vm *emu, enum emu_memory_policy policy, bool cd_is_uc)
 {
 	(void)emu;
 	(void)policy;
 	(void)cd_is_uc;
+	return 0;
 }
 
 static void set_lock_observer(struct emu_vm *emu,

@@ -142,7 +142,7 @@ enum { QUIRK_CD_NW_CLEARED = 1 << 1, QUIRK_IGNORE_GUEST_PAT = 1 << 9 }; /* KVM_X
 uint64_t quirks_supported(const struct profile *profile);
 int quirks_disable(struct shim_vm *vm, uint32_t capability, uint64_t bits);
 
-void memory_types_apply(struct shim_vm *vm);
+int memory_types_apply(struct shim_vm *vm);
 /* The same for a new VM, and the ranges of --uc. -ENOMEM. */
 int memory_types_init(struct shim_vm *vm);
 

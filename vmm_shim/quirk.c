@@ -56,6 +56,7 @@ int quirks_disable(struct shim_vm *vm, uint32_t capability, uint64_t bits)
 {
 	const struct profile *profile = &shim_config.profile;
 	uint64_t supported = quirks_supported(profile);
+	int r;
 
 	if (capability == KVM_CAP_DISABLE_QUIRKS2 && bits & ~supported)
 		return -EINVAL;
@@ -72,9 +73,9 @@ int quirks_disable(struct shim_vm *vm, uint32_t capability, uint64_t bits)
 		vm->disabled_quirks |= bits & supported;
 	else
 		vm->disabled_quirks = bits;
-	memory_types_apply(vm);
+	r = memory_types_apply(vm);
 	lock_drop(&vm->lock);
-	return 0;
+	return r;
 }
 
 /* ------------------------------------------------------------------ memory types */
@@ -107,20 +108,19 @@ struct memory_choice memory_choice(enum shim_memory memory, bool intel,
 	}
 }
 
-void memory_types_apply(struct shim_vm *vm)
+int memory_types_apply(struct shim_vm *vm)
 {
 	struct memory_choice choice = memory_choice(shim_config.options.memory, config_intel(),
 						    &shim_config.profile, vm->disabled_quirks);
 
-	vm->ops->set_memory_policy(vm->emu, choice.policy, choice.cd_is_uc);
+	return vm->ops->set_memory_policy(vm->emu, choice.policy, choice.cd_is_uc);
 }
 
 int memory_types_init(struct shim_vm *vm)
 {
 	const struct shim_options *o = &shim_config.options;
-	int r = 0;
+	int r = memory_types_apply(vm);
 
-	memory_types_apply(vm);
 	/* a device's memory: EPT type UC without the ignore-PAT bit, as kvm_is_mmio_pfn() has it */
 	for (unsigned i = 0; i < o->ucs && !r; i++)
 		r = vm->ops->declare_memory_type(vm->emu, o->uc[i].gpa, o->uc[i].size, EMU_MT_UC);

@@ -448,6 +448,39 @@ static void test_memtype_follows_policy_and_registers(void **state)
 	assert_int_equal(type_at(m, 0x1000, 0), EMU_MT_CD);
 }
 
+/* What lies within a later declaration is forgotten, and nothing else. */
+static void test_memtype_declarations_that_say_nothing_any_more_are_dropped(void **state)
+{
+	struct machine *m = *state;
+	struct memory *mem = &m->vm.memory;
+
+	for (unsigned n = 0; n < 100; n++)
+		assert_int_equal(
+			memory_declare_type(mem, 0x3000, 0x1000, n & 1 ? EMU_MT_WT : EMU_MT_UC), 0);
+	assert_int_equal(mem->type_count, 1);
+	assert_int_equal(memory_declare_type(mem, 0x1000, 0x8000, EMU_MT_WP), 0);
+	assert_int_equal(mem->type_count, 1);
+	/* the first, the last and a middle page of it; then one page more than it at either end */
+	assert_int_equal(memory_declare_type(mem, 0x1000, 0x1000, EMU_MT_UC), 0);
+	assert_int_equal(memory_declare_type(mem, 0x8000, 0x1000, EMU_MT_UC), 0);
+	assert_int_equal(memory_declare_type(mem, 0x4000, 0x1000, EMU_MT_UC), 0);
+	assert_int_equal(mem->type_count, 4);
+	assert_int_equal(memory_declare_type(mem, 0, 0x2000, EMU_MT_WT), 0);
+	assert_int_equal(memory_declare_type(mem, 0x8000, 0x2000, EMU_MT_WT), 0);
+	assert_int_equal(mem->type_count, 4);
+	for (uint64_t page = 0; page < 10; page++) {
+		unsigned expected = page < 2 || page > 7 ? EMU_MT_WT
+				    : page == 4          ? EMU_MT_UC
+							 : EMU_MT_WP;
+
+		assert_int_equal(type_at(m, page << 12, 0), expected);
+	}
+	/* up to the last address there is */
+	assert_int_equal(memory_declare_type(mem, ~0xfffull, 0x1000, EMU_MT_UC), 0);
+	assert_int_equal(memory_declare_type(mem, ~0x1fffull, 0x2000, EMU_MT_UC), 0);
+	assert_int_equal(mem->type_count, 5);
+}
+
 static void test_memtype_invalid_declaration_refused(void **state)
 {
 	struct machine *m = *state;
@@ -480,6 +513,7 @@ int main(void)
 		TEST(test_memtype_ram_is_write_back_unless_declared),
 		TEST(test_memtype_declared_range_honours_pat),
 		TEST(test_memtype_follows_policy_and_registers),
+		TEST(test_memtype_declarations_that_say_nothing_any_more_are_dropped),
 		TEST(test_memtype_invalid_declaration_refused),
 	};
 

@@ -239,56 +239,65 @@ static void test_effect_of_mov_to_cr0(void **state)
 	expect_change(&ept_wb, 0, false, cd, sizeof(cd), false);
 }
 
+/*
+ * One round of lock inc [rbx]; hlt; jmp back. Nothing else happens between two rounds: to set a
+ * register would forget the translation whose type has to change.
+ */
+static const uint8_t rounds[] = { 0xf0, 0xff, 0x03, HLT, 0xeb, 0xfa };
+
+static void expect_round(struct machine *m, bool bus_lock)
+{
+	if (bus_lock)
+		run(m, EXIT_BUS_LOCK);
+	run(m, EMU_EXIT_HLT);
+}
+
+static void set_cr0_cd(struct machine *m, bool on)
+{
+	struct emu_state s = state_of(m);
+
+	s.cr0 = (s.cr0 & ~(1ull << 30)) | (uint64_t)on << 30;
+	assert_int_equal(emu_vcpu_set_state(m->vcpu, &s), 0);
+}
+
 /* The monitor's own writes and declarations, between two runs. */
 static void test_effect_of_the_monitors_changes(void **state)
 {
-	const uint8_t code[] = { 0xf0, 0xff, 0x03, 0xeb, 0xfb }; /* lock inc [rbx]; jmp back */
-	struct emu_state s;
 	struct machine m;
 
 	(void)state;
 	start_with(&m, PAGING_4, &ept_wb);
-	memcpy(m.ram + CODE, code, sizeof(code));
+	memcpy(m.ram + CODE, rounds, sizeof(rounds));
 	entry_bits(&m, 1, DATA, PWT, 0);
-	run(&m, EXIT_BUS_LOCK);
+	expect_round(&m, true);
 	assert_int_equal(emu_vcpu_set_msr(m.vcpu, 0x277, 0x0606060606060606, true), 0);
-	emu_vcpu_kick(m.vcpu);
-	run(&m, EMU_EXIT_KICKED);
-	emu_vm_set_memory_policy(m.vm, EMU_MEMORY_NATIVE, false);
+	expect_round(&m, false);
 	give_mtrr(&m);
-	run(&m, EXIT_BUS_LOCK); /* MTRRs are off */
+	expect_round(&m, false); /* nothing to KVM's EPT */
+	assert_int_equal(emu_vm_set_memory_policy(m.vm, EMU_MEMORY_NATIVE, false), 0);
+	expect_round(&m, true); /* MTRRs are off */
 	assert_int_equal(emu_vcpu_set_msr(m.vcpu, 0x2ff, 0x806, true), 0);
-	s = state_of(&m);
-	s.cr0 |= 1ull << 30;
-	assert_int_equal(emu_vcpu_set_state(m.vcpu, &s), 0);
-	run(&m, EXIT_BUS_LOCK);
-	s.cr0 &= ~(1ull << 30);
-	s.rip = CODE;
-	assert_int_equal(emu_vcpu_set_state(m.vcpu, &s), 0);
-	emu_vcpu_kick(m.vcpu);
-	run(&m, EMU_EXIT_KICKED);
+	expect_round(&m, false);
+	set_cr0_cd(&m, true);
+	expect_round(&m, true);
+	set_cr0_cd(&m, false);
+	expect_round(&m, false);
 	uncached(&m, DATA);
-	run(&m, EXIT_BUS_LOCK);
+	expect_round(&m, true);
 	stop(&m);
 }
 
 /* MTRRs come with CPUID: off after RESET, they make memory uncached. */
 static void test_effect_of_cpuid(void **state)
 {
-	const uint8_t code[] = { 0xf0, 0xff, 0x03, HLT };
-	struct emu_state s;
 	struct machine m;
 
 	(void)state;
 	start_with(&m, PAGING_4, &native);
-	s = state_of(&m);
-	s.cr0 &= ~(1ull << 30);
-	assert_int_equal(emu_vcpu_set_state(m.vcpu, &s), 0);
-	memcpy(m.ram + CODE, code, sizeof(code));
-	run(&m, EMU_EXIT_HLT);
+	memcpy(m.ram + CODE, rounds, sizeof(rounds));
+	expect_round(&m, false);
 	give_mtrr(&m);
-	set_rip(&m, CODE);
-	run(&m, EXIT_BUS_LOCK);
+	expect_round(&m, true);
 	stop(&m);
 }
 
@@ -379,13 +388,67 @@ static void test_locked_access_to_a_device_is_no_bus_lock(void **state)
 	stop(&m);
 }
 
+/* EPT is Intel's and NPT AMD's, in the configuration and later. */
+static void test_policy_of_the_other_vendor_is_refused(void **state)
+{
+	static const struct {
+		unsigned policy;
+		int intel, amd;
+	} rows[] = {
+		{ EMU_MEMORY_WB_IGNORE_PAT, 0, 0 }, /* AMD's default, too */
+		{ EMU_MEMORY_WB, 0, -EINVAL },
+		{ EMU_MEMORY_GUEST_MTRR, 0, -EINVAL },
+		{ EMU_MEMORY_NATIVE, 0, 0 },
+		{ EMU_MEMORY_NPT, -EINVAL, 0 },
+		{ EMU_MEMORY_GUEST_MTRR_PAT, 0, -EINVAL },
+		{ EMU_MEMORY_GUEST_MTRR_PAT + 1, -EINVAL, -EINVAL },
+	};
+
+	(void)state;
+	for (unsigned n = 0; n < 2 * sizeof(rows) / sizeof(rows[0]); n++) {
+		enum emu_vendor vendor = n & 1 ? EMU_AMD : EMU_INTEL;
+		struct emu_config config = { .vendor = vendor };
+		int expected = n & 1 ? rows[n / 2].amd : rows[n / 2].intel;
+		struct emu_vm *vm;
+
+		assert_int_equal(emu_vm_create(&config, &vm), 0);
+		assert_int_equal(emu_vm_set_memory_policy(vm, rows[n / 2].policy, false), expected);
+		emu_vm_destroy(vm);
+		config.memory_policy = rows[n / 2].policy;
+		assert_int_equal(emu_vm_create(&config, &vm), expected);
+		if (!expected)
+			emu_vm_destroy(vm);
+	}
+}
+
+/* AMD's default is nested paging: the guest's PAT counts, when the VM is made and when it is set. */
+static void test_policy_default_of_amd_is_npt(void **state)
+{
+	static const struct emu_config amd = { .vendor = EMU_AMD };
+	struct emu_exit x;
+	struct machine m;
+
+	(void)state;
+	start_with(&m, PAGING_4, &amd);
+	memcpy(m.ram + CODE, rounds, sizeof(rounds));
+	entry_bits(&m, 1, DATA, PWT, 0);
+	for (unsigned turn = 0; turn < 2; turn++) {
+		x = run(&m, EXIT_BUS_LOCK);
+		assert_int_equal(x.lock.memory_type, EMU_MT_WT);
+		emu_vcpu_set_bus_lock_counter(m.vcpu, 1);
+		run(&m, EMU_EXIT_HLT);
+		assert_int_equal(emu_vm_set_memory_policy(m.vm, EMU_MEMORY_WB_IGNORE_PAT, false),
+				 0);
+	}
+	stop(&m);
+}
+
 static void test_config_that_is_none_is_refused(void **state)
 {
-	struct emu_config config = { .memory_policy = EMU_MEMORY_GUEST_MTRR_PAT + 1 };
+	struct emu_config config;
 	struct emu_vm *vm;
 
 	(void)state;
-	assert_int_equal(emu_vm_create(&config, &vm), -EINVAL);
 	config = (struct emu_config){ .delivery_lock = EMU_DELIVERY_LOCK_VECTORING + 1 };
 	assert_int_equal(emu_vm_create(&config, &vm), -EINVAL);
 }
@@ -406,6 +469,8 @@ int main(void)
 		cmocka_unit_test(test_belief_is_counted_where_kvm_makes_it_wb),
 		cmocka_unit_test(test_operand_on_two_pages_has_the_type_that_is_not_wb),
 		cmocka_unit_test(test_locked_access_to_a_device_is_no_bus_lock),
+		cmocka_unit_test(test_policy_of_the_other_vendor_is_refused),
+		cmocka_unit_test(test_policy_default_of_amd_is_npt),
 		cmocka_unit_test(test_config_that_is_none_is_refused),
 	};
 

@@ -194,8 +194,10 @@ struct emu_events {
 	bool triple_fault_pending;
 	/*
 	 * Debug traps that wait for the next run, as VMX saves them (SDM table 27-4): met breakpoints 3:0,
-	 * bus lock 11, any of these enabled 12, single step 14, all active high. DR6 has not changed yet.
-	 * Reserved bits end the next run with EMU_EXIT_ENTRY_FAILURE.
+	 * bus lock 11, any of these enabled 12, single step 14, in a transaction 16 (no trap by itself),
+	 * all active high. Besides, bit 15 as DR6 has it (BT): the T flag of a task that was switched to
+	 * here, where VMX would have left the switch to the hypervisor. DR6 has not changed yet.
+	 * Other bits end the next run with EMU_EXIT_ENTRY_FAILURE.
 	 */
 	uint64_t pending_debug;
 };
@@ -430,7 +432,8 @@ enum {
 };
 #define SVM_INVALID 0xffffffffu
 
-/* "EPT_VIOLATION, bus lock": reason by name, then the modifier bits. As snprintf(). */
+/* These three are about VMX: of an Intel VM's `word`. "EPT_VIOLATION, bus lock": reason by name, then the
+ * modifier bits. As snprintf(). */
 int emu_exit_word_text(uint32_t word, char *text, size_t size);
 /* Of bits 15:0, as Linux writes it; NULL: none that occurs here. */
 const char *emu_exit_reason_name(uint32_t word);

@@ -189,12 +189,19 @@ static void make_task(struct machine *m, uint32_t tss, uint32_t eip, unsigned cs
 		put(m, tss + data[n], ds, 4);
 }
 
+static void use_tr(struct machine *m, unsigned selector)
+{
+	struct emu_state s = state_of(m);
+
+	s.segment[EMU_TR].selector = (uint16_t)selector;
+	assert_int_equal(emu_vcpu_set_state(m->vcpu, &s), 0);
+}
+
 /* CALL and JMP set the new task's bit by a lock; IRET back sets none and clears by a plain write. */
 static void test_busy_bit_of_a_task_switch(void **state)
 {
 	(void)state;
 	for (unsigned call = 0; call < 2; call++) {
-		struct emu_state s;
 		struct emu_exit x;
 		struct machine m;
 
@@ -203,9 +210,7 @@ static void test_busy_bit_of_a_task_switch(void **state)
 		make_task(&m, TSS2, 0x102000, CODE_SEL, DATA_SEL);
 		put(&m, TSS + 28, TABLE(2), 4);
 		descriptor(&m, TSS_SEL, TSS, 0x67, 0x8b00);
-		s = state_of(&m);
-		s.segment[EMU_TR].selector = TSS_SEL;
-		assert_int_equal(emu_vcpu_set_state(m.vcpu, &s), 0);
+		use_tr(&m, TSS_SEL);
 		CODE_AT(&m, CODE, call ? 0x9a : 0xea, 0, 0, 0, 0, TSS2_SEL, 0, 0x90, HLT);
 		CODE_AT(&m, 0x102000, 0xcf, HLT); /* iret */
 		x = run(&m, EXIT_BUS_LOCK);
@@ -222,6 +227,54 @@ static void test_busy_bit_of_a_task_switch(void **state)
 			assert_false(descriptor_high(&m, TSS2_SEL) & BUSY);
 		}
 		assert_int_equal(m.locks, 1);
+		stop(&m);
+	}
+}
+
+/*
+ * A jump to the running task, whose descriptor the program has made available: SDM 7.3 clears the old
+ * task's bit before it sets the new one's, so the bit of the one descriptor ends up set.
+ */
+static void test_busy_bit_of_a_jump_to_the_running_task_stays_set(void **state)
+{
+	struct machine m;
+
+	(void)state;
+	start(&m, PAGING_32);
+	use_tr(&m, TSS_SEL);
+	make_task(&m, TSS, 0x102000, CODE_SEL, DATA_SEL);
+	CODE_AT(&m, CODE, 0xea, 0, 0, 0, 0, TSS_SEL, 0, HLT);
+	m.ram[0x102000] = HLT;
+	run(&m, EMU_EXIT_HLT);
+	assert_int_equal(state_of(&m).segment[EMU_TR].selector, TSS_SEL);
+	assert_true(descriptor_high(&m, TSS_SEL) & BUSY);
+	stop(&m);
+}
+
+/*
+ * The T flag of a task whose switch took a lock: its trap waits behind the exit as bit 15, which goes
+ * back in as it came out. RTM (bit 16) comes with others and is active low in DR6.
+ */
+static void test_task_trap_waits_behind_the_bus_lock_exit(void **state)
+{
+	(void)state;
+	for (unsigned rtm = 0; rtm < 2; rtm++) {
+		struct emu_events events;
+		struct machine m;
+
+		start(&m, PAGING_32);
+		uncached(&m, GDT);
+		make_task(&m, TSS2, 0x102000, CODE_SEL, DATA_SEL);
+		put(&m, TSS2 + 100, 1, 2);
+		CODE_AT(&m, CODE, 0xea, 0, 0, 0, 0, TSS2_SEL, 0);
+		run(&m, EXIT_BUS_LOCK);
+		emu_vcpu_get_events(m.vcpu, &events);
+		assert_int_equal(events.pending_debug, 1 << 15);
+		events.pending_debug |= (uint64_t)rtm << 16;
+		emu_vcpu_set_events(m.vcpu, &events);
+		run(&m, EMU_EXIT_HLT);
+		assert_int_equal(rip_of(&m), HANDLER + 16 + 1);
+		assert_int_equal(state_of(&m).dr[6] & 0x1e00f, rtm ? 0x8000 : 0x18000);
 		stop(&m);
 	}
 }
@@ -524,6 +577,8 @@ int main(void)
 		cmocka_unit_test(test_descriptor_of_a_load_that_faults_locks_nothing),
 		cmocka_unit_test(test_busy_bit_of_ltr),
 		cmocka_unit_test(test_busy_bit_of_a_task_switch),
+		cmocka_unit_test(test_busy_bit_of_a_jump_to_the_running_task_stays_set),
+		cmocka_unit_test(test_task_trap_waits_behind_the_bus_lock_exit),
 		cmocka_unit_test(test_busy_bit_and_segments_of_a_task_make_one_exit),
 		cmocka_unit_test(test_delivery_lock_exits_in_front_of_the_handler),
 		cmocka_unit_test(test_delivery_locks_of_tables_and_stack_make_one_exit),

@@ -88,11 +88,12 @@ enum {
 #define DR6_FIXED 0xffff0ff0ull
 /* What happened, as DR6 has it; the exit qualification and the pending debug exceptions have all of
  * them active high (SDM tables 27-4 and 30-1). */
-#define DR6_BLD (1ull << 11) /* bus lock; in DR6 active low (SDM 20.3.1.6) */
-#define DR6_BD  (1ull << 13)
-#define DR6_BS  (1ull << 14)
-#define DR6_BT  (1ull << 15)
-#define DR6_RTM (1ull << 16) /* active low */
+#define DR6_B0_TO_B3 0xfull
+#define DR6_BLD      (1ull << 11) /* bus lock; in DR6 active low (SDM 20.3.1.6) */
+#define DR6_BD       (1ull << 13)
+#define DR6_BS       (1ull << 14)
+#define DR6_BT       (1ull << 15)
+#define DR6_RTM      (1ull << 16) /* active low */
 /* In the pending debug exceptions alone: a breakpoint or the bus lock was enabled. */
 #define PENDING_ENABLED (1ull << 12)
 

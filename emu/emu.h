@@ -474,6 +474,7 @@ struct emu_exit {
 		word; /* VMX exit reason with its modifier bits (SDM 27.9.1); on AMD the low half of
 			* the exit code (APM app. C) */
 	uint64_t qualification; /* SDM 30.2.1 (AMD: EXITINFO1) */
+	/* AMD: guest_linear of an intercepted #PF is its address (EXITINFO2, APM 15.12.15) */
 	uint64_t guest_linear, guest_physical;
 	uint32_t interruption, interruption_error; /* SDM 27.9.2 */
 	/* The event whose delivery this exit interrupted (SDM 27.9.3; AMD: EXITINTINFO, APM 15.7.2,
@@ -527,7 +528,8 @@ enum { EMU_RUN_COMPLETE_ONLY = 1 }; /* finish a pending IN or MMIO access, execu
  * Runs until an exit. First completes what the last exit left pending (unless the caller changed RIP,
  * which abandons a read).
  * 0 with `exit` filled; -EAGAIN: EMU_RUN_COMPLETE_ONLY and nothing (more) pending;
- * -EFAULT: host memory behind a slot is gone; -EIO: the engine failed in a way that it should not.
+ * -EFAULT: host memory behind a slot is gone; if the instruction had taken a bus lock by then that
+ * exits, `exit` has the word of the EPT violation with bit 26, type EMU_EXIT_NONE, and the lock; -EIO: the engine failed in a way that it should not.
  */
 int emu_vcpu_run(struct emu_vcpu *vcpu, unsigned flags, struct emu_exit *exit);
 

@@ -611,7 +611,7 @@ enum outcome insn_int(struct emu_vcpu *v, const struct insn *i)
  */
 void exception_payload(struct emu_vcpu *v, unsigned vector, uint64_t payload)
 {
-	const uint64_t b0_to_b3 = 0xf, active_low = DR6_BLD | DR6_RTM;
+	const uint64_t active_low = DR6_BLD | DR6_RTM;
 	uint64_t dr6 = v->cpu.dr[6];
 
 	if (vector == EXC_PF)
@@ -619,12 +619,12 @@ void exception_payload(struct emu_vcpu *v, unsigned vector, uint64_t payload)
 	if (vector != EXC_DB)
 		return;
 	/* SDM 17.2.3: B0 to B3 and RTM say what happened this time; the others are never reset */
-	dr6 = (dr6 & ~b0_to_b3) | DR6_RTM;
+	dr6 = (dr6 & ~DR6_B0_TO_B3) | DR6_RTM;
 	/* …on the processors that were seen to do it (emu_config.debug_resets_bus_lock) */
 	if (v->vm->config.debug_resets_bus_lock)
 		dr6 |= DR6_BLD;
 	dr6 &= ~(payload & active_low);
-	dr6 |= payload & (b0_to_b3 | DR6_BD | DR6_BS | DR6_BT);
+	dr6 |= payload & (DR6_B0_TO_B3 | DR6_BD | DR6_BS | DR6_BT);
 	if (!v->has_bus_lock_db)
 		dr6 |= DR6_BLD; /* fixed then */
 	v->cpu.dr[6] = dr6;

@@ -8,9 +8,8 @@
 
 #include <string.h>
 
-/* An exit in front of a stuffed lock (AMD) has stopped a delivery: it begins again with the next run,
- * as after an exit with EXITINTINFO (APM 15.7.2) that the hypervisor injects again. */
-static enum outcome deliver_again(struct emu_vcpu *v)
+/* What `info` does not name comes from an instruction, which executes again. */
+void deliver_again(struct emu_vcpu *v)
 {
 	struct emu_events *e = &v->events;
 	uint32_t info = v->vectoring.info;
@@ -25,12 +24,13 @@ static enum outcome deliver_again(struct emu_vcpu *v)
 		e->exception.has_error_code = info & INTR_ERROR;
 		e->exception.error_code = v->vectoring.error;
 		break;
-	default:
+	case INTR_EXTERNAL:
+	case INTR_SOFTWARE:
 		e->interrupt.injected = true;
-		e->interrupt.soft = (info & INTR_TYPE) != INTR_EXTERNAL;
+		e->interrupt.soft = (info & INTR_TYPE) == INTR_SOFTWARE;
 		e->interrupt.vector = (uint8_t)info;
+		break;
 	}
-	return EXIT;
 }
 
 static enum outcome after_delivery(struct emu_vcpu *v, enum outcome r)
@@ -42,9 +42,8 @@ static enum outcome after_delivery(struct emu_vcpu *v, enum outcome r)
 	case SHUTDOWN:
 		return leave_shutdown(v);
 	case HOST_GONE:
-		return r;
 	case EXIT:
-		return v->exit->type == EMU_EXIT_BUS_LOCK ? deliver_again(v) : EXIT;
+		return r;
 	case FAULT: /* of an injected software interrupt */
 		return deliver_fault(v);
 	default:
@@ -78,7 +77,23 @@ bool emu_vcpu_interruptible(struct emu_vcpu *v)
 
 /* B0 to B3, BLD, enabled breakpoint, BS, RTM; BT is no bit of the field, but of task switches that are
  * carried out here (SDM table 27-4). */
-#define PENDING_DEBUG_BITS (0xfull | DR6_BLD | PENDING_ENABLED | DR6_BS | DR6_BT | DR6_RTM)
+#define PENDING_DEBUG_BITS (DR6_B0_TO_B3 | DR6_BLD | PENDING_ENABLED | DR6_BS | DR6_BT | DR6_RTM)
+
+/*
+ * SDM 29.7.3: no debug exceptions are pending after a VM entry that injects an event; those of MOV SS
+ * outlive a software interrupt.
+ */
+static void drop_debug_traps(struct emu_vcpu *v)
+{
+	const struct emu_events *e = &v->events;
+	bool soft = !e->exception.injected && !e->exception.pending && !e->nmi.injected &&
+		    e->interrupt.soft;
+
+	if (soft && v->cpu.shadow == EMU_SHADOW_MOV_SS)
+		return;
+	v->pending_db = false;
+	v->pending_db_dr6 = 0;
+}
 
 /* What the monitor injected: VM-entry event injection (SDM 29.6). */
 static enum outcome deliver_injected(struct emu_vcpu *v)
@@ -105,11 +120,6 @@ static enum outcome deliver_injected(struct emu_vcpu *v)
 		return after_delivery(v, deliver_nmi(v));
 	}
 	if (e->interrupt.injected) {
-		/* VM entry refuses an external interrupt that could not come (SDM 29.3.1.4) */
-		if (!e->interrupt.soft && (!(v->cpu.rflags & FL_IF) || v->cpu.shadow)) {
-			return leave(v, EMU_EXIT_ENTRY_FAILURE,
-				     VMX_INVALID_STATE | VMX_EXIT_ENTRY_FAILURE);
-		}
 		e->interrupt.injected = false;
 		enum outcome r = e->interrupt.soft ? deliver_software(v, e->interrupt.vector)
 						   : deliver_interrupt(v, e->interrupt.vector);
@@ -128,24 +138,35 @@ bool events_wait(const struct emu_vcpu *v)
 	       v->interrupt_window | (e->pending_debug != 0);
 }
 
+/* VM entry refuses reserved bits (SDM 29.3.1.5), and an external interrupt that could not come (29.3.1.4). */
+static bool entry_fails(const struct emu_vcpu *v)
+{
+	const struct emu_events *e = &v->events;
+	bool external = e->interrupt.injected && !e->interrupt.soft && !e->nmi.injected &&
+			!e->exception.injected && !e->exception.pending;
+
+	return e->pending_debug & ~PENDING_DEBUG_BITS ||
+	       (external && (!(v->cpu.rflags & FL_IF) || v->cpu.shadow));
+}
+
 enum outcome deliver_events(struct emu_vcpu *v)
 {
 	struct emu_events *e = &v->events;
 	enum outcome r = DONE;
-	/* SDM 29.3.1.5 */
-	if (e->pending_debug & ~PENDING_DEBUG_BITS)
-		return leave(v, EMU_EXIT_ENTRY_FAILURE, VMX_INVALID_STATE | VMX_EXIT_ENTRY_FAILURE);
 	if (e->triple_fault_pending) {
 		e->triple_fault_pending = false;
 		return leave_shutdown(v);
 	}
+	if (entry_fails(v))
+		return leave(v, EMU_EXIT_ENTRY_FAILURE, VMX_INVALID_STATE | VMX_EXIT_ENTRY_FAILURE);
 	if (e->exception.injected || e->exception.pending || e->nmi.injected ||
 	    e->interrupt.injected) {
+		drop_debug_traps(v);
 		r = deliver_injected(v);
 		if (r)
 			return r;
 	}
-	if (v->pending_db && v->cpu.shadow != EMU_SHADOW_MOV_SS) {
+	if (debug_trap_is_due(v)) {
 		v->pending_db = false;
 		raise(v, EXC_DB);
 		return deliver_fault(v);

@@ -221,12 +221,15 @@ static enum outcome attempt(struct emu_vcpu *v)
 {
 	struct run_state *run = v->run;
 	const struct insn *i = &run->insn;
+	uint64_t rip = v->cpu.rip;
 	run->cursor = run->writes = run->sent = 0;
 	run->mmio_on = run->emulating = true;
 	enum outcome r = hand_execute(v, i);
 	if (r == UNHANDLED)
 		r = scratch_execute(v, i);
 	run->mmio_on = run->emulating = false;
+	if (r == DONE)
+		forget_rf(&v->cpu, i, rip);
 	if (r == EXIT) {
 		run->pending = PENDING_MMIO_READ;
 		run->pending_rip = linear_rip(&v->cpu);

@@ -33,6 +33,12 @@ static bool lock_refused(const struct emu_vcpu *v, enum outcome r)
 	return r == EXIT && v->exit->type == EMU_EXIT_BUS_LOCK;
 }
 
+/* It is as if the instruction at `rip` had not been looked at. */
+static bool not_executed(const struct emu_vcpu *v, enum outcome r, uint64_t rip)
+{
+	return r == MMIO || r == FAULT || r == HOST_GONE || (r == EXIT && v->cpu.rip == rip);
+}
+
 /* One instruction that the engine's blocks do not count: faults have not executed. */
 static enum outcome counted(struct emu_vcpu *v, enum outcome r)
 {
@@ -216,9 +222,9 @@ static enum outcome code_refused(struct emu_vcpu *v)
 
 /* ------------------------------------------------------------------ stops */
 
-/* An outcome that is not the loop's own business becomes DONE (go on), EXIT or HOST_GONE. */
 static enum outcome at_intercept(struct emu_vcpu *v, const struct insn *i);
 
+/* An outcome that is not the loop's own business becomes DONE (go on), EXIT or HOST_GONE. */
 static enum outcome settle(struct emu_vcpu *v, enum outcome r, const struct insn *i)
 {
 	switch (r) {
@@ -263,8 +269,8 @@ static enum outcome execute_special(struct emu_vcpu *v, const struct insn *i)
 	counted(v, r);
 	if (v->next_shadow)
 		c->shadow = v->next_shadow;
-	if ((r == EXIT && c->rip == rip) || r == MMIO || r == FAULT)
-		c->shadow = shadow; /* not executed yet */
+	if (not_executed(v, r, rip))
+		c->shadow = shadow;
 	bool delivered = i->op == OP_INT || i->op == OP_INT1 || i->op == OP_INT3 ||
 			 i->op == OP_INTO;
 	if (trap && r == DONE && !delivered) {
@@ -285,6 +291,7 @@ static enum outcome execute_ordinary(struct emu_vcpu *v, const struct insn *i)
 	bool trap = v->cpu.rflags & FL_TF;
 	unsigned hits = watch_hits(v, i);
 	uint8_t shadow = v->cpu.shadow;
+	uint64_t rip = v->cpu.rip;
 	run->watch_open = true;
 	v->cpu.shadow = 0;
 	enum outcome r = hand_execute(v, i);
@@ -297,13 +304,16 @@ static enum outcome execute_ordinary(struct emu_vcpu *v, const struct insn *i)
 	if (r == UNHANDLED && run->refusal == REFUSED_CODE)
 		r = code_refused(v);
 	run->watch_open = false;
-	if (r == MMIO || r == FAULT || run->unfinished)
+	if (not_executed(v, r, rip) || run->unfinished)
 		v->cpu.shadow = shadow;
-	if (r == DONE && !run->unfinished && (hits || trap)) {
+	if (r != DONE || run->unfinished)
+		return r;
+	forget_rf(&v->cpu, i, rip);
+	if (hits || trap) {
 		v->pending_db = true;
 		v->pending_db_dr6 |= hits | (trap ? DR6_BS : 0);
 	}
-	return r;
+	return DONE;
 }
 
 static enum outcome step_ordinary(struct emu_vcpu *v, const struct insn *i)
@@ -351,10 +361,8 @@ static enum outcome at_stub(struct emu_vcpu *v, uint64_t started)
 		return deliver_fault(v);
 	}
 	if (!insn_is_special(v, i)) {
-		if (hit >= 0) { /* RF: past its own breakpoint */
-			c->rflags &= ~(uint64_t)FL_RF;
+		if (hit >= 0) /* RF: past its own breakpoint */
 			return step_ordinary(v, i);
-		}
 		/* A block that starts here and is nothing but a stub was translated from other bytes or
 		 * under other tables, or its fetch is a bus lock that a cached translation has hidden
 		 * from the decoder: forget both. */
@@ -366,7 +374,7 @@ static enum outcome at_stub(struct emu_vcpu *v, uint64_t started)
 	uint64_t rf = c->rflags & FL_RF;
 	c->rflags &= ~(uint64_t)FL_RF;
 	r = settle(v, execute_special(v, i), i);
-	if (lock_refused(v, r))
+	if (lock_refused(v, r) || r == HOST_GONE)
 		c->rflags |= rf; /* as if the instruction had not been looked at */
 	return r;
 }
@@ -512,6 +520,8 @@ static struct engine_stop run_engine(struct emu_vcpu *v)
 	struct engine_stop stop = engine_run(v->vm->engine, c);
 	if (v->debug.single_step && !own)
 		c->rflags &= ~(uint64_t)FL_TF;
+	if (linear_rip(c) != started) /* what RF protected has executed (SDM 17.3.1.1) */
+		c->rflags &= ~(uint64_t)FL_RF;
 	/* nothing has executed: the stub is not an instruction that would end the shadow */
 	if (stop.reason == ENGINE_STUB && linear_rip(c) == started)
 		c->shadow = shadow;
@@ -545,8 +555,11 @@ static enum outcome boundary(struct emu_vcpu *v, uint64_t rip)
 	if (v->controls.monitor_trap)
 		return leave(v, EMU_EXIT_MTF, VMX_MTF);
 	/* an instruction done by hand counts as a step, too */
-	if (v->debug.single_step && moved && !v->pending_db)
-		return leave_debug(v, DR6_BS);
+	if (v->debug.single_step && moved) {
+		if (!v->pending_db)
+			return leave_debug(v, DR6_BS);
+		v->pending_db_dr6 |= DR6_BS; /* one #DB for all */
+	}
 	return DONE;
 }
 
@@ -572,8 +585,10 @@ static enum outcome run_once(struct emu_vcpu *v)
 {
 	struct emu_vm *vm = v->vm;
 	struct run_state *run = v->run;
+	/* SDM 7.9: debug traps come before whatever else ends a run between two instructions */
+	bool trap = debug_trap_is_due(v);
 	engine_arm(vm->engine);
-	enum outcome r = run->lock_taken ? DONE : look_around(v);
+	enum outcome r = run->lock_taken || trap ? DONE : look_around(v);
 	if (r)
 		return r;
 	uint64_t generation = atomic_load(&vm->memory.generation);
@@ -591,8 +606,13 @@ static enum outcome run_once(struct emu_vcpu *v)
 		r = deliver_events(v);
 		if (r)
 			return r;
-		if (v->vectoring.info && (run->lock_taken || v->controls.monitor_trap))
+		bool lock_exits = run->lock_taken && bus_lock_traps(v);
+		if (v->vectoring.info && (lock_exits || v->controls.monitor_trap))
 			return boundary(v, rip);
+		if (v->vectoring.info)
+			run->lock_taken = false; /* the delivery's, not the next instruction's */
+		if (trap)
+			return DONE; /* now look around */
 		v->vectoring.info = 0;
 		rip = v->cpu.rip;
 	}
@@ -674,6 +694,27 @@ bool emu_host_fault(const void *address, const void *ucontext)
 	siglongjmp(host_fault_jump, 1);
 }
 
+/* A host fault has cut an instruction short: what it held open for itself. */
+static void close_everything(struct emu_vcpu *v)
+{
+	struct run_state *run = v->run;
+	v->task_committed = false;
+	v->vm->memory.apic_write_open = false;
+	v->open_code_page = NULL;
+	run->watch_open = run->mmio_on = run->emulating = run->as_supervisor = false;
+	run->scratch_pages = 0;
+	vcpu_flush(v);
+}
+
+/* -EFAULT is what comes of an EPT violation that nobody can resolve: bit 26 stands on that, too. */
+static void tell_lock_of_error(struct emu_vcpu *v)
+{
+	if (!v->run->lock_taken || !bus_lock_traps(v))
+		return;
+	leave(v, EMU_EXIT_NONE, VMX_EPT_VIOLATION);
+	finish_exit(v);
+}
+
 int emu_vcpu_run(struct emu_vcpu *v, unsigned flags, struct emu_exit *exit)
 {
 	memset(exit, 0, offsetof(struct emu_exit, lock));
@@ -691,10 +732,14 @@ int emu_vcpu_run(struct emu_vcpu *v, unsigned flags, struct emu_exit *exit)
 	if (!ret) {
 		current = v;
 		ret = run_locked(v, flags);
+	} else {
+		close_everything(v);
 	}
 	current = NULL;
 	if (!ret)
 		finish_exit(v);
+	else if (ret == -EFAULT)
+		tell_lock_of_error(v);
 	/* yield() gives the lock up for good when called away */
 	if (v->running)
 		run_lock_release(&v->vm->lock);

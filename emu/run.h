@@ -132,6 +132,14 @@ enum outcome native_step(struct emu_vcpu *v, const struct insn *i);
  * code of its own, where a fault would not tell which guest instruction it was. */
 bool host_page_accessible(uint8_t *host, bool write);
 
+/* RF protects one instruction from its breakpoint (SDM 17.3.1.1): all iterations of a string one. `rip`:
+ * where `i`, which has executed, was. */
+static inline void forget_rf(struct cpu *c, const struct insn *i, uint64_t rip)
+{
+	if (c->rip != rip || !(i->flags & (INSN_REP | INSN_REPNE)))
+		c->rflags &= ~(uint64_t)FL_RF;
+}
+
 /* emu_vcpu_set_instruction_limit() */
 static inline bool limit_reached(const struct emu_vcpu *v)
 {
@@ -164,9 +172,17 @@ void note_lock(struct emu_vcpu *v, const struct emu_lock *lock);
 
 /* inject.c. The fault in vcpu->fault: to the monitor that debugs, or through the guest's IDT. */
 enum outcome deliver_fault(struct emu_vcpu *v);
+/* A debug trap comes in front of the next instruction (SDM 7.8.3: behind it if MOV SS was the last). */
+static inline bool debug_trap_is_due(const struct emu_vcpu *v)
+{
+	return v->pending_db && v->cpu.shadow != EMU_SHADOW_MOV_SS;
+}
 /* What waits in front of the next instruction, by priority; DONE also when nothing could come. */
 bool events_wait(const struct emu_vcpu *v);
 enum outcome deliver_events(struct emu_vcpu *v);
+/* The exit stopped the event in vcpu->vectoring: with the next run it begins again, as when the
+ * hypervisor injects it again (APM 15.7.2). */
+void deliver_again(struct emu_vcpu *v);
 
 /* exit.c. Fill the exit of this run: type and VMX exit word; returns EXIT. */
 enum outcome leave(struct emu_vcpu *v, enum emu_exit_type type, uint32_t word);

@@ -145,7 +145,13 @@ void svm_finish_exit(struct emu_vcpu *v)
 {
 	struct emu_exit *exit = v->exit;
 
+	/* in front of a stuffed lock of event delivery; a software interrupt's instruction executes again */
+	if (exit->type == EMU_EXIT_BUS_LOCK && v->vectoring.active && !v->vectoring.length)
+		deliver_again(v);
 	show_dr6(v, exit);
+	/* EXITINFO2 of an intercepted #PF (APM 15.12.15); CR2 is the old one */
+	if (exit->type == EMU_EXIT_EXCEPTION && (exit->interruption & 0xff) == EXC_PF)
+		exit->guest_linear = exit->qualification;
 	exit->word = code_of(exit);
 	exit->qualification = info1_of(v, exit);
 	exit->idt_vectoring = event_info(exit->idt_vectoring);

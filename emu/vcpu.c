@@ -213,7 +213,7 @@ void emu_vcpu_get_events(struct emu_vcpu *v, struct emu_events *events)
 	events->pending_debug = 0;
 	if (v->pending_db) {
 		events->pending_debug = v->pending_db_dr6;
-		if (v->pending_db_dr6 & (0xf | DR6_BLD))
+		if (v->pending_db_dr6 & (DR6_B0_TO_B3 | DR6_BLD))
 			events->pending_debug |= PENDING_ENABLED;
 	}
 }

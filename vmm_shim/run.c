@@ -76,7 +76,7 @@ static struct run_result enter(struct shim_vcpu *vcpu, unsigned flags)
 	vcpu->exit.type = EMU_EXIT_NONE;
 	vcpu->exit.word = 0; /* also what an error comes with, unless the processor says more */
 	inner = vcpu->ops->run(vcpu->emu, flags, &vcpu->exit);
-	vcpu->has_word = vcpu->exit.type != EMU_EXIT_NONE;
+	vcpu->has_word = vcpu->exit.type != EMU_EXIT_NONE || vcpu->exit.word;
 	if (vclock_virtual())
 		vclock_guest_end(vcpu);
 	if (inner == -EAGAIN) /* EMU_RUN_COMPLETE_ONLY: nothing (more) to complete */

@@ -7,6 +7,7 @@
  */
 #include "tests/unit/exit_vm.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #define BIT26    VMX_EXIT_BUS_LOCK_ASSERTED
@@ -14,6 +15,7 @@
 #define ENABLED  (1u << 12)
 #define BS       (1u << 14)
 #define DR6_NONE 0xffff0ff0u
+#define RF       (1u << 16)
 
 /* Where RIP is. VMCALL ends the guest's code and each handler. */
 enum place {
@@ -26,6 +28,9 @@ enum place {
 	HANDLER,
 	HANDLER_END = 0x200
 };
+
+/* RFLAGS.RF at an exit (SDM 28.3.3): past the instruction, in front of one that executes again, as it was. */
+enum rf { RF_CLEAR, RF_SET, RF_KEPT };
 
 struct step {
 	uint32_t word;
@@ -45,6 +50,8 @@ struct row {
 	uint32_t interruption, vectoring;
 	unsigned locks;        /* taken until the exit */
 	uint8_t shadow;        /* EMU_SHADOW_, at the exit */
+	enum rf rf;            /* at the exit */
+	int result;            /* of the run */
 	void (*resolve)(void); /* what the hypervisor does then */
 	struct step then[4];   /* the following entries, up to a VMCALL */
 	uint64_t dr6;          /* at the end; 0: as at reset */
@@ -83,6 +90,14 @@ static void page_apic_write(void)
 static void page_repaired(void)
 {
 	intercept(EMU_PAGE_ORDINARY);
+}
+static void host_memory_gone(void)
+{
+	emu_vm_host_range_gone(vm, ram + BUFFER, 4096);
+}
+static void host_memory_back(void)
+{
+	emu_vm_host_range_back(vm, ram + BUFFER, 4096);
 }
 static void from_device(void)
 {
@@ -305,44 +320,54 @@ static const struct row rows[] = {
 	  .then = { { VMX_EXTERNAL_INTERRUPT, BEHIND, 0 }, { VMX_VMCALL, THE_END, 0 } } },
 
 	{ a_bit, "EPT violation", LOAD, .rdi = COLD_TARGET + 8, .prepare = page_violates,
-	  .exit = { VMX_EPT_VIOLATION | BIT26, ON_IT, 0x181 }, .locks = 1, .resolve = page_repaired,
-	  .then = NOTHING },
-	{ a_bit, "EPT violation of a locked operand", LOCK_ADD, .rdi = COLD_TARGET + 8,
-	  .prepare = page_violates, .exit = { VMX_EPT_VIOLATION | BIT26, ON_IT, 0x183 }, .locks = 1,
+	  .rf = RF_SET, .exit = { VMX_EPT_VIOLATION | BIT26, ON_IT, 0x181 }, .locks = 1,
 	  .resolve = page_repaired, .then = NOTHING },
+	{ a_bit, "EPT violation of a locked operand", LOCK_ADD, .rdi = COLD_TARGET + 8,
+	  .prepare = page_violates, .rf = RF_SET,
+	  .exit = { VMX_EPT_VIOLATION | BIT26, ON_IT, 0x183 }, .locks = 1, .resolve = page_repaired,
+	  .then = NOTHING },
 	{ a_bit, "EPT misconfiguration", LOAD, .rdi = COLD_TARGET + 8,
-	  .prepare = page_misconfigured, .exit = { VMX_EPT_MISCONFIG | BIT26, ON_IT, 0 },
-	  .locks = 1, .resolve = page_repaired, .then = NOTHING },
-	{ a_bit, "a device (memory without a slot)", LOAD, .rdi = COLD_DEVICE,
+	  .prepare = page_misconfigured, .rf = RF_SET,
+	  .exit = { VMX_EPT_MISCONFIG | BIT26, ON_IT, 0 }, .locks = 1, .resolve = page_repaired,
+	  .then = NOTHING },
+	{ a_bit, "a device (memory without a slot)", LOAD, .rdi = COLD_DEVICE, .rf = RF_KEPT,
 	  .exit = { VMX_EPT_MISCONFIG | BIT26, ON_IT, 0 }, .locks = 1, .then = NOTHING },
+	{ a_bit, "host memory that is gone: the run ends in -EFAULT", LOAD, .rdi = COLD,
+	  .prepare = host_memory_gone, .rf = RF_KEPT,
+	  .exit = { VMX_EPT_VIOLATION | BIT26, ON_IT, 0 }, .locks = 1, .result = -EFAULT,
+	  .resolve = host_memory_back, .then = NOTHING },
 	{ "none: the hypervisor emulates",
 	  "MOVS from a device to a page whose accessed bit is clear", INSN("\xa5"), .rdi = COLD,
-	  .prepare = from_device, .exit = { VMX_EPT_MISCONFIG, ON_IT, 0 }, .then = NOTHING },
+	  .prepare = from_device, .rf = RF_KEPT, .exit = { VMX_EPT_MISCONFIG, ON_IT, 0 },
+	  .then = NOTHING },
 	{ a_bit, "APIC access, a read", LOAD, .rdi = COLD_TARGET + 0x80,
-	  .prepare = page_apic_access, .exit = { VMX_APIC_ACCESS | BIT26, ON_IT, 0x0080 },
-	  .locks = 1, .resolve = page_repaired, .then = NOTHING },
+	  .prepare = page_apic_access, .rf = RF_SET,
+	  .exit = { VMX_APIC_ACCESS | BIT26, ON_IT, 0x0080 }, .locks = 1, .resolve = page_repaired,
+	  .then = NOTHING },
 	{ a_bit, "APIC access, a write", STORE, .rdi = COLD_TARGET + 0x80,
-	  .prepare = page_apic_access, .exit = { VMX_APIC_ACCESS | BIT26, ON_IT, 0x1080 },
-	  .locks = 1, .resolve = page_repaired, .then = NOTHING },
+	  .prepare = page_apic_access, .rf = RF_SET,
+	  .exit = { VMX_APIC_ACCESS | BIT26, ON_IT, 0x1080 }, .locks = 1, .resolve = page_repaired,
+	  .then = NOTHING },
 	{ a_bit, "APIC write", STORE, .rdi = COLD_TARGET + 0x80, .prepare = page_apic_write,
 	  .exit = { VMX_APIC_WRITE | BIT26, BEHIND, 0x80 }, .locks = 1, .then = NOTHING },
 
 	{ a_bit, "#PF on its second page, intercepted", LOAD, .rdi = COLD_ABSENT - 2,
-	  .prepare = want_pf, .exit = { VMX_EXCEPTION_NMI | BIT26, ON_IT, COLD_ABSENT },
-	  .interruption = 0x80000b0e, .locks = 1, .resolve = map_absent, .then = NOTHING },
+	  .prepare = want_pf, .rf = RF_SET,
+	  .exit = { VMX_EXCEPTION_NMI | BIT26, ON_IT, COLD_ABSENT }, .interruption = 0x80000b0e,
+	  .locks = 1, .resolve = map_absent, .then = NOTHING },
 	{ a_bit, "#PF on its second page, delivered", LOAD, .rdi = COLD_ABSENT - 2,
 	  .exit = { VMX_BUS_LOCK | BIT26, HANDLER + PF, 0 }, .locks = 1, .then = { HANDLED(PF) } },
 	{ a_bit, "#PF, then nothing to deliver it through: triple fault", LOAD,
-	  .rdi = COLD_ABSENT - 2, .prepare = no_idt, .exit = { VMX_TRIPLE_FAULT | BIT26, ON_IT, 0 },
-	  .locks = 1 },
+	  .rdi = COLD_ABSENT - 2, .prepare = no_idt, .rf = RF_KEPT,
+	  .exit = { VMX_TRIPLE_FAULT | BIT26, ON_IT, 0 }, .locks = 1 },
 	{ "none: split-lock disable", "#AC(0), delivered", LOCK_ADD, .rdi = SPLIT, .prepare = sld,
 	  .exit = { VMX_VMCALL, HANDLER_END + AC, 0 } },
 	{ "none: split-lock disable", "#AC(0), intercepted", LOCK_ADD, .rdi = SPLIT,
-	  .prepare = sld_want_ac, .exit = { VMX_EXCEPTION_NMI, ON_IT, 0 },
+	  .prepare = sld_want_ac, .rf = RF_SET, .exit = { VMX_EXCEPTION_NMI, ON_IT, 0 },
 	  .interruption = 0x80000b11, .resolve = sld_off,
 	  .then = { LOCK_EXIT, { VMX_VMCALL, THE_END, 0 } } },
 	{ a_bit, "split-lock disable: #AC(0), intercepted", LOCK_ADD, .rdi = COLD + 62,
-	  .prepare = sld_want_ac, .exit = { VMX_EXCEPTION_NMI | BIT26, ON_IT, 0 },
+	  .prepare = sld_want_ac, .rf = RF_SET, .exit = { VMX_EXCEPTION_NMI | BIT26, ON_IT, 0 },
 	  .interruption = 0x80000b11, .locks = 1, .resolve = sld_off,
 	  .then = { LOCK_EXIT, { VMX_VMCALL, THE_END, 0 } } },
 	{ "none: UC-lock disable", "#GP(0), delivered", LOCK_ADD, .rdi = UC_BUFFER,
@@ -409,10 +434,11 @@ static const struct row rows[] = {
 	{ delivery, "#UD delivered", INSN("\x0f\x0b"), .prepare = fresh_gates,
 	  .exit = { VMX_BUS_LOCK | BIT26, HANDLER + UD, 0 }, .locks = 1, .then = { HANDLED(UD) } },
 	{ delivery, "interrupt, its frame meets an EPT violation", LOCK_ADD, .rdi = BUFFER,
-	  .prepare = stack_violates, .exit = { VMX_EPT_VIOLATION | BIT26, ON_IT, 0x182 },
-	  .vectoring = 0x80000040, .locks = 1, .resolve = inject_again, .then = { HANDLED(0x40) } },
+	  .prepare = stack_violates, .rf = RF_KEPT,
+	  .exit = { VMX_EPT_VIOLATION | BIT26, ON_IT, 0x182 }, .vectoring = 0x80000040, .locks = 1,
+	  .resolve = inject_again, .then = { HANDLED(0x40) } },
 	{ delivery, "#UD, its frame meets a #PF, intercepted", INSN("\x0f\x0b"),
-	  .prepare = stack_absent,
+	  .prepare = stack_absent, .rf = RF_SET,
 	  .exit = { VMX_EXCEPTION_NMI | BIT26, ON_IT, COLD_ABSENT + 0x7d8 },
 	  .interruption = 0x80000b0e, .vectoring = 0x80000306, .locks = 1, .resolve = stack_mapped,
 	  .then = { HANDLED(UD) } },
@@ -422,8 +448,9 @@ static const struct row rows[] = {
 	{ "accessed bit of the code's page", "OUT", INSN("\xe6\x80"), .prepare = at_cold_code,
 	  .exit = { VMX_IO | BIT26, ON_IT, 0x800040 }, .locks = 1, .then = NOTHING },
 	{ "none: before the first instruction", "VM entry fails", LOCK_ADD, .rdi = SPLIT,
-	  .prepare = bad_entry, .exit = { VMX_INVALID_STATE | VMX_EXIT_ENTRY_FAILURE, ON_IT, 0 },
-	  .resolve = good_entry, .then = { LOCK_EXIT, { VMX_VMCALL, THE_END, 0 } } },
+	  .prepare = bad_entry, .rf = RF_KEPT,
+	  .exit = { VMX_INVALID_STATE | VMX_EXIT_ENTRY_FAILURE, ON_IT, 0 }, .resolve = good_entry,
+	  .then = { LOCK_EXIT, { VMX_VMCALL, THE_END, 0 } } },
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 
@@ -471,11 +498,12 @@ static void expect(const struct row *row, const char *what, uint64_t got, uint64
 	failures++;
 }
 
-static struct emu_exit run_to(const struct row *row, uint64_t base, const struct step *wanted)
+static struct emu_exit run_to(const struct row *row, uint64_t base, const struct step *wanted,
+			      int result)
 {
 	struct emu_state s;
 	struct emu_exit x;
-	assert_int_equal(emu_vcpu_run(vcpu, 0, &x), 0);
+	assert_int_equal(emu_vcpu_run(vcpu, 0, &x), result);
 	emu_vcpu_get_state(vcpu, &s);
 	expect(row, "exit word", x.word, wanted->word);
 	expect(row, "RIP", s.rip, place_rip(row, base, wanted->place));
@@ -484,14 +512,19 @@ static struct emu_exit run_to(const struct row *row, uint64_t base, const struct
 	return x;
 }
 
-static void run_row(const struct row *row)
+static void run_row(const struct row *row, bool resumed)
 {
 	struct emu_events events;
 	struct emu_state s;
 	start(row, false);
+	if (resumed)
+		EDIT_STATE(s.rflags |= RF);
 	emu_vcpu_get_state(vcpu, &s);
 	uint64_t base = s.rip;
-	struct emu_exit x = run_to(row, base, &row->exit);
+	struct emu_exit x = run_to(row, base, &row->exit, row->result);
+	emu_vcpu_get_state(vcpu, &s);
+	expect(row, resumed ? "RF after RF" : "RF", !!(s.rflags & RF),
+	       row->rf == RF_KEPT ? resumed : row->rf == RF_SET);
 	emu_vcpu_get_events(vcpu, &events);
 	expect(row, "pending debug exceptions", events.pending_debug, row->pending);
 	expect(row, "interrupt shadow", events.interrupt.shadow, row->shadow);
@@ -503,7 +536,7 @@ static void run_row(const struct row *row)
 	if (row->resolve)
 		row->resolve();
 	for (unsigned n = 0; n < 4 && row->then[n].place; n++)
-		run_to(row, base, &row->then[n]);
+		run_to(row, base, &row->then[n], 0);
 	emu_vcpu_get_state(vcpu, &s);
 	expect(row, "DR6", s.dr[6], row->dr6 ? row->dr6 : DR6_NONE);
 	machine_stop();
@@ -512,8 +545,11 @@ static void run_row(const struct row *row)
 static void test_exit_matrix_each_row_exits_as_it_says(void **state)
 {
 	(void)state;
-	for (size_t n = 0; n < ROWS; n++)
-		run_row(&rows[n]);
+	for (size_t n = 0; n < ROWS; n++) {
+		run_row(&rows[n], false);
+		/* as an IRET from a handler of #DB leaves it: for this one instruction (SDM 17.3.1.1) */
+		run_row(&rows[n], true);
+	}
 	assert_int_equal(failures, 0);
 }
 
@@ -525,7 +561,7 @@ static void test_exit_matrix_bare_reason_74_lacks_the_bit_there_only(void **stat
 		struct emu_exit x;
 		uint32_t word = rows[n].exit.word;
 		start(&rows[n], true);
-		assert_int_equal(emu_vcpu_run(vcpu, 0, &x), 0);
+		assert_int_equal(emu_vcpu_run(vcpu, 0, &x), rows[n].result);
 		expect(&rows[n], "bare word", x.word, (word & 0xffff) == 74 ? 74 : word);
 		expect(&rows[n], "bus_lock", x.bus_lock, !!(word & BIT26));
 		machine_stop();
@@ -554,7 +590,7 @@ static void test_exit_matrix_detection_off_says_nothing(void **state)
 		struct emu_exit x;
 		start(&rows[n], false);
 		detection_off();
-		assert_int_equal(emu_vcpu_run(vcpu, 0, &x), 0);
+		assert_int_equal(emu_vcpu_run(vcpu, 0, &x), rows[n].result);
 		assert_false(x.bus_lock);
 		assert_int_not_equal(x.word & 0xffff, 74);
 		assert_false(x.word & BIT26);

@@ -152,6 +152,69 @@ static void test_emulator_run_without_memory_behind_the_slot_is_efault(void **st
 	assert_int_equal(regs_of(&m).rip, 0x1005); /* on the instruction */
 }
 
+/*
+ * A load whose page table, in memory that is not WB, gets its accessed bit set, and whose page is gone: bit
+ * 26 of an exit that vmx_handle_exit() has an error for.
+ */
+static void efault_behind_a_bus_lock(unsigned kernel, long result)
+{
+	enum { DIRECTORY = 0x4000, FAR_AWAY = 0x80000 };
+	const struct kvm_segment flat = {
+		.limit = 0xffffffff, .type = 3, .present = 1, .db = 1, .s = 1, .g = 1
+	};
+	/* 4 MB pages from 0; the second one's accessed bit is clear */
+	const uint32_t entries[] = { 0xe3, 0x83 };
+	struct kvm_sregs sregs;
+
+	use_kernel(kernel);
+	LOAD("\xa1\x00\x00\x48\x00\xf4"); /* mov eax, [4 MB + FAR_AWAY]; hlt */
+	memcpy(ram + DIRECTORY, entries, sizeof(entries));
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_GET_SREGS, &sregs), 0);
+	sregs.cs = sregs.ds = sregs.es = sregs.ss = flat;
+	sregs.cs.type = 11;
+	sregs.cr0 = 0x80000011;
+	sregs.cr3 = DIRECTORY;
+	sregs.cr4 = 0x10; /* PSE */
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_SREGS, &sregs), 0);
+	shim_memory_gone(ram + FAR_AWAY, 4096);
+	assert_int_equal(run_once(&m), result);
+	assert_int_equal(m.run->exit_reason, KVM_EXIT_UNKNOWN);
+	assert_int_equal(m.run->flags, BUS_LOCK_FLAG);
+	assert_int_equal(regs_of(&m).rip, 0x1000);
+	/* the bit is set now: no lock any more, and the error is told whatever the kernel */
+	assert_int_equal(run_once(&m), -EFAULT);
+	assert_int_equal(m.run->flags, 0);
+}
+
+static int setup_uc(void **state)
+{
+	int ret;
+
+	shim_config.options.uc[0] = (struct shim_range){ 0x4000, 0x1000 };
+	shim_config.options.ucs = 1;
+	ret = setup(state);
+	shim_config.options.ucs = 0;
+	return ret;
+}
+
+static int teardown_kernel(void **state)
+{
+	use_kernel(KERNEL_DEFAULT);
+	return teardown(state);
+}
+
+static void test_emulator_efault_behind_a_bus_lock_is_swallowed_by_old_kernels(void **state)
+{
+	(void)state;
+	efault_behind_a_bus_lock(KERNEL(6, 12, 0), 0);
+}
+
+static void test_emulator_efault_behind_a_bus_lock_comes_with_the_flag(void **state)
+{
+	(void)state;
+	efault_behind_a_bus_lock(KERNEL(6, 12, 117), -EFAULT);
+}
+
 static void test_emulator_memory_beyond_the_slots_is_mmio(void **state)
 {
 	(void)state;
@@ -269,6 +332,9 @@ int main(void)
 		TEST(test_emulator_state_goes_around_unchanged),
 		TEST(test_emulator_counts_one_exit_for_each_split_lock),
 		TEST(test_emulator_run_without_memory_behind_the_slot_is_efault),
+#define TEST_UC(name) cmocka_unit_test_setup_teardown(name, setup_uc, teardown_kernel)
+		TEST_UC(test_emulator_efault_behind_a_bus_lock_is_swallowed_by_old_kernels),
+		TEST_UC(test_emulator_efault_behind_a_bus_lock_comes_with_the_flag),
 		TEST(test_emulator_memory_beyond_the_slots_is_mmio),
 		TEST(test_emulator_msr_of_the_shim_and_unknown_msr),
 		TEST(test_emulator_filtered_msr_of_the_processor_reaches_the_monitor),

@@ -251,6 +251,51 @@ static void test_svm_exit_keeps_the_sti_shadow_and_the_resume_flag(void **state)
 	assert_false(state_of(m).rflags & 1u << 16);
 }
 
+/* The same of an ordinary instruction, whose page's accessed bit lies in memory that is not WB. */
+static void test_svm_exit_of_a_load_keeps_the_sti_shadow_and_the_resume_flag(void **state)
+{
+	const uint64_t first = 0xe3, cold = 0x83; /* 2 MB from 0, with and without accessed bit */
+	struct machine *m = *state;
+
+	CODE_AT(m, CODE, 0xfb /* sti */, 0x8b, 0x03 /* mov eax,[rbx] */, 0xf4);
+	for (int window = 0; window < 2; window++) {
+		struct emu_events events;
+		struct emu_state s;
+
+		memcpy(m->ram + 0x8000, &first, 8);
+		memcpy(m->ram + 0x8008, &cold, 8);
+		assert_int_equal(emu_vm_declare_memory_type(m->vm, 0x8000, 4096, EMU_MT_UC), 0);
+		set_64bit(m->vcpu);
+		s = state_of(m);
+		s.gpr[EMU_RBX] = 0x200000 + DATA;
+		s.dr[0] = CODE + 1;
+		s.dr[7] = 0x400;
+		assert_int_equal(emu_vcpu_set_state(m->vcpu, &s), 0);
+		emu_vcpu_request_interrupt_window(m->vcpu, window);
+		run(m, EMU_EXIT_BUS_LOCK);
+		emu_vcpu_get_events(m->vcpu, &events);
+		assert_int_equal(events.interrupt.shadow, EMU_SHADOW_STI);
+		s = state_of(m);
+		assert_int_equal(s.rip, CODE + 1);
+		s.dr[7] |= 1;
+		s.rflags |= 1u << 16;
+		assert_int_equal(emu_vcpu_set_state(m->vcpu, &s), 0);
+		run(m, EMU_EXIT_BUS_LOCK);
+		emu_vcpu_get_events(m->vcpu, &events);
+		assert_int_equal(events.interrupt.shadow, EMU_SHADOW_STI);
+		assert_true(state_of(m).rflags & 1u << 16);
+		emu_vcpu_set_bus_lock_counter(m->vcpu, 1);
+		if (window)
+			assert_int_equal(run(m, EMU_EXIT_INTERRUPT_WINDOW).word, SVM_VINTR);
+		else
+			run(m, EMU_EXIT_HLT);
+		emu_vcpu_get_events(m->vcpu, &events);
+		assert_int_equal(events.interrupt.shadow, 0);
+		assert_int_equal(state_of(m).rip, window ? CODE + 3 : CODE + 4);
+		assert_false(state_of(m).rflags & 1u << 16);
+	}
+}
+
 static void test_svm_single_step_traps_behind_the_lock_not_at_the_exit(void **state)
 {
 	struct machine *m = *state;
@@ -534,6 +579,26 @@ static void test_svm_intercepted_exceptions_have_dr6_and_error_code(void **state
 	assert_int_equal(x.qualification, 0x1234);
 }
 
+/* EXITINFO2 (APM 15.12.15); CR2 has not changed. */
+static void test_svm_intercepted_page_fault_tells_address_and_error_code(void **state)
+{
+	struct machine *m = *state;
+	const struct emu_controls controls = { .exception_bitmap = 1u << 14 };
+	struct emu_state s = state_of(m);
+	struct emu_exit x;
+
+	emu_vcpu_set_controls(m->vcpu, &controls);
+	CODE_AT(m, CODE, 0x89, 0x03 /* mov [rbx],eax */);
+	s.gpr[EMU_RBX] = 0x40000123;
+	s.cr2 = 0x77;
+	assert_int_equal(emu_vcpu_set_state(m->vcpu, &s), 0);
+	x = run(m, EMU_EXIT_EXCEPTION);
+	assert_int_equal(x.word, SVM_EXCEPTION + 14);
+	assert_int_equal(x.qualification, 2); /* a write, not present */
+	assert_int_equal(x.guest_linear, 0x40000123);
+	assert_int_equal(state_of(m).cr2, 0x77);
+}
+
 /* EXITINTINFO knows four types: INT3 is an exception there (APM 15.7.2). */
 static void test_svm_exit_in_the_delivery_of_int3_calls_it_an_exception(void **state)
 {
@@ -599,6 +664,7 @@ int main(void)
 		TEST(test_svm_counter_lets_that_many_locks_through),
 		TEST(test_svm_counter_stands_still_while_the_intercept_is_off),
 		TEST(test_svm_exit_keeps_the_sti_shadow_and_the_resume_flag),
+		TEST(test_svm_exit_of_a_load_keeps_the_sti_shadow_and_the_resume_flag),
 		TEST(test_svm_single_step_traps_behind_the_lock_not_at_the_exit),
 		TEST(test_svm_debugger_steps_over_a_bus_lock_in_one_step),
 		TEST(test_svm_kick_at_the_exit_is_kept_for_the_next_run),
@@ -609,6 +675,7 @@ int main(void)
 		cmocka_unit_test(test_svm_exits_have_their_codes_and_exitinfo1),
 		TEST(test_svm_events_of_the_monitor_have_their_codes),
 		TEST(test_svm_intercepted_exceptions_have_dr6_and_error_code),
+		TEST(test_svm_intercepted_page_fault_tells_address_and_error_code),
 		TEST(test_svm_exit_in_the_delivery_of_int3_calls_it_an_exception),
 		cmocka_unit_test(test_svm_refused_instruction_is_not_counted),
 		TEST(test_svm_other_exits_never_show_a_bus_lock),

@@ -249,11 +249,15 @@ static bool is_ours(int fd)
 	return !interpose_foreign_child();
 }
 
-/* Virtual time: these numbers are timerfds no longer. A vfork child closes copies. */
+/* Virtual time: these numbers may be timerfds no longer. To be told after the call that closes them,
+ * which may fail. A vfork child closes copies. */
 static void timers_closed(unsigned first, unsigned last)
 {
+	int saved = errno;
+
 	if (vclock_virtual() && !interpose_foreign_child())
 		vtimer_fds_closed(first, last);
+	errno = saved;
 }
 
 int interpose_close(int fd)
@@ -265,12 +269,12 @@ int interpose_close(int fd)
 		errno = EBADF;
 		return -1;
 	}
-	timers_closed((unsigned)fd, (unsigned)fd);
 	/* No cancellation between the two halves of closing ours. */
 	if (ours || !next.close)
 		result = (int)raw_result(RAW(SYS_close, fd));
 	else
 		result = next.close(fd);
+	timers_closed((unsigned)fd, (unsigned)fd);
 	if (ours)
 		shim_descriptors_closed();
 	return result;
@@ -300,8 +304,6 @@ int interpose_close_range(unsigned first, unsigned last, int flags)
 	int trace = interpose_trace_fd(), result = 0;
 	unsigned kept = (unsigned)trace;
 
-	if (!(flags & CLOSE_RANGE_CLOEXEC))
-		timers_closed(first, last);
 	if (trace < 0 || kept < first || kept > last) {
 		result = close_these(first, last, flags);
 	} else {
@@ -310,19 +312,20 @@ int interpose_close_range(unsigned first, unsigned last, int flags)
 		if (!result && kept < last)
 			result = close_these(kept + 1, last, flags);
 	}
+	timers_closed(first, last);
 	many_closed();
 	return result;
 }
 
 void interpose_closefrom(int low)
 {
-	timers_closed(low < 0 ? 0 : (unsigned)low, ~0u);
 	if (interpose_trace_fd() >= low)
 		interpose_close_range(low < 0 ? 0 : (unsigned)low, ~0u, 0);
 	else if (next.closefrom)
 		next.closefrom(low);
 	else
 		RAW(SYS_close_range, low < 0 ? 0 : low, ~0u, 0);
+	timers_closed(low < 0 ? 0 : (unsigned)low, ~0u);
 	many_closed();
 }
 
@@ -333,9 +336,8 @@ int interpose_dup2(int fd, int wanted)
 
 	if (wanted >= 0)
 		interpose_trace_give_way(wanted);
-	if (fd != wanted)
-		timers_closed((unsigned)wanted, (unsigned)wanted);
 	result = next.dup2 ? next.dup2(fd, wanted) : (int)raw_result(RAW(SYS_dup2, fd, wanted));
+	timers_closed((unsigned)wanted, (unsigned)wanted);
 	if (ours && result >= 0)
 		shim_descriptors_closed();
 	return result;
@@ -348,10 +350,9 @@ int interpose_dup3(int fd, int wanted, int flags)
 
 	if (wanted >= 0)
 		interpose_trace_give_way(wanted);
-	if (fd != wanted)
-		timers_closed((unsigned)wanted, (unsigned)wanted);
 	result = next.dup3 ? next.dup3(fd, wanted, flags)
 			   : (int)raw_result(RAW(SYS_dup3, fd, wanted, flags));
+	timers_closed((unsigned)wanted, (unsigned)wanted);
 	if (ours && result >= 0)
 		shim_descriptors_closed();
 	return result;

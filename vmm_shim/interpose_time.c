@@ -155,9 +155,8 @@ unsigned interpose_sleep(unsigned seconds)
 
 	if (!vclock_virtual())
 		return (unsigned)slept(since, (int)INTERPOSE_PASS(sleep, 0, seconds));
-	return slept(since, do_nanosleep(&time, &left))
-		       ? (unsigned)left.tv_sec + (left.tv_nsec != 0)
-		       : 0;
+	/* glibc tells whole seconds (sysdeps/posix/sleep.c) */
+	return slept(since, do_nanosleep(&time, &left)) ? (unsigned)left.tv_sec : 0;
 }
 
 /* ------------------------------------------------------------------ timer_create() */

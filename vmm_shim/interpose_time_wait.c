@@ -30,6 +30,15 @@ static bool bad(const struct timespec *timeout)
 	return timeout && !vvalid(timeout);
 }
 
+/* What _FORTIFY_SOURCE is for: the C library ends a program that would write behind its buffer. */
+extern _Noreturn void __chk_fail(void);
+
+static void chk(bool fits)
+{
+	if (!fits)
+		__chk_fail();
+}
+
 /* ------------------------------------------------------------------ poll */
 
 int interpose_poll(struct pollfd *fds, nfds_t n, int timeout)
@@ -64,14 +73,14 @@ long interpose_sys_ppoll(void *fds, long n, const void *timeout, const void *mas
 
 int interpose_poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t size)
 {
-	(void)size; /* what the fortified one checks, the caller's compiler has seen already */
+	chk(n <= size / sizeof(*fds));
 	return interpose_poll(fds, n, timeout);
 }
 
 int interpose_ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
 			const sigset_t *mask, size_t size)
 {
-	(void)size;
+	chk(n <= size / sizeof(*fds));
 	return interpose_ppoll(fds, n, timeout, mask);
 }
 
@@ -85,15 +94,16 @@ int interpose_select(int n, fd_set *in, fd_set *out, fd_set *except, struct time
 	if (vclock_virtual()) {
 		if (timeout && (timeout->tv_sec < 0 || timeout->tv_usec < 0))
 			return (int)raw_result(-EINVAL);
-		if (timeout)
-			ns = (uint64_t)timeout->tv_sec * NSEC + (uint64_t)timeout->tv_usec * 1000;
+		if (timeout) /* the microseconds may be more than a second's */
+			ns = vafter(vns(&(struct timespec){ .tv_sec = timeout->tv_sec }),
+				    (uint64_t)timeout->tv_usec * 1000);
 		r = vcall_select(n, in, out, except, ns, NULL);
 	}
 	if (r == -ENOSYS)
 		return INTERPOSE_PASS(select,
 				      (int)raw_result(RAW(SYS_select, n, in, out, except, timeout)),
 				      n, in, out, except, timeout);
-	if (timeout) { /* Linux tells what was left */
+	if (timeout && ns != VSCHED_NEVER) { /* Linux tells what was left */
 		passed = shim_now_ns() - begun;
 		ns = ns > passed ? ns - passed : 0;
 		timeout->tv_sec = (time_t)(ns / NSEC);
@@ -185,12 +195,11 @@ int interpose_epoll_pwait2(int fd, struct epoll_event *events, int max,
 /* Only a timerfd: other descriptors that block are not answered (docs/time.md). */
 static int wait_for_timer(int fd)
 {
-	struct pollfd ready = { .fd = fd, .events = POLLIN };
 	long flags = RAW(SYS_fcntl, fd, F_GETFL);
 
 	if (flags < 0 || flags & O_NONBLOCK)
 		return 0;
-	return vcall_poll(&ready, 1, VSCHED_NEVER, NULL) == -EINTR ? -EINTR : 0;
+	return vcall_readable(fd) == -EINTR ? -EINTR : 0;
 }
 
 ssize_t interpose_read(int fd, void *data, size_t size)
@@ -202,10 +211,7 @@ ssize_t interpose_read(int fd, void *data, size_t size)
 
 ssize_t interpose_read_chk(int fd, void *data, size_t size, size_t room)
 {
-	if (size > room) {
-		errno = EINVAL; /* the original ends the program, which is not ours to decide */
-		return -1;
-	}
+	chk(size <= room);
 	return interpose_read(fd, data, size);
 }
 

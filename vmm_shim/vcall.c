@@ -117,6 +117,7 @@ struct question {
 	void *call;
 	struct pollfd *fds;
 	unsigned nfds;
+	bool select; /* as in struct vwait */
 	uint64_t timeout;
 	const kernel_sigset *mask;
 };
@@ -126,6 +127,7 @@ static int wait_ready(struct vthread *self, const struct question *q)
 	struct vwait w = { .deadline = VSCHED_NEVER,
 			   .fds = q->fds,
 			   .nfds = q->nfds,
+			   .select = q->select,
 			   .signals = true,
 			   .cancellable = true,
 			   .masked = q->mask != NULL,
@@ -154,13 +156,25 @@ static int ask(const struct question *q)
 
 	if (r)
 		return r;
-	if (!q->timeout) {
+	if (!q->timeout && !q->mask) {
 		vclock_spin();
 		return 0;
 	}
 	self = vclock_begin();
 	if (!self)
 		return -ENOSYS;
+	if (!q->timeout) {
+		const struct vwait w = { .masked = true, .mask = *q->mask };
+
+		if (signals_pending(*q->mask)) {
+			vclock_deliver(self, &w);
+			r = -EINTR;
+		}
+		vclock_end(self);
+		if (!r)
+			vclock_spin();
+		return r;
+	}
 	r = wait_ready(self, q);
 	vclock_end(self);
 	return r;
@@ -189,6 +203,30 @@ int vcall_poll(struct pollfd *fds, nfds_t n, uint64_t timeout, const kernel_sigs
 				    .mask = mask };
 
 	return ask(&q);
+}
+
+int vcall_readable(int fd)
+{
+	struct pollfd ready = { .fd = fd, .events = POLLIN };
+	const struct vwait w = { .deadline = VSCHED_NEVER,
+				 .fds = &ready,
+				 .nfds = 1,
+				 .signals = true,
+				 .cancellable = true };
+
+	while (!raw_syscall(SYS_poll, &ready, 1, 0)) {
+		struct vthread *self = vclock_begin();
+		bool again = true;
+
+		if (!self)
+			return -ENOSYS;
+		if (vclock_wait(self, &w) == VWAKE_LOOK)
+			again = signals_restart(self->mask);
+		vclock_end(self);
+		if (!again)
+			return -EINTR;
+	}
+	return 0;
 }
 
 struct select_call {
@@ -238,9 +276,13 @@ int vcall_select(int n, fd_set *in, fd_set *out, fd_set *except, uint64_t timeou
 {
 	struct select_call call = { .n = n, .set = { in, out, except } };
 	struct pollfd fds[FD_SETSIZE];
-	struct question q = {
-		.ready = select_ready, .call = &call, .fds = fds, .timeout = timeout, .mask = mask
-	};
+	struct question q = { .ready = select_ready,
+			      .call = &call,
+			      .fds = fds,
+			      .select = true,
+			      .timeout = timeout,
+			      .mask = mask };
+	int r;
 
 	if (n < 0)
 		return -EINVAL;
@@ -251,7 +293,12 @@ int vcall_select(int n, fd_set *in, fd_set *out, fd_set *except, uint64_t timeou
 			memcpy(&call.asked[i], call.set[i], bytes_of(n));
 	}
 	q.nfds = poll_of_select(&call, fds);
-	return ask(&q);
+	r = ask(&q);
+	for (int i = 0; i < 3 && r < 0; i++) { /* an error leaves them as they were: select(2) */
+		if (call.set[i])
+			memcpy(call.set[i], &call.asked[i], bytes_of(n));
+	}
+	return r;
 }
 
 struct epoll_call {
@@ -341,17 +388,24 @@ static int futex_wait(uint32_t *word, uint32_t value, uint64_t deadline)
 				 .word = (const _Atomic uint32_t *)word,
 				 .value = value,
 				 .signals = true };
-	struct vthread *self = vclock_begin();
 	enum vwake wake;
+	bool again;
 
-	if (!self)
-		return -ENOSYS;
-	if (__atomic_load_n(word, __ATOMIC_SEQ_CST) != value) {
+	do {
+		struct vthread *self = vclock_begin();
+
+		if (!self)
+			return -ENOSYS;
+		if (__atomic_load_n(word, __ATOMIC_SEQ_CST) != value) {
+			vclock_end(self);
+			return -EAGAIN;
+		}
+		wake = vclock_wait(self, &w);
+		/* with a time-out a handler always ends it: futex_wait() in Linux 6.12 */
+		again = wake == VWAKE_LOOK && deadline == VSCHED_NEVER &&
+			signals_restart(self->mask);
 		vclock_end(self);
-		return -EAGAIN;
-	}
-	wake = vclock_wait(self, &w);
-	vclock_end(self);
+	} while (again);
 	return wake == VWAKE_DEADLINE ? -ETIMEDOUT : wake == VWAKE_LOOK ? -EINTR : 0;
 }
 

@@ -119,6 +119,37 @@ static struct vtask *task_of(const struct vthread *t)
 
 /* ------------------------------------------------------------------ turns */
 
+/* What of poll()'s events select() counts, for a set: POLLIN_SET and so on in fs/select.c, Linux 6.12. */
+static bool select_counts(const struct pollfd *fd)
+{
+	static const struct {
+		short set, events;
+	} sets[] = {
+		{ POLLIN, POLLIN | POLLHUP | POLLERR | POLLNVAL },
+		{ POLLOUT, POLLOUT | POLLERR | POLLNVAL },
+		{ POLLPRI, POLLPRI | POLLNVAL },
+	};
+
+	for (unsigned i = 0; i < 3; i++) {
+		if (fd->events & sets[i].set && fd->revents & sets[i].events)
+			return true;
+	}
+	return false;
+}
+
+static bool descriptors_ready(const struct vthread *t)
+{
+	long n = raw_syscall(SYS_poll, t->fds, t->nfds, 0);
+
+	if (n <= 0 || !t->select)
+		return n > 0;
+	for (unsigned i = 0; i < t->nfds; i++) {
+		if (select_counts(&t->fds[i]))
+			return true;
+	}
+	return false;
+}
+
 /* What another thread, or a timer, has made ready for somebody who waits for descriptors. */
 static bool look_at_descriptors(void)
 {
@@ -129,7 +160,7 @@ static bool look_at_descriptors(void)
 
 		if (vsched.task[i].state != VTASK_WAITING || !t->fds)
 			continue;
-		if (raw_syscall(SYS_poll, t->fds, t->nfds, 0) > 0) {
+		if (descriptors_ready(t)) {
 			vsched_wake(&vsched, (int)i, VWAKE_EVENT);
 			found = true;
 		}
@@ -163,26 +194,37 @@ static void dispatch(void)
 	}
 }
 
+enum look { LOOK_BUSY, LOOK_ASLEEP, LOOK_ENDED };
+
 /* "State:\tS (sleeping)" and "voluntary_ctxt_switches:\t12" of a thread. */
-static bool asleep(pid_t tid, uint64_t *switches)
+static enum look look_at_thread(pid_t tid, uint64_t *switches)
 {
 	char path[48], text[2048];
 	const char *state, *count;
 	long fd, n;
 
+	if (!tid) /* it is about to begin */
+		return LOOK_BUSY;
 	snprintf(path, sizeof(path), "/proc/self/task/%d/status", (int)tid);
 	fd = raw_syscall(SYS_open, path, 0, 0);
+	if (fd == -ENOENT)
+		return LOOK_ENDED;
 	if (fd < 0)
-		return false;
+		return LOOK_BUSY;
 	n = raw_syscall(SYS_read, fd, text, sizeof(text) - 1);
 	raw_syscall(SYS_close, fd);
+	if (n == -ESRCH)
+		return LOOK_ENDED;
 	if (n <= 0)
-		return false;
+		return LOOK_BUSY;
 	text[n] = 0;
 	state = strstr(text, "State:\t");
 	count = strstr(text, "\nvoluntary_ctxt_switches:\t");
 	*switches = count ? strtoull(count + 26, NULL, 10) : 0;
-	return state && state[7] == 'S';
+	/* a main thread that has called pthread_exit() stays as a zombie until the process ends */
+	if (state && (state[7] == 'Z' || state[7] == 'X'))
+		return LOOK_ENDED;
+	return state && state[7] == 'S' ? LOOK_ASLEEP : LOOK_BUSY;
 }
 
 /* Has the thread whose turn it is done nothing for a while? Then it is blocked, or computes. */
@@ -191,6 +233,7 @@ static void look_after(struct vthread *t)
 	static unsigned seen;
 	static uint64_t since, asleep_since, switches, looked;
 	uint64_t now = real_ns(), count = 0;
+	enum look look;
 
 	/* who did not get to look for long may have been stopped, and all others with it */
 	bool stopped = now - looked > STOPPED_NS;
@@ -202,7 +245,15 @@ static void look_after(struct vthread *t)
 		asleep_since = 0;
 		return;
 	}
-	if (asleep(atomic_load(&t->tid), &count)) {
+	look = look_at_thread(atomic_load(&t->tid), &count);
+	if (look ==
+	    LOOK_ENDED) { /* without a word: main's pthread_exit(), a thread of thrd_create() */
+		vclock_thread_gone(t);
+		vsched.running = VSCHED_NOBODY;
+		dispatch();
+		return;
+	}
+	if (look == LOOK_ASLEEP) {
 		if (!asleep_since || count != switches) {
 			asleep_since = now;
 			switches = count;
@@ -227,6 +278,22 @@ static void look_after(struct vthread *t)
 	dispatch();
 }
 
+/* Who is woken from outside while guests run begins where they are, not where the monitor was last. */
+static void input_comes_now(void)
+{
+	uint64_t guests = VSCHED_NEVER;
+
+	for (unsigned i = 0; i < vsched.tasks; i++) {
+		const struct vtask *task = &vsched.task[i];
+
+		if ((task->state == VTASK_RUNNING || task->state == VTASK_GUEST) &&
+		    task->time < guests)
+			guests = task->time;
+	}
+	if (guests != VSCHED_NEVER && guests > vsched.now)
+		vsched.now = guests;
+}
+
 static bool signal_for(const struct vthread *t)
 {
 	kernel_sigset pending = 0;
@@ -248,7 +315,9 @@ static bool changed(const struct vthread *t)
  */
 static bool perhaps_missed(struct vthread *t)
 {
-	return atomic_load(&nondeterministic) && task_of(t)->address && ++t->looks % 16 == 0;
+	/* many who look so often would leave nobody else a turn */
+	return atomic_load(&nondeterministic) && task_of(t)->address &&
+	       ++t->looks % (16 + vsched.waiters) == 0;
 }
 
 /* Somebody who waits looks around, in real time. */
@@ -256,8 +325,10 @@ static void watch(struct vthread *t)
 {
 	if (task_of(t)->state == VTASK_WAITING && signal_for(t)) {
 		/* while nobody could run no time passed: it came when it came */
-		if (vsched.running != VSCHED_NOBODY)
+		if (vsched.running != VSCHED_NOBODY) {
 			vclock_nondeterministic("a signal came from outside the process");
+			input_comes_now();
+		}
 		vsched_wake(&vsched, t->index, VWAKE_LOOK);
 	}
 	if (task_of(t)->state == VTASK_WAITING && (changed(t) || perhaps_missed(t)))
@@ -270,9 +341,10 @@ static void watch(struct vthread *t)
 
 static void wait_for_turn(struct vthread *t)
 {
-	const struct timespec patience = { .tv_nsec = WATCH_NS };
-
 	while (!atomic_load(&t->go)) {
+		/* together they look as often as a few would: each look takes the tables' lock */
+		const struct timespec patience = { .tv_nsec = WATCH_NS * (1 + vsched.tasks / 16) };
+
 		drop();
 		raw_syscall(SYS_futex, &t->go, FUTEX_WAIT_PRIVATE, 0, &patience, NULL, 0);
 		take();
@@ -466,7 +538,14 @@ struct vthread *vclock_self(void)
 
 static bool cancelled(struct vthread *t, const struct vwait *w)
 {
+	int state;
+
 	if (!t->cancelled || !w->cancellable)
+		return false;
+	/* while it is disabled the request stays pending, and nothing ends for it: pthreads(7) */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	pthread_setcancelstate(state, NULL);
+	if (state == PTHREAD_CANCEL_DISABLE)
 		return false;
 	t->cancelled = false;
 	return t->act = true;
@@ -480,6 +559,7 @@ enum vwake vclock_wait(struct vthread *t, const struct vwait *w)
 
 	t->fds = w->fds;
 	t->nfds = w->nfds;
+	t->select = w->select;
 	t->signals = w->signals;
 	t->lets = w->masked ? w->mask : t->mask;
 	t->wants = w->wants;
@@ -529,8 +609,7 @@ void vclock_spin(void)
 	vclock_end(t);
 }
 
-/* Whoever changes what others wait for, from whatever thread. */
-static kernel_sigset disturb(void)
+kernel_sigset vclock_disturb(void)
 {
 	kernel_sigset mask = signals_block();
 
@@ -538,7 +617,7 @@ static kernel_sigset disturb(void)
 	return mask;
 }
 
-static void disturbed(kernel_sigset mask)
+void vclock_disturbed(kernel_sigset mask)
 {
 	if (vsched.running == VSCHED_NOBODY) /* by a thread from outside */
 		dispatch();
@@ -553,9 +632,9 @@ unsigned vclock_wake_address(const void *address, bool all)
 
 	if (!__atomic_load_n(&vsched.waiters, __ATOMIC_RELAXED))
 		return 0;
-	mask = disturb();
+	mask = vclock_disturb();
 	n = all ? vsched_wake_all(&vsched, address) : vsched_wake_one(&vsched, address);
-	disturbed(mask);
+	vclock_disturbed(mask);
 	return n;
 }
 
@@ -585,7 +664,7 @@ void vclock_stay_out(void)
 
 void vclock_signal_sent(int tid)
 {
-	kernel_sigset mask = disturb();
+	kernel_sigset mask = vclock_disturb();
 
 	for (unsigned i = 0; i < vsched.tasks; i++) {
 		struct vthread *t = &vthreads[i];
@@ -595,7 +674,7 @@ void vclock_signal_sent(int tid)
 		t->look = true;
 		vsched_wake(&vsched, (int)i, VWAKE_LOOK);
 	}
-	disturbed(mask);
+	vclock_disturbed(mask);
 }
 
 static struct vthread *thread_by_handle(pthread_t thread)
@@ -619,14 +698,14 @@ int vclock_tid(pthread_t thread)
 
 void vclock_cancel(pthread_t thread)
 {
-	kernel_sigset mask = disturb();
+	kernel_sigset mask = vclock_disturb();
 	struct vthread *t = thread_by_handle(thread);
 
 	if (t) {
 		t->cancelled = true;
 		vsched_wake(&vsched, t->index, VWAKE_LOOK);
 	}
-	disturbed(mask);
+	vclock_disturbed(mask);
 }
 
 static bool would_take(unsigned i, int signal)
@@ -686,7 +765,8 @@ bool vclock_guest_begin(struct shim_vcpu *vcpu)
 	vcpu->ops->get_stats(vcpu->emu, &stats);
 	t->instructions = stats.instructions;
 	t->bus_locks = stats.bus_locks;
-	cycles = vsched_horizon(&vsched, t->index) - task_of(t)->time;
+	t->horizon = vsched_horizon(&vsched, t->index);
+	cycles = t->horizon - task_of(t)->time;
 	cycles = cycles / shim_config.options.insn_cycles + 1;
 	/* never so many that the sum wraps */
 	t->limit = stats.instructions + (cycles < 1ull << 62 ? cycles : 1ull << 62);
@@ -727,11 +807,23 @@ void vclock_guest_end(struct shim_vcpu *vcpu)
 	drop();
 }
 
+/*
+ * The guest's turn reaches to what was next when it began. Only what comes from outside can want a turn
+ * before that now; the guest, which may run for ever, is asked each time its thread looks for signals.
+ */
 bool vclock_guest_resume(void)
 {
 	if (!has_turn(self) || self->look)
 		return false;
-	return self->in_guest = true;
+	take();
+	input_comes_now();
+	look_at_descriptors();
+	if (vsched_horizon(&vsched, self->index) < self->horizon)
+		vclock_nondeterministic("input from outside came while a guest ran");
+	else
+		self->in_guest = true;
+	drop();
+	return self->in_guest;
 }
 
 void vclock_settle(void)

@@ -21,7 +21,7 @@ uint64_t vsched_cycles(const struct vsched *s, uint64_t ns)
 {
 	wide cycles = ((wide)ns * s->khz + MILLION - 1) / MILLION;
 
-	return cycles >= VSCHED_NEVER ? VSCHED_NEVER - 1 : (uint64_t)cycles;
+	return cycles >= VSCHED_NEVER ? VSCHED_NEVER : (uint64_t)cycles;
 }
 
 uint64_t vsched_ns(const struct vsched *s, uint64_t cycles)
@@ -115,7 +115,7 @@ void vsched_timer_set(struct vsched *s, int timer, uint64_t due_ns, uint64_t int
 uint64_t vsched_expire(struct vsched *s, int timer)
 {
 	struct vtimer_event *e = &s->timer[timer];
-	uint64_t n = 1, now;
+	uint64_t n = 1, now, next;
 
 	if (e->due > s->now)
 		s->now = e->due;
@@ -127,7 +127,9 @@ uint64_t vsched_expire(struct vsched *s, int timer)
 	now = vsched_ns(s, s->now);
 	if (now > e->due_ns)
 		n += (now - e->due_ns) / e->interval_ns;
-	vsched_timer_set(s, timer, e->due_ns + n * e->interval_ns, e->interval_ns);
+	if (__builtin_add_overflow(e->due_ns, n * e->interval_ns, &next))
+		next = VSCHED_NEVER;
+	vsched_timer_set(s, timer, next, e->interval_ns);
 	return n;
 }
 

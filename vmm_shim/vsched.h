@@ -62,7 +62,8 @@ struct vsched {
 };
 
 void vsched_init(struct vsched *s, unsigned khz, uint64_t start_ns, uint64_t slice_ns);
-/* A clock never shows less than what was waited for: cycles round up, nanoseconds down. */
+/* A clock never shows less than what was waited for: cycles round up, nanoseconds down. What cannot be
+ * counted in cycles is never. */
 uint64_t vsched_cycles(const struct vsched *s, uint64_t ns);
 uint64_t vsched_ns(const struct vsched *s, uint64_t cycles);
 

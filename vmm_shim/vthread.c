@@ -43,7 +43,7 @@ static void *begin(void *opaque)
 }
 
 /* The tables know of it; signals come when it has its first turn. */
-static struct vthread *announce(void *(*start)(void *), void *argument)
+static struct vthread *announce(void *(*start)(void *), void *argument, kernel_sigset mask)
 {
 	struct vthread *self = vclock_begin(), *t;
 
@@ -51,7 +51,7 @@ static struct vthread *announce(void *(*start)(void *), void *argument)
 		return NULL;
 	t = vclock_thread_new();
 	if (t) {
-		t->mask = t->lets = self->mask;
+		t->mask = t->lets = mask;
 		t->start = start;
 		t->argument = argument;
 	}
@@ -62,26 +62,27 @@ static struct vthread *announce(void *(*start)(void *), void *argument)
 int vthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *),
 		   void *argument)
 {
-	struct vthread *t, *self;
-	kernel_sigset mask;
+	kernel_sigset mask, tables;
+	struct vthread *t;
 	int r;
 
 	pthread_once(&ending_once, make_key);
-	t = ending_works ? announce(start, argument) : NULL;
-	if (!t)
+	/* The thread inherits it. And no handler may give up the turn to a thread that does not exist. */
+	mask = signals_block();
+	t = ending_works ? announce(start, argument, mask) : NULL;
+	if (!t) {
+		signals_restore(mask);
 		return ENOSYS;
-	mask = signals_block(); /* the thread inherits it */
+	}
 	r = pthread_create(thread, attributes, begin, t);
-	signals_restore(mask);
-	self = vclock_begin();
-	if (!self)
-		return r;
+	tables = vclock_disturb();
 	if (r)
 		vclock_thread_gone(t);
 	else
 		t->handle = *thread;
 	t->has_handle = !r;
-	vclock_end(self);
+	vclock_disturbed(tables);
+	signals_restore(mask);
 	return r;
 }
 

@@ -34,6 +34,7 @@ struct vthread {
 	bool signals;        /* a signal ends the wait */
 	struct pollfd *fds;  /* so does one of these */
 	unsigned nfds;
+	bool select; /* by the rules of select(): not every event that poll() reports */
 	const _Atomic uint32_t *word;
 	uint32_t value;
 	bool cancelled; /* pthread_cancel() */
@@ -45,6 +46,7 @@ struct vthread {
 	uint64_t guest_cycles;
 
 	uint64_t instructions, bus_locks, limit; /* of the guest, at its turn's begin */
+	uint64_t horizon;                        /* where its turn ends */
 
 	void *(*start)(void *);
 	void *argument;
@@ -66,6 +68,7 @@ struct vwait {
 	uint32_t value;
 	struct pollfd *fds;
 	unsigned nfds;
+	bool select; /* `fds` stand for the sets of select(): POLLIN, POLLOUT, POLLPRI */
 	bool signals;
 	bool cancellable; /* pthread_cancel() ends it as a signal does */
 	bool masked;      /* `mask` instead of the thread's */
@@ -87,6 +90,9 @@ void vclock_thread_enter(struct vthread *t);
 void vclock_thread_leave(void);
 void vclock_thread_gone(struct vthread *t);
 void vclock_cancel(pthread_t thread);
+/* The tables are locked between these two, by whatever thread; others may be woken. */
+kernel_sigset vclock_disturb(void);
+void vclock_disturbed(kernel_sigset mask);
 /* The calling thread, NULL: it has no virtual time (yet). */
 struct vthread *vclock_self(void);
 
@@ -112,6 +118,7 @@ int vtimer_fd_settime(int fd, bool absolute, const struct itimerspec *value,
 		      struct itimerspec *old);
 int vtimer_fd_gettime(int fd, struct itimerspec *value);
 bool vtimer_is_fd(int fd);
+/* A call that may have closed these numbers, or made them something else, has been made. */
 void vtimer_fds_closed(unsigned first, unsigned last);
 
 /*
@@ -125,6 +132,8 @@ int vcall_clock_nanosleep(clockid_t clock, int flags, const struct timespec *tim
 int vcall_poll(struct pollfd *fds, nfds_t n, uint64_t timeout, const kernel_sigset *mask);
 int vcall_select(int n, fd_set *in, fd_set *out, fd_set *except, uint64_t timeout,
 		 const kernel_sigset *mask);
+/* Until a descriptor is readable, as a read() that blocks: -EINTR only if the handler does not restart. */
+int vcall_readable(int fd);
 int vcall_epoll_wait(int fd, void *events, int max, uint64_t timeout, const kernel_sigset *mask);
 int vcall_sigtimedwait(const kernel_sigset *set, void *info, uint64_t timeout);
 int vcall_sigsuspend(kernel_sigset mask);
@@ -143,8 +152,11 @@ int vthread_sem_wait(void *semaphore, uint64_t deadline); /* sem_t */
 /* An absolute time of `clock` on the virtual CLOCK_MONOTONIC. */
 uint64_t vcall_deadline(clockid_t clock, const struct timespec *time);
 
+/* one too large to count is never */
 static inline uint64_t vns(const struct timespec *t)
 {
+	if ((uint64_t)t->tv_sec >= VSCHED_NEVER / NSEC)
+		return VSCHED_NEVER;
 	return (uint64_t)t->tv_sec * NSEC + (uint64_t)t->tv_nsec;
 }
 static inline struct timespec vtimespec(uint64_t ns)

@@ -10,12 +10,14 @@
 
 #include "vmm_shim/raw.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -36,7 +38,9 @@ static struct timer {
 	uint64_t overrun;
 	uint64_t expired; /* THREAD: calls to be made */
 	void (*function)(union sigval);
-	int fd, own_fd;
+	uint64_t generation; /* of its place in the table: an old one's thread ends */
+	int fd, own_fd;      /* a number of the program's, and a copy of ours */
+	int64_t object;      /* what both name */
 } timers[VSCHED_TIMERS];
 
 #define ALARM 0 /* its place in the table */
@@ -74,6 +78,13 @@ static struct vthread *thread_of(pid_t tid)
 	return NULL;
 }
 
+static long queue_signal(pid_t process, const struct timer *t, siginfo_t *info)
+{
+	if (t->sent_to)
+		return raw_syscall(SYS_rt_tgsigqueueinfo, process, t->sent_to, t->signal, info);
+	return raw_syscall(SYS_rt_sigqueueinfo, process, t->signal, info);
+}
+
 static void send_signal(struct timer *t, int id, uint64_t times)
 {
 	struct vthread *to = t->tid ? thread_of(t->tid) : vclock_taker(t->signal);
@@ -96,10 +107,14 @@ static void send_signal(struct timer *t, int id, uint64_t times)
 	t->sent = true;
 	/* All threads have blocked it here: the kernel could not choose as it would. */
 	t->sent_to = t->tid ? t->tid : to ? atomic_load(&to->tid) : 0;
-	if (t->sent_to)
-		raw_syscall(SYS_rt_tgsigqueueinfo, process, t->sent_to, t->signal, &info);
-	else
-		raw_syscall(SYS_rt_sigqueueinfo, process, t->signal, &info);
+	/*
+	 * SI_KERNEL only the main thread may send: do_rt_tgsigqueueinfo() in Linux 6.12 compares the
+	 * number of the thread, not of the process. From others alarm() is a timer like any other.
+	 */
+	if (queue_signal(process, t, &info) == -EPERM) {
+		info.si_code = SI_TIMER;
+		queue_signal(process, t, &info);
+	}
 	if (to) {
 		to->look = true;
 		vsched_wake(&vsched, to->index, VWAKE_LOOK);
@@ -161,7 +176,11 @@ static int timer_new(enum kind kind, clockid_t clock)
 	for (int i = ALARM + 1; i < VSCHED_TIMERS; i++) {
 		if (timers[i].kind != FREE)
 			continue;
-		timers[i] = (struct timer){ .kind = kind, .clock = clock, .fd = -1, .own_fd = -1 };
+		timers[i] = (struct timer){ .kind = kind,
+					    .clock = clock,
+					    .generation = timers[i].generation + 1,
+					    .fd = -1,
+					    .own_fd = -1 };
 		vsched.timer[i].armed = false;
 		if ((unsigned)i >= vsched.timers)
 			vsched.timers = (unsigned)i + 1;
@@ -209,27 +228,38 @@ static bool valid(const struct itimerspec *value)
 
 /* ------------------------------------------------------------------ timer_create(2) */
 
-/* The thread of SIGEV_THREAD: one for each timer, where the C library starts one for each call. */
+static bool is_generation(const struct timer *t, uint64_t generation)
+{
+	return t->kind == THREAD && t->generation == generation;
+}
+
+/*
+ * The thread of SIGEV_THREAD: one for each timer, where the C library starts one for each call. When it
+ * looks, the timer may be gone, and another one in its place. Its argument is both, place and generation.
+ */
 static void *notify(void *opaque)
 {
-	struct timer *t = opaque;
+	uint64_t generation = (uintptr_t)opaque / VSCHED_TIMERS;
+	struct timer *t = &timers[(uintptr_t)opaque % VSCHED_TIMERS];
 	const struct vwait w = {
 		.deadline = VSCHED_NEVER, .address = t, .masked = true, .mask = ~0ull
 	};
 
 	for (;;) {
 		struct vthread *self = vclock_begin();
-		void (*function)(union sigval) = t->function;
-		union sigval value = t->value;
+		void (*function)(union sigval);
+		union sigval value;
 
 		if (!self)
 			return NULL;
-		while (t->kind == THREAD && t->function == function && !t->expired)
+		while (is_generation(t, generation) && !t->expired)
 			vclock_wait(self, &w);
-		if (t->kind != THREAD || t->function != function) {
+		if (!is_generation(t, generation)) {
 			vclock_end(self);
 			return NULL;
 		}
+		function = t->function;
+		value = t->value;
 		t->overrun = t->expired - 1;
 		t->expired = 0;
 		vclock_end(self);
@@ -239,12 +269,13 @@ static void *notify(void *opaque)
 
 static int start_notifier(int id, const struct sigevent *event)
 {
+	void *argument = (void *)(uintptr_t)(timers[id].generation * VSCHED_TIMERS + (unsigned)id);
 	pthread_attr_t own;
 	pthread_t thread;
 	int r;
 
 	if (event->sigev_notify_attributes) {
-		r = vthread_create(&thread, event->sigev_notify_attributes, notify, &timers[id]);
+		r = vthread_create(&thread, event->sigev_notify_attributes, notify, argument);
 		if (!r)
 			pthread_detach(thread); /* it may be already */
 		return -r;
@@ -253,7 +284,7 @@ static int start_notifier(int id, const struct sigevent *event)
 	if (r)
 		return -r;
 	pthread_attr_setdetachstate(&own, PTHREAD_CREATE_DETACHED);
-	r = vthread_create(&thread, &own, notify, &timers[id]);
+	r = vthread_create(&thread, &own, notify, argument);
 	pthread_attr_destroy(&own);
 	return -r;
 }
@@ -425,10 +456,49 @@ int vtimer_get_alarm(struct itimerspec *value)
 
 /* ------------------------------------------------------------------ timerfd_create(2) */
 
+/* The eventfd behind a descriptor, by the number that the kernel gave it; -1: it is none. */
+static int64_t object_of(int fd)
+{
+	static const char name[] = "eventfd-id: ";
+	char path[48], text[512];
+	const char *found;
+	long info, n;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	info = raw_syscall(SYS_open, path, O_RDONLY | O_CLOEXEC, 0);
+	if (info < 0)
+		return -1;
+	n = raw_syscall(SYS_read, info, text, sizeof(text) - 1);
+	raw_syscall(SYS_close, info);
+	text[n > 0 ? n : 0] = 0;
+	found = strstr(text, name);
+	return found ? strtoll(found + strlen(name), NULL, 10) : -1;
+}
+
+/* All eventfds, and more, have one inode: what is not there need not be looked at. */
+static bool like_timer(int fd, const struct timer *t)
+{
+	struct stat a, b;
+
+	return !raw_syscall(SYS_fstat, fd, &a) && !raw_syscall(SYS_fstat, t->own_fd, &b) &&
+	       a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+/* By its number, or as a copy (dup(2)) of it. */
 static struct timer *fd_find(int fd)
 {
+	int64_t object = -1;
+
 	for (unsigned i = 0; fd >= 0 && i < vsched.timers; i++) {
 		if (timers[i].kind == DESCRIPTOR && timers[i].fd == fd)
+			return &timers[i];
+	}
+	for (unsigned i = 0; fd >= 0 && i < vsched.timers; i++) {
+		if (timers[i].kind != DESCRIPTOR)
+			continue;
+		if (object < 0 && (!like_timer(fd, &timers[i]) || (object = object_of(fd)) < 0))
+			return NULL;
+		if (timers[i].object == object)
 			return &timers[i];
 	}
 	return NULL;
@@ -437,6 +507,15 @@ static struct timer *fd_find(int fd)
 bool vtimer_is_fd(int fd)
 {
 	return fd_find(fd) != NULL;
+}
+
+static int own_copy(int fd)
+{
+	int own = (int)raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, OWN_FD);
+
+	if (own < 0) /* a low limit of descriptors */
+		own = (int)raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3);
+	return own;
 }
 
 int vtimer_fd_create(clockid_t clock, int flags)
@@ -453,14 +532,13 @@ int vtimer_fd_create(clockid_t clock, int flags)
 	fd = (int)raw_syscall(SYS_eventfd2, 0, flags);
 	if (fd < 0)
 		return fd;
-	own = (int)raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, OWN_FD);
-	if (own < 0) /* a low limit of descriptors */
-		own = (int)raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3);
+	own = own_copy(fd);
 	self = own < 0 ? NULL : vclock_begin();
 	id = self ? timer_new(DESCRIPTOR, clock) : own < 0 ? own : -ENOSYS;
 	if (id >= 0) {
 		timers[id].fd = fd;
 		timers[id].own_fd = own;
+		timers[id].object = object_of(fd);
 	}
 	if (self)
 		vclock_end(self);
@@ -517,19 +595,65 @@ static bool in_range(const struct timer *t, unsigned first, unsigned last)
 		((unsigned)t->own_fd >= first && (unsigned)t->own_fd <= last));
 }
 
-/* These numbers are about to be something else. */
+/* Another number of the program's for the same object; -1: there is none left. */
+static int other_number(const struct timer *t)
+{
+	char entries[1024];
+	long n, directory = raw_syscall(SYS_open, "/proc/self/fd", O_RDONLY | O_DIRECTORY, 0);
+	int found = -1;
+
+	if (directory < 0)
+		return -1;
+	while (found < 0 &&
+	       (n = raw_syscall(SYS_getdents64, directory, entries, sizeof(entries))) > 0) {
+		const struct dirent64 *entry;
+
+		for (long at = 0; at < n && found < 0; at += entry->d_reclen) {
+			int fd;
+
+			entry = (const struct dirent64 *)(const void *)(entries + at);
+			fd = atoi(entry->d_name);
+			if (entry->d_name[0] != '.' && fd != t->own_fd &&
+			    object_of(fd) == t->object)
+				found = fd;
+		}
+	}
+	raw_syscall(SYS_close, directory);
+	return found;
+}
+
+/*
+ * A timerfd lives as long as the program has a number for it. If the call has failed, or left another
+ * number, all is as it was.
+ */
+static void look_again(int id)
+{
+	struct timer *t = &timers[id];
+
+	if (object_of(t->own_fd) != t->object)
+		t->own_fd = -1; /* closed by the program */
+	if (object_of(t->fd) != t->object)
+		t->fd = other_number(t);
+	if (t->fd >= 0 && t->own_fd < 0)
+		t->own_fd = own_copy(t->fd);
+	if (t->fd >= 0 && t->own_fd >= 0)
+		return;
+	vsched.timer[id].armed = false;
+	t->kind = FREE;
+	if (t->own_fd >= 0)
+		raw_syscall(SYS_close, t->own_fd);
+}
+
 void vtimer_fds_closed(unsigned first, unsigned last)
 {
 	for (unsigned i = 0; i < vsched.timers; i++) {
-		struct vthread *self;
+		kernel_sigset mask;
 
 		if (!in_range(&timers[i], first, last))
 			continue;
-		self = vclock_begin();
-		vsched.timer[i].armed = false;
-		timers[i].kind = FREE;
-		raw_syscall(SYS_close, timers[i].own_fd);
-		if (self)
-			vclock_end(self);
+		mask = vclock_disturb();
+		if (in_range(&timers[i], first, last))
+			look_again((int)i);
+		vclock_disturbed(mask);
 	}
 }

@@ -146,6 +146,83 @@ static void test_time_forked_child_has_a_clock_of_its_own(void **state)
 	expect_calls("forks", "child 5000000\nparent 1000000000\n");
 }
 
+static void test_time_select_waits_for_what_it_counts_and_keeps_sets(void **state)
+{
+	(void)state;
+	expect_calls("selects", "0 set 0 except 4000000\n1 set 1 hung up 0\n"
+				"-1 1 set 1 interrupted 1000000\n"
+				"0 0 -1 1 count 2 -1 1 count 3\n");
+}
+
+static void test_time_thread_of_a_deleted_timer_ends(void **state)
+{
+	(void)state;
+	expect_calls("retimers", "slept 60000000\nfew 1\nthread 60 at 1000000\n");
+}
+
+static void test_time_cancellation_waits_until_it_is_enabled(void **state)
+{
+	(void)state;
+	expect_calls("cancelstate", "0 disabled 20000000\n1 cancelled 0\n");
+}
+
+static void test_time_timerfd_lives_as_long_as_a_number(void **state)
+{
+	(void)state;
+	expect_calls("copies", "-1 -1 -1 1 still there 5000000\n0 left 5000000 1 copy 5000000\n"
+			       "other -1 1 -1 0 gone 100000000\n");
+}
+
+static void test_time_handler_with_sa_restart_does_not_end_a_wait(void **state)
+{
+	(void)state;
+	expect_calls("restarts", "8 read 5000000\n0 futex 5000000\n-1 read 2000000\n"
+				 "-1 futex 2000000\n-1 with a time-out 2000000\n");
+}
+
+static void test_time_too_far_to_count_is_never(void **state)
+{
+	(void)state;
+	expect_calls("far", "-1 nanosleep 2000000000\n-1 nanosleep 2000000000\n"
+			    "-1 select 2000000000\ncount 4 interval 11000000\n");
+}
+
+static void test_time_sleep_tells_whole_seconds_left(void **state)
+{
+	(void)state;
+	expect_calls("sleep_left", "0 2\n");
+}
+
+static void test_time_thread_that_ends_unseen_holds_nobody_up(void **state)
+{
+	struct run run;
+
+	(void)state;
+	run_program(&run, BUSLOCK, "exec", "--time", "virtual", "--report=none", "--log=nothing",
+		    "--", PROGRAM("time_calls"), "leaves");
+	assert_string_equal(run.out, "without main 1000000000\n5\n");
+	assert_true(run.seconds < 3); /* a thread that computes is given five */
+}
+
+static void test_time_fortified_calls_end_a_program_that_overflows(void **state)
+{
+	static const char *const times[] = { "real", "virtual" }, *const bad[] = { "too_much",
+										   "too_many" };
+	struct run run;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		run_program(&run, BUSLOCK, "exec", "--time", times[i], "--report=none", "--",
+			    PROGRAM("time_calls"), "fits");
+		assert_string_equal(run.out, "0 4\n");
+		for (int k = 0; k < 2; k++) {
+			run_program(&run, BUSLOCK, "exec", "--time", times[i], "--report=none",
+				    "--", PROGRAM("time_calls"), bad[k]);
+			assert_says(run.err, "buffer overflow detected");
+		}
+	}
+}
+
 /* ------------------------------------------------------------------ with guests */
 
 struct twice {
@@ -269,6 +346,32 @@ static void test_time_thread_blocked_in_a_pipe_is_said(void **state)
 	assert_says(run.err, "not deterministic: thread 1 was blocked");
 }
 
+static void test_time_endless_guest_does_not_keep_input_and_signals_out(void **state)
+{
+	int ends[2], in = dup(0);
+	struct run run;
+
+	(void)state;
+	assert_true(in >= 0);
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(dup2(ends[0], 0), 0);
+	run_start(&run, BUSLOCK, "exec", "--time", "virtual", "--report", "--",
+		  PROGRAM("time_guest"), "outside");
+	dup2(in, 0);
+	close(in);
+	run_wait_for(&run, "ready\n");
+	run_sleep(50); /* the guest runs now */
+	assert_int_equal(write(ends[1], "x", 1), 1);
+	run_wait_for(&run, "poll 1 signal 0\n");
+	run_sleep(50);
+	kill(run.pid, SIGTERM);
+	run_wait_for(&run, "poll -1 signal 15\n");
+	run_finish(&run);
+	assert_says(run.err, "input from outside came while a guest ran");
+	close(ends[0]);
+	close(ends[1]);
+}
+
 static void test_time_sample_monitor_with_two_vcpus_is_the_same_twice(void **state)
 {
 	(void)state;
@@ -326,6 +429,15 @@ int main(void)
 		cmocka_unit_test(test_time_threads_wake_each_other),
 		cmocka_unit_test(test_time_blocked_thread_does_not_stop_the_others),
 		cmocka_unit_test(test_time_forked_child_has_a_clock_of_its_own),
+		cmocka_unit_test(test_time_select_waits_for_what_it_counts_and_keeps_sets),
+		cmocka_unit_test(test_time_thread_of_a_deleted_timer_ends),
+		cmocka_unit_test(test_time_cancellation_waits_until_it_is_enabled),
+		cmocka_unit_test(test_time_timerfd_lives_as_long_as_a_number),
+		cmocka_unit_test(test_time_handler_with_sa_restart_does_not_end_a_wait),
+		cmocka_unit_test(test_time_too_far_to_count_is_never),
+		cmocka_unit_test(test_time_sleep_tells_whole_seconds_left),
+		cmocka_unit_test(test_time_thread_that_ends_unseen_holds_nobody_up),
+		cmocka_unit_test(test_time_fortified_calls_end_a_program_that_overflows),
 		cmocka_unit_test(test_time_minute_of_throttling_takes_no_time),
 		cmocka_unit_test(test_time_kicks_of_a_timer_come_at_their_instant),
 		cmocka_unit_test(test_time_bus_locks_without_exits_do_not_make_a_kick_late),
@@ -334,6 +446,7 @@ int main(void)
 		cmocka_unit_test(test_time_guest_and_monitor_read_the_same_clock),
 		cmocka_unit_test(test_time_costs_are_options),
 		cmocka_unit_test(test_time_thread_blocked_in_a_pipe_is_said),
+		cmocka_unit_test(test_time_endless_guest_does_not_keep_input_and_signals_out),
 		cmocka_unit_test(test_time_sample_monitor_with_two_vcpus_is_the_same_twice),
 		cmocka_unit_test(test_time_built_in_monitor_has_it_too),
 		cmocka_unit_test(test_time_real_is_the_default),

@@ -326,12 +326,60 @@ static int blocked(void)
 	return 0;
 }
 
+/* ------------------------------------------------------------------ a guest that never ends */
+
+static void *run_always(void *unused)
+{
+	sigset_t all;
+
+	(void)unused;
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
+	for (;;)
+		vcpu_run(&loop_vcpu);
+	return NULL;
+}
+
+static volatile sig_atomic_t signalled;
+
+static void on_signal(int signal)
+{
+	signalled = signal;
+}
+
+/* The event loop has no time-out: only what comes from outside can wake it. */
+static int outside(void)
+{
+	struct sigaction action = { .sa_handler = on_signal };
+	struct pollfd in = { .fd = 0, .events = POLLIN };
+	pthread_t thread;
+	struct vm vm;
+	char byte;
+	int r;
+
+	sigaction(SIGTERM, &action, NULL);
+	machine(&vm, &loop_vcpu, 1, counting, sizeof(counting), 0);
+	pthread_create(&thread, NULL, run_always, NULL);
+	printf("ready\n");
+	fflush(stdout);
+	for (int i = 0; i < 2; i++) {
+		r = poll(&in, 1, -1);
+		if (r == 1)
+			r = (int)read(0, &byte, 1);
+		printf("poll %d signal %d\n", r, signalled);
+		fflush(stdout);
+		in.fd = -1;
+	}
+	_exit(0);
+}
+
 static const struct {
 	const char *name;
 	int (*run)(void);
 } cases[] = {
-	{ "throttle", throttle }, { "kicks", kicks }, { "unseen", unseen },   { "events", events },
-	{ "contend", contend },   { "tsc", tsc },     { "blocked", blocked },
+	{ "throttle", throttle }, { "kicks", kicks },     { "unseen", unseen },
+	{ "events", events },     { "contend", contend }, { "tsc", tsc },
+	{ "blocked", blocked },   { "outside", outside },
 };
 
 int main(int argc, char **argv)

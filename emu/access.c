@@ -175,12 +175,16 @@ static inline enum outcome translate(struct emu_vcpu *v, uint64_t linear, unsign
 }
 
 /* Ranges of types are of whole pages (MTRRs, declarations): one answer for all of the page. */
+static __attribute__((noinline)) void find_types(struct emu_vcpu *v, struct access_entry *entry)
+{
+	entry->types = memory_types(v, entry->gpa, entry->pat_index);
+	entry->has_types = true;
+}
+
 static inline struct memory_types entry_types(struct emu_vcpu *v, struct access_entry *entry)
 {
-	if (!entry->has_types) {
-		entry->types = memory_types(v, entry->gpa, entry->pat_index);
-		entry->has_types = true;
-	}
+	if (!entry->has_types)
+		find_types(v, entry);
 	return entry->types;
 }
 

@@ -270,6 +270,7 @@ static void run_into_hole(uint64_t gpa)
 	assert_int_equal(sigaction(SIGSEGV, &action, &before), 0);
 	assert_int_equal(mprotect(ram + gpa, 4096, PROT_NONE), 0);
 	assert_int_equal(emu_vcpu_run(vcpu, 0, &x), -EFAULT);
+	assert_int_equal(x.word, 0); /* no bus lock */
 	assert_int_equal(mprotect(ram + gpa, 4096, PROT_READ | PROT_WRITE), 0);
 	sigaction(SIGSEGV, &before, NULL);
 }

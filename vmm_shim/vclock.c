@@ -119,37 +119,6 @@ static struct vtask *task_of(const struct vthread *t)
 
 /* ------------------------------------------------------------------ turns */
 
-/* What of poll()'s events select() counts, for a set: POLLIN_SET and so on in fs/select.c, Linux 6.12. */
-static bool select_counts(const struct pollfd *fd)
-{
-	static const struct {
-		short set, events;
-	} sets[] = {
-		{ POLLIN, POLLIN | POLLHUP | POLLERR | POLLNVAL },
-		{ POLLOUT, POLLOUT | POLLERR | POLLNVAL },
-		{ POLLPRI, POLLPRI | POLLNVAL },
-	};
-
-	for (unsigned i = 0; i < 3; i++) {
-		if (fd->events & sets[i].set && fd->revents & sets[i].events)
-			return true;
-	}
-	return false;
-}
-
-static bool descriptors_ready(const struct vthread *t)
-{
-	long n = raw_syscall(SYS_poll, t->fds, t->nfds, 0);
-
-	if (n <= 0 || !t->select)
-		return n > 0;
-	for (unsigned i = 0; i < t->nfds; i++) {
-		if (select_counts(&t->fds[i]))
-			return true;
-	}
-	return false;
-}
-
 /* What another thread, or a timer, has made ready for somebody who waits for descriptors. */
 static bool look_at_descriptors(void)
 {
@@ -160,7 +129,7 @@ static bool look_at_descriptors(void)
 
 		if (vsched.task[i].state != VTASK_WAITING || !t->fds)
 			continue;
-		if (descriptors_ready(t)) {
+		if (vlook_at_descriptors(t)) {
 			vsched_wake(&vsched, (int)i, VWAKE_EVENT);
 			found = true;
 		}
@@ -194,46 +163,13 @@ static void dispatch(void)
 	}
 }
 
-enum look { LOOK_BUSY, LOOK_ASLEEP, LOOK_ENDED };
-
-/* "State:\tS (sleeping)" and "voluntary_ctxt_switches:\t12" of a thread. */
-static enum look look_at_thread(pid_t tid, uint64_t *switches)
-{
-	char path[48], text[2048];
-	const char *state, *count;
-	long fd, n;
-
-	if (!tid) /* it is about to begin */
-		return LOOK_BUSY;
-	snprintf(path, sizeof(path), "/proc/self/task/%d/status", (int)tid);
-	fd = raw_syscall(SYS_open, path, 0, 0);
-	if (fd == -ENOENT)
-		return LOOK_ENDED;
-	if (fd < 0)
-		return LOOK_BUSY;
-	n = raw_syscall(SYS_read, fd, text, sizeof(text) - 1);
-	raw_syscall(SYS_close, fd);
-	if (n == -ESRCH)
-		return LOOK_ENDED;
-	if (n <= 0)
-		return LOOK_BUSY;
-	text[n] = 0;
-	state = strstr(text, "State:\t");
-	count = strstr(text, "\nvoluntary_ctxt_switches:\t");
-	*switches = count ? strtoull(count + 26, NULL, 10) : 0;
-	/* a main thread that has called pthread_exit() stays as a zombie until the process ends */
-	if (state && (state[7] == 'Z' || state[7] == 'X'))
-		return LOOK_ENDED;
-	return state && state[7] == 'S' ? LOOK_ASLEEP : LOOK_BUSY;
-}
-
 /* Has the thread whose turn it is done nothing for a while? Then it is blocked, or computes. */
 static void look_after(struct vthread *t)
 {
 	static unsigned seen;
 	static uint64_t since, asleep_since, switches, looked;
 	uint64_t now = real_ns(), count = 0;
-	enum look look;
+	enum vlook look;
 
 	/* who did not get to look for long may have been stopped, and all others with it */
 	bool stopped = now - looked > STOPPED_NS;
@@ -245,15 +181,15 @@ static void look_after(struct vthread *t)
 		asleep_since = 0;
 		return;
 	}
-	look = look_at_thread(atomic_load(&t->tid), &count);
+	look = vlook_at_thread(atomic_load(&t->tid), &count);
 	if (look ==
-	    LOOK_ENDED) { /* without a word: main's pthread_exit(), a thread of thrd_create() */
+	    VLOOK_ENDED) { /* without a word: main's pthread_exit(), a thread of thrd_create() */
 		vclock_thread_gone(t);
 		vsched.running = VSCHED_NOBODY;
 		dispatch();
 		return;
 	}
-	if (look == LOOK_ASLEEP) {
+	if (look == VLOOK_ASLEEP) {
 		if (!asleep_since || count != switches) {
 			asleep_since = now;
 			switches = count;

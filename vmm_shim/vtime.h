@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The inside of virtual time: threads that take turns (vclock.c), timers (vtimer.c), and the C library's
+ * The inside of virtual time: threads that take turns (vclock.c, vlook.c), timers (vtimer.c), and the C library's
  * calls as they are answered (vcall.c, vthread.c). The interposers hand over to the latter, and so does
  * the command's own monitor.
  *
@@ -82,6 +82,11 @@ void vclock_deliver(struct vthread *self, const struct vwait *wait);
 void vclock_spin(void);
 /* Wake those that wait for `address`: one or all; how many. */
 unsigned vclock_wake_address(const void *address, bool all);
+
+/* vlook.c: what a thread does, and how often it has gone to sleep; is one of the thread's `fds` ready? */
+enum vlook { VLOOK_BUSY, VLOOK_ASLEEP, VLOOK_ENDED };
+enum vlook vlook_at_thread(pid_t tid, uint64_t *switches);
+bool vlook_at_descriptors(const struct vthread *t);
 
 /* A thread about to be made by the caller, which has its turn (NULL: no room); that thread itself, when
  * it begins (signals blocked) and ends; it could not be made, or is at its end. */

@@ -38,14 +38,24 @@ static size_t read_file(const char *path, char *text, size_t size)
 }
 
 /* One call after another, with nobody else: what they say is written in the test. */
-static void expect_calls(const char *name, const char *expected)
+static void expect_of(const char *program, const char *name, const char *expected)
 {
 	struct run run;
 
 	run_program(&run, BUSLOCK, "exec", "--time", "virtual", "--report=none", "--log=nothing",
-		    "--", PROGRAM("time_calls"), name);
+		    "--", program, name);
 	if (strcmp(run.out, expected))
 		fail_msg("%s:\n%s%sinstead of\n%s", name, run.out, run.err, expected);
+}
+
+static void expect_calls(const char *name, const char *expected)
+{
+	expect_of(PROGRAM("time_calls"), name, expected);
+}
+
+static void expect_edges(const char *name, const char *expected)
+{
+	expect_of(PROGRAM("time_edges"), name, expected);
 }
 
 static void test_time_clocks_begin_with_the_process_and_stand_still(void **state)
@@ -149,7 +159,7 @@ static void test_time_forked_child_has_a_clock_of_its_own(void **state)
 static void test_time_select_waits_for_what_it_counts_and_keeps_sets(void **state)
 {
 	(void)state;
-	expect_calls("selects", "0 set 0 except 4000000\n1 set 1 hung up 0\n"
+	expect_edges("selects", "0 set 0 except 4000000\n1 set 1 hung up 0\n"
 				"-1 1 set 1 interrupted 1000000\n"
 				"0 0 -1 1 count 2 -1 1 count 3\n");
 }
@@ -157,40 +167,40 @@ static void test_time_select_waits_for_what_it_counts_and_keeps_sets(void **stat
 static void test_time_thread_of_a_deleted_timer_ends(void **state)
 {
 	(void)state;
-	expect_calls("retimers", "slept 60000000\nfew 1\nthread 60 at 1000000\n");
+	expect_edges("retimers", "slept 60000000\nfew 1\nthread 60 at 1000000\n");
 }
 
 static void test_time_cancellation_waits_until_it_is_enabled(void **state)
 {
 	(void)state;
-	expect_calls("cancelstate", "0 disabled 20000000\n1 cancelled 0\n");
+	expect_edges("cancelstate", "0 disabled 20000000\n1 cancelled 0\n");
 }
 
 static void test_time_timerfd_lives_as_long_as_a_number(void **state)
 {
 	(void)state;
-	expect_calls("copies", "-1 -1 -1 1 still there 5000000\n0 left 5000000 1 copy 5000000\n"
+	expect_edges("copies", "-1 -1 -1 1 still there 5000000\n0 left 5000000 1 copy 5000000\n"
 			       "other -1 1 -1 0 gone 100000000\n");
 }
 
 static void test_time_handler_with_sa_restart_does_not_end_a_wait(void **state)
 {
 	(void)state;
-	expect_calls("restarts", "8 read 5000000\n0 futex 5000000\n-1 read 2000000\n"
+	expect_edges("restarts", "8 read 5000000\n0 futex 5000000\n-1 read 2000000\n"
 				 "-1 futex 2000000\n-1 with a time-out 2000000\n");
 }
 
 static void test_time_too_far_to_count_is_never(void **state)
 {
 	(void)state;
-	expect_calls("far", "-1 nanosleep 2000000000\n-1 nanosleep 2000000000\n"
+	expect_edges("far", "-1 nanosleep 2000000000\n-1 nanosleep 2000000000\n"
 			    "-1 select 2000000000\ncount 4 interval 11000000\n");
 }
 
 static void test_time_sleep_tells_whole_seconds_left(void **state)
 {
 	(void)state;
-	expect_calls("sleep_left", "0 2\n");
+	expect_edges("sleep_left", "0 2\n");
 }
 
 static void test_time_thread_that_ends_unseen_holds_nobody_up(void **state)
@@ -199,7 +209,7 @@ static void test_time_thread_that_ends_unseen_holds_nobody_up(void **state)
 
 	(void)state;
 	run_program(&run, BUSLOCK, "exec", "--time", "virtual", "--report=none", "--log=nothing",
-		    "--", PROGRAM("time_calls"), "leaves");
+		    "--", PROGRAM("time_edges"), "leaves");
 	assert_string_equal(run.out, "without main 1000000000\n5\n");
 	assert_true(run.seconds < 3); /* a thread that computes is given five */
 }
@@ -213,11 +223,11 @@ static void test_time_fortified_calls_end_a_program_that_overflows(void **state)
 	(void)state;
 	for (int i = 0; i < 2; i++) {
 		run_program(&run, BUSLOCK, "exec", "--time", times[i], "--report=none", "--",
-			    PROGRAM("time_calls"), "fits");
+			    PROGRAM("time_edges"), "fits");
 		assert_string_equal(run.out, "0 4\n");
 		for (int k = 0; k < 2; k++) {
 			run_program(&run, BUSLOCK, "exec", "--time", times[i], "--report=none",
-				    "--", PROGRAM("time_calls"), bad[k]);
+				    "--", PROGRAM("time_edges"), bad[k]);
 			assert_says(run.err, "buffer overflow detected");
 		}
 	}

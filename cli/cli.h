@@ -73,6 +73,9 @@ int output_begin_trace(const struct output *output, struct trace *trace,
 int output_end_trace(const struct output *output, struct trace *trace, const struct trace_end *end);
 /* --expect, as soon as the options are known: is it understood? Complains and returns false. */
 bool output_check(const struct output *output);
+/* Before anything runs: can the files be read and written, and are they different ones? `guest`: its image,
+ * or NULL. Complains and returns false. */
+bool output_check_files(const struct output *output, const char *guest);
 /*
  * Prints the report and judges the expectations: STATUS_OK, STATUS_NOT_HELD, STATUS_USAGE when the
  * file cannot be written. `symbols` (may be NULL) serve when output->symbols is NULL.

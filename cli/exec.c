@@ -492,7 +492,8 @@ int command_exec(int argc, char **argv)
 	output_default(&request.output);
 	argp_err_exit_status = STATUS_USAGE;
 	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &request) ||
-	    !choices_check(&request.choices) || !output_check(&request.output)) {
+	    !choices_check(&request.choices) || !output_check(&request.output) ||
+	    !output_check_files(&request.output, NULL)) {
 		choices_free(&request.choices);
 		return STATUS_USAGE;
 	}

@@ -94,10 +94,11 @@ static int enable_detection(struct monitor *m)
 
 	if (r <= 0 || !(r & KVM_BUS_LOCK_DETECTION_EXIT)) {
 		complain("warning: this KVM cannot report bus locks (capability 193 is %ld): none "
-			 "will be seen, and --throttle has nothing to do. Split locks that the "
-			 "guest "
-			 "takes all the same stall every core of this machine.",
-			 r < 0 ? 0 : r);
+			 "will be seen, and --throttle has nothing to do.%s",
+			 r < 0 ? 0 : r,
+			 m->options.device ? " Split locks that the guest takes all the same "
+					     "stall every core of this machine."
+					   : "");
 		return 0;
 	}
 	r = kvm_call(&m->vm, KVM_ENABLE_CAP, (unsigned long)&cap);

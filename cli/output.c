@@ -3,9 +3,12 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define TOP_SITES 10
 
@@ -60,6 +63,57 @@ bool output_check(const struct output *output)
 	if (result >= 0)
 		return true;
 	complain("--expect: %s", why);
+	return false;
+}
+
+static bool same_file(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	if (!a || !b)
+		return false;
+	if (!strcmp(a, b))
+		return true;
+	return !stat(a, &x) && !stat(b, &y) && S_ISREG(x.st_mode) && x.st_dev == y.st_dev &&
+	       x.st_ino == y.st_ino;
+}
+
+/* As fopen(file, "w") would find it, but nothing is changed. */
+static int writable(const char *file)
+{
+	struct stat st;
+	int fd;
+
+	if (!stat(file, &st)) {
+		if (S_ISDIR(st.st_mode))
+			return -EISDIR;
+		return access(file, W_OK) ? -errno : 0;
+	}
+	fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	unlink(file);
+	return 0;
+}
+
+bool output_check_files(const struct output *output, const char *guest)
+{
+	const char *report = output->wanted ? output->file : NULL;
+	int error = report ? writable(report) : 0;
+
+	if (same_file(output->trace, guest) || same_file(report, guest)) {
+		complain("%s: it is the guest's image; name another file for the %s", guest,
+			 same_file(report, guest) ? "report" : "trace");
+	} else if (same_file(output->trace, report)) {
+		complain("%s: it can't be both --trace's and --report's file", report);
+	} else if (error) {
+		complain("--report: '%s': %s", report, strerror(-error));
+	} else if (output->symbols && access(output->symbols, R_OK)) {
+		complain("--symbols: %s: %s", output->symbols, strerror(errno));
+	} else {
+		return true;
+	}
 	return false;
 }
 

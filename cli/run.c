@@ -484,7 +484,7 @@ static bool consistent(const struct run *run)
 		complain("%s: %s", run->guest, strerror(errno));
 		return false;
 	}
-	return true;
+	return output_check_files(&run->output, run->guest);
 }
 
 int command_run(int argc, char **argv)

@@ -170,7 +170,15 @@ static void print_place(FILE *out, const struct report_place *place, uint64_t al
 		all ? 100.0 * (double)place->count / (double)all : 0.0, lock->linear_rip,
 		*symbol ? " <" : "", symbol, *symbol ? ">" : "", text, bytes, lock->mode,
 		lock->cpl);
-	fprintf(out, "  %14s         %u bytes at 0x%" PRIx64, "", lock->size, place->linear_min);
+	/* a paging-structure entry has no linear address: what was being translated is told */
+	if (lock->stuffed == REPORT_STUFFED_PAGING)
+		fprintf(out,
+			"  %14s         entry of %u bytes at physical 0x%" PRIx64
+			", for 0x%" PRIx64,
+			"", lock->size, lock->gpa, place->linear_min);
+	else
+		fprintf(out, "  %14s         %u bytes at 0x%" PRIx64, "", lock->size,
+			place->linear_min);
 	if (place->linear_max != place->linear_min)
 		fprintf(out, " to 0x%" PRIx64, place->linear_max);
 	fputs(": ", out);

@@ -375,6 +375,11 @@ static int check_split_lock(const struct shim_options *o, char *why, size_t size
 	struct profile profile;
 
 	profile_for(shim_options_kernel(o), &profile);
+	if (o->host_split_lock == SHIM_SPLIT_LOCK_RATELIMIT && !profile.sld_ratelimit)
+		return refuse(
+			why, size,
+			"host_split_lock=ratelimit:N: that kernel would not understand it and "
+			"take warn; 5.14 has it");
 	if (!o->split_lock_mitigate && !profile.sld_mitigate_knob)
 		return refuse(why, size,
 			      "split_lock_mitigate=0: that kernel has no sysctl "

@@ -95,6 +95,9 @@ const struct kernel_fact kernel_facts[] = {
 	{ FACT(sleep_exact),
 	  { SINCE(6, 12, 0) },
 	  "4381b895f544 \"timers: Remove historical extra jiffie for timeout in msleep()\"" },
+	{ FACT(sld_ratelimit),
+	  { SINCE(5, 14, 0) },
+	  "\"x86/bus_lock: Set rate limit for bus lock\"" },
 	{ FACT(sld_boot_message), { SINCE(5, 13, 0) }, "sld_state_show(), sld_warn and sld_fatal" },
 };
 /* clang-format on */

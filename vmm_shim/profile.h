@@ -50,6 +50,7 @@ struct profile {
 
 	/* the host's split-lock detection */
 	bool sld_sleeps;        /* "make life miserable": 10 ms, one core at a time */
+	bool sld_ratelimit;     /* split_lock_detect=ratelimit:N is known */
 	bool sld_mitigate_knob; /* sysctl kernel.split_lock_mitigate */
 	bool sld_per_cpu_work;  /* … without mitigation each CPU re-arms on its own */
 	bool sleep_exact;       /* msleep() of 10 ms without the extra jiffy */

@@ -134,6 +134,7 @@ static void test_options_check_refuses_what_does_not_go_together(void **state)
 		{ "vendor=amd,bare_reason_74=1", "Intel" },
 		{ "vendor=amd,delivery_vectoring=1", "Intel" },
 		{ "time=virtual,backend=script", "script" },
+		{ "host_split_lock=ratelimit:5,kernel=5.13", "5.14" },
 		{ "kernel=6.1,host_split_lock=warn,split_lock_mitigate=0", "6.2" },
 		{ "kernel=5.18,host_split_lock=warn,split_lock_fix=1", "5.19" },
 	};

@@ -363,6 +363,7 @@ int main(int argc, char **argv)
 	long finished, partial;
 	int r;
 
+	argp_err_exit_status = 2; /* as every command of the tree */
 	if (argp_parse(&argp, argc, argv, 0, NULL, &request))
 		return STATUS_REFUSED;
 	if (!request.path) {

@@ -216,6 +216,7 @@ void interpose_setup(void)
 	/* A sanitizer's runtime installs its handlers before the C library has an environment. */
 	if (environ && claim(&configure_state)) {
 		pthread_atfork(NULL, NULL, atfork_child);
+		interpose_thread_install();
 		configure();
 		atomic_store_explicit(&configure_state, SETUP_DONE, memory_order_release);
 	}

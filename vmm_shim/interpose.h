@@ -202,6 +202,9 @@ bool interpose_names_device(int directory, const char *path);
 void interpose_fault_install(void);
 void interpose_fault_after_fork(void);
 
+/* interpose_time_thread.c: the shim's helper thread is made as the program's are. */
+void interpose_thread_install(void);
+
 /* interpose_signal.c: this thread runs vCPUs; pthread_kill() on it ends its run. */
 void interpose_signal_thread(void);
 void interpose_signal_after_fork(void);

@@ -3,17 +3,49 @@
  * Threads, and how they wait for each other. In real time all go on to the C library; in virtual time,
  * too, as long as nobody has to wait: a lock that is free is taken there.
  */
+#include <dlfcn.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "vmm_shim/interpose.h"
+#include "vmm_shim/shim.h"
 #include "vmm_shim/vtime.h"
 
 /* ------------------------------------------------------------------ threads */
 
+/*
+ * The shim's helper thread is made by the first definition, which may be a sanitizer's in the program: it
+ * has to know every thread that runs its malloc() or close(). From there it comes here, and is no
+ * thread of the monitor's.
+ */
+static __thread bool own_thread __attribute__((tls_model("initial-exec")));
+
+static int create_own(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *),
+		      void *argument)
+{
+	void *found = dlsym(RTLD_DEFAULT, "pthread_create");
+	__typeof__(next.pthread_create) first = next.pthread_create;
+	int r;
+
+	if (found)
+		memcpy(&first, &found, sizeof(first)); /* ISO C has no such conversion */
+	own_thread = true;
+	r = first(thread, attributes, start, argument);
+	own_thread = false;
+	return r;
+}
+
+void interpose_thread_install(void)
+{
+	shim_helper_create = create_own;
+}
+
 int interpose_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
 			     void *(*start)(void *), void *argument)
 {
-	int r = vclock_virtual() ? vthread_create(thread, attributes, start, argument) : ENOSYS;
+	int r = vclock_virtual() && !own_thread
+			? vthread_create(thread, attributes, start, argument)
+			: ENOSYS;
 
 	if (r != ENOSYS)
 		return r;

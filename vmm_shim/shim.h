@@ -13,6 +13,7 @@
 #ifndef BUSLOCK_VMM_SHIM_SHIM_H
 #define BUSLOCK_VMM_SHIM_SHIM_H
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -149,6 +150,9 @@ void shim_policy_slept(uint64_t since, bool interrupted);
  * as rt_sigaction(2). NULL: the kernel's is the program's.
  */
 extern long (*shim_rt_sigaction)(int signal, const void *action, void *old, size_t size);
+/* How the shim's own helper thread is made; NULL: pthread_create(). */
+extern int (*shim_helper_create)(pthread_t *thread, const pthread_attr_t *attributes,
+				 void *(*start)(void *), void *argument);
 
 void shim_log(int level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -93,9 +93,14 @@ static void *ticker(void *unused)
 	return NULL;
 }
 
+int (*shim_helper_create)(pthread_t *thread, const pthread_attr_t *attributes,
+			  void *(*start)(void *), void *argument);
+
 /* The caller has blocked all signals, and a new thread inherits that. */
 static void ticker_start(void)
 {
+	__typeof__(shim_helper_create) create = shim_helper_create ? shim_helper_create
+								   : pthread_create;
 	pthread_attr_t attributes;
 	pthread_t thread;
 
@@ -104,7 +109,7 @@ static void ticker_start(void)
 		pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
 		pthread_attr_setstacksize(&attributes, THREAD_SIZE);
 		atomic_store(&ticker_state, TICKER_AWAKE);
-		if (pthread_create(&thread, &attributes, ticker, NULL)) {
+		if (create(&thread, &attributes, ticker, NULL)) {
 			atomic_store(&ticker_state, TICKER_NONE);
 			shim_log(1,
 				 "no helper thread: signals from outside the process will not end "

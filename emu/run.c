@@ -361,7 +361,8 @@ static enum outcome at_stub(struct emu_vcpu *v, uint64_t started)
 		return deliver_fault(v);
 	}
 	if (!insn_is_special(v, i)) {
-		if (hit >= 0) /* RF: past its own breakpoint */
+		/* RF: past its own breakpoint; or a loop around the end of a block that was cut */
+		if (hit >= 0 || (linear_rip(c) == started && insn_is_leaky(i)))
 			return step_ordinary(v, i);
 		/* A block that starts here and is nothing but a stub was translated from other bytes or
 		 * under other tables, or its fetch is a bus lock that a cached translation has hidden

@@ -217,6 +217,30 @@ static bool fill(void *opaque, uint64_t page, enum engine_access access, unsigne
 /* ------------------------------------------------------------------ the engine asks: blocks */
 
 #define SCAN_INSNS 512 /* the engine's own limit for a block */
+/*
+ * Translating some instructions (x87 on ST(i), vector ones with an immediate, AAM), the engine loses one or
+ * two of the 512 temporaries that a block has, 36 of which are in use; it does not look whether there are
+ * any left, and 476 such instructions in a row crash it. So a block is cut before that, those not of
+ * the integer kind counted as several.
+ */
+#define SCAN_TEMPORARIES 400
+#define SCAN_LEAKY       4
+
+bool insn_is_leaky(const struct insn *i)
+{
+	unsigned o = i->opcode;
+
+	switch (i->map) {
+	case MAP_ONE:
+		return (o & 0xf8) == 0xd8; /* x87 */
+	case MAP_0F:                       /* MMX and SSE, SDM vol. 2, table A-3 */
+		return (o >= 0x10 && o <= 0x17) || (o >= 0x28 && o <= 0x2f) ||
+		       (o >= 0x50 && o <= 0x7f) || o == 0xc2 || (o >= 0xc4 && o <= 0xc6) ||
+		       o >= 0xd0;
+	default:
+		return true;
+	}
+}
 
 /* Code bytes for the scan: the page that is being read. */
 struct scan_page {
@@ -292,6 +316,7 @@ static bool scan(void *opaque, uint64_t pc, unsigned mode, uint64_t *stop)
 	uint64_t at = pc,
 		 limit = mode == 64 ? ~0ull : c->segment[EMU_CS].base + c->segment[EMU_CS].limit;
 	bool special = false;
+	unsigned temporaries = 0;
 	for (int n = 0; n < SCAN_INSNS && at - pc < PAGE_SIZE; n++) {
 		uint8_t bytes[INSN_MAX_LENGTH];
 		struct insn i;
@@ -303,10 +328,13 @@ static bool scan(void *opaque, uint64_t pc, unsigned mode, uint64_t *stop)
 		size_t got = scan_bytes(v, at, &first, &second, bytes);
 		/* bytes that cannot be had, too long, beyond the limit: its fault is raised at the stub */
 		special = !got || insn_decode(&i, bytes, got, mode) || insn_is_special(v, &i) ||
-			  at + i.length - 1 > limit || (dr[7] & 0xff && breakpoint_at(dr, at) >= 0);
+			  at + i.length - 1 > limit ||
+			  (dr[7] & 0xff && breakpoint_at(dr, at) >= 0) ||
+			  temporaries > SCAN_TEMPORARIES;
 		if (special)
 			break;
 		at += i.length;
+		temporaries += insn_is_leaky(&i) ? SCAN_LEAKY : 1;
 		if (i.op == OP_BRANCH)
 			break;
 	}

@@ -362,7 +362,7 @@ static enum outcome at_stub(struct emu_vcpu *v, uint64_t started)
 	}
 	if (!insn_is_special(v, i)) {
 		/* RF: past its own breakpoint; or a loop around the end of a block that was cut */
-		if (hit >= 0 || (linear_rip(c) == started && insn_is_leaky(i)))
+		if (hit >= 0 || (linear_rip(c) == started && block_was_cut(v->vm, started)))
 			return step_ordinary(v, i);
 		/* A block that starts here and is nothing but a stub was translated from other bytes or
 		 * under other tables, or its fetch is a bus lock that a cached translation has hidden

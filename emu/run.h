@@ -148,7 +148,6 @@ static inline bool limit_reached(const struct emu_vcpu *v)
 
 /* scan.c */
 bool insn_is_special(const struct emu_vcpu *v, const struct insn *i);
-bool insn_is_leaky(const struct insn *i); /* scan.c: a block may hold fewer of these */
 int breakpoint_at(const uint64_t dr[8], uint64_t linear); /* its number, or -1 */
 const uint64_t *breakpoints(const struct emu_vcpu *v);    /* DR0 to DR7 in force */
 /* DR6 bits of the data breakpoints that the instruction at RIP is going to hit. */

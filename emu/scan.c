@@ -216,7 +216,6 @@ static bool fill(void *opaque, uint64_t page, enum engine_access access, unsigne
 
 /* ------------------------------------------------------------------ the engine asks: blocks */
 
-#define SCAN_INSNS 512 /* the engine's own limit for a block */
 /*
  * Translating some instructions (x87 on ST(i), vector ones with an immediate, AAM), the engine loses one or
  * two of the 512 temporaries that a block has, 36 of which are in use; it does not look whether there are
@@ -226,7 +225,7 @@ static bool fill(void *opaque, uint64_t page, enum engine_access access, unsigne
 #define SCAN_TEMPORARIES 400
 #define SCAN_LEAKY       4
 
-bool insn_is_leaky(const struct insn *i)
+static bool insn_is_leaky(const struct insn *i)
 {
 	unsigned o = i->opcode;
 
@@ -240,6 +239,16 @@ bool insn_is_leaky(const struct insn *i)
 	default:
 		return true;
 	}
+}
+
+static unsigned cut_place(uint64_t linear)
+{
+	return (unsigned)(linear ^ linear >> 6) % CUT_BLOCKS;
+}
+
+bool block_was_cut(const struct emu_vm *vm, uint64_t linear)
+{
+	return vm->cut[cut_place(linear)] == linear;
 }
 
 /* Code bytes for the scan: the page that is being read. */
@@ -317,9 +326,14 @@ static bool scan(void *opaque, uint64_t pc, unsigned mode, uint64_t *stop)
 		 limit = mode == 64 ? ~0ull : c->segment[EMU_CS].base + c->segment[EMU_CS].limit;
 	bool special = false;
 	unsigned temporaries = 0;
-	for (int n = 0; n < SCAN_INSNS && at - pc < PAGE_SIZE; n++) {
+	while (at - pc < PAGE_SIZE) {
 		uint8_t bytes[INSN_MAX_LENGTH];
 		struct insn i;
+		if (temporaries > SCAN_TEMPORARIES) {
+			vm->cut[cut_place(at)] = at;
+			special = true;
+			break;
+		}
 		if (second.linear == (at & PAGE_MASK) && first.linear != second.linear) {
 			scanned(&first, pc, at);
 			first = second;
@@ -328,9 +342,7 @@ static bool scan(void *opaque, uint64_t pc, unsigned mode, uint64_t *stop)
 		size_t got = scan_bytes(v, at, &first, &second, bytes);
 		/* bytes that cannot be had, too long, beyond the limit: its fault is raised at the stub */
 		special = !got || insn_decode(&i, bytes, got, mode) || insn_is_special(v, &i) ||
-			  at + i.length - 1 > limit ||
-			  (dr[7] & 0xff && breakpoint_at(dr, at) >= 0) ||
-			  temporaries > SCAN_TEMPORARIES;
+			  at + i.length - 1 > limit || (dr[7] & 0xff && breakpoint_at(dr, at) >= 0);
 		if (special)
 			break;
 		at += i.length;

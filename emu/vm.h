@@ -14,6 +14,7 @@
 /* Pages whose code may be executed without another look; a short list makes a run's start cheap. */
 #define HOT_PAGES   8
 #define MIXED_PAGES 64 /* of code and data, direct mapped (code.c) */
+#define CUT_BLOCKS  64 /* ends of blocks that were too long, direct mapped (scan.c) */
 
 struct emu_vm {
 	struct emu_config config;
@@ -36,6 +37,8 @@ struct emu_vm {
 		const uint8_t *host;
 		unsigned drops;
 	} mixed[MIXED_PAGES];
+
+	uint64_t cut[CUT_BLOCKS]; /* linear addresses */
 
 	uint8_t *scratch;              /* SCRATCH_PAGES that stand in for devices (mmio.c) */
 	struct counted_block *counted; /* with config.count (run.c) */
@@ -81,6 +84,8 @@ void vcpu_flush(struct emu_vcpu *v);
 int run_engine_create(struct emu_vm *vm);
 /* Translated code at this linear address does not fit what is there. */
 void vcpu_forget_code(struct emu_vcpu *v, uint64_t linear);
+/* Did a block end in front of this linear address only because it was too long? */
+bool block_was_cut(const struct emu_vm *vm, uint64_t linear);
 /* DR7 or the monitor's breakpoints changed; blocks end at instruction breakpoints. */
 void vcpu_breakpoints_changed(struct emu_vcpu *v);
 

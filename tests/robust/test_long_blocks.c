@@ -143,12 +143,32 @@ static void test_long_blocks_of_x87_come_out_exact(void **state)
 	assert_memory_equal(image + 32 + 16, "\0\0\0\0\0\0\0\0\0\0", 10);
 }
 
+/* One round has one cut, so that the run that began there comes to it again. */
+static void test_long_blocks_in_a_loop_come_out_exact(void **state)
+{
+	static const uint8_t inc_eax[] = { 0x40 };
+	struct emu_stats before, after;
+	struct emu_state s;
+	struct emu_exit exit;
+
+	(void)state;
+	load(inc_eax, 1, COPIES, 50);
+	emu_vcpu_get_stats(vcpu, &before);
+	assert_int_equal(emu_vcpu_run(vcpu, 0, &exit), 0);
+	assert_int_equal(exit.type, EMU_EXIT_HLT);
+	emu_vcpu_get_stats(vcpu, &after);
+	assert_int_equal(after.instructions - before.instructions, 50 * (COPIES + 2) + 1);
+	emu_vcpu_get_state(vcpu, &s);
+	assert_int_equal(s.gpr[EMU_RAX], DATA + 50 * COPIES);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(test_long_blocks_of_every_opcode_do_not_kill),
 		TEST(test_long_blocks_of_x87_come_out_exact),
+		TEST(test_long_blocks_in_a_loop_come_out_exact),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

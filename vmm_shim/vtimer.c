@@ -366,15 +366,22 @@ static bool exists(int id)
 	       timers[id].kind != DESCRIPTOR;
 }
 
+/* `*self`: to be given to vclock_end(). -EINVAL: no such timer; -ENOSYS: not in virtual time here. */
+static int begin(int id, struct vthread **self)
+{
+	if (!exists(id))
+		return -EINVAL;
+	*self = vclock_begin();
+	return *self ? 0 : -ENOSYS;
+}
+
 int vtimer_settime(int id, bool absolute, const struct itimerspec *value, struct itimerspec *old)
 {
 	struct vthread *self;
+	int r = valid(value) ? begin(id, &self) : -EINVAL;
 
-	if (!exists(id) || !valid(value))
-		return -EINVAL;
-	self = vclock_begin();
-	if (!self)
-		return -ENOSYS;
+	if (r)
+		return r;
 	if (old)
 		look_at(id, self, old);
 	set(id, self, absolute, value);
@@ -385,12 +392,10 @@ int vtimer_settime(int id, bool absolute, const struct itimerspec *value, struct
 int vtimer_gettime(int id, struct itimerspec *value)
 {
 	struct vthread *self;
+	int r = begin(id, &self);
 
-	if (!exists(id))
-		return -EINVAL;
-	self = vclock_begin();
-	if (!self)
-		return -ENOSYS;
+	if (r)
+		return r;
 	look_at(id, self, value);
 	vclock_end(self);
 	return 0;
@@ -406,12 +411,10 @@ int vtimer_getoverrun(int id)
 int vtimer_delete(int id)
 {
 	struct vthread *self;
+	int r = begin(id, &self);
 
-	if (!exists(id))
-		return -EINVAL;
-	self = vclock_begin();
-	if (!self)
-		return -ENOSYS;
+	if (r)
+		return r;
 	vsched.timer[id].armed = false;
 	timers[id].kind = FREE;
 	timers[id].function = NULL;

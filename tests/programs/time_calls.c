@@ -486,15 +486,6 @@ static int wakes(void)
 	return 0;
 }
 
-static void *reader(void *argument)
-{
-	char byte;
-
-	if (read(*(int *)argument, &byte, 1) != 1)
-		exit(1);
-	return NULL;
-}
-
 /* A thread where nobody sees it. */
 static int blocked(void)
 {

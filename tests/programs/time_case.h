@@ -91,6 +91,16 @@ static inline void set_timer(timer_t timer, int64_t value, int64_t interval)
 	timer_settime(timer, 0, &s, NULL);
 }
 
+/* A thread that waits for a byte from the descriptor at `argument`. */
+static inline void *reader(void *argument)
+{
+	char byte;
+
+	if (read(*(int *)argument, &byte, 1) != 1)
+		exit(1);
+	return NULL;
+}
+
 struct time_case {
 	const char *name;
 	int (*run)(void);

@@ -5,6 +5,7 @@
  *	time_guest CASE
  */
 #include "tests/integration/kvm_api.h"
+#include "tests/programs/time_case.h"
 
 #include <poll.h>
 #include <pthread.h>
@@ -14,17 +15,8 @@
 #include <sys/timerfd.h>
 #include <time.h>
 
-#define MS      1000000ll
 #define OPERAND (GUEST_BUFFER + 62u) /* two bytes in each of two lines */
 #define PORT    0xf4
-
-static int64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000 * MS + t.tv_nsec;
-}
 
 /* lock inc dword [rdi]; loop; out PORT, al; hlt */
 static const uint8_t locking[] = { 0xf0, 0xff, 0x07, 0xe2, 0xfb, 0xe6, PORT, 0xf4 };
@@ -292,15 +284,6 @@ static int tsc(void)
 	return 0;
 }
 
-static void *reader(void *argument)
-{
-	char byte;
-
-	if (read(*(int *)argument, &byte, 1) != 1)
-		exit(1);
-	return NULL;
-}
-
 /* A thread blocks where virtual time does not see it, while a guest runs. */
 static int blocked(void)
 {
@@ -342,7 +325,7 @@ static void *run_always(void *unused)
 
 static volatile sig_atomic_t signalled;
 
-static void on_signal(int signal)
+static void note_signal(int signal)
 {
 	signalled = signal;
 }
@@ -350,7 +333,7 @@ static void on_signal(int signal)
 /* The event loop has no time-out: only what comes from outside can wake it. */
 static int outside(void)
 {
-	struct sigaction action = { .sa_handler = on_signal };
+	struct sigaction action = { .sa_handler = note_signal };
 	struct pollfd in = { .fd = 0, .events = POLLIN };
 	pthread_t thread;
 	struct vm vm;

@@ -242,6 +242,11 @@ static inline void controls(uint32_t exceptions, bool monitor_trap, bool task_sw
 	emu_vcpu_set_controls(vcpu, &c);
 }
 
+static inline void want(uint32_t exceptions)
+{
+	controls(exceptions, false, false);
+}
+
 static inline void set_msr(uint32_t index, uint64_t value)
 {
 	assert_int_equal(emu_vcpu_set_msr(vcpu, index, value, false), 0);
@@ -255,6 +260,29 @@ static inline void declare_uc(uint64_t gpa)
 static inline void intercept(enum emu_page_intercept what)
 {
 	assert_int_equal(emu_vm_intercept_page(vm, TARGET, what), 0);
+}
+
+static inline int machine_end(void **state)
+{
+	(void)state;
+	machine_stop();
+	return 0;
+}
+
+/* A run that ends in such an exit. */
+static inline struct emu_exit run(enum emu_exit_type expected)
+{
+	struct emu_exit x;
+	assert_int_equal(emu_vcpu_run(vcpu, 0, &x), 0);
+	assert_int_equal(x.type, expected);
+	return x;
+}
+
+static inline struct emu_state now(void)
+{
+	struct emu_state s;
+	emu_vcpu_get_state(vcpu, &s);
+	return s;
 }
 
 #endif

@@ -55,6 +55,30 @@ static inline void guest_stop(void)
 	munmap(ram, RAM_SIZE);
 }
 
+/* For a group of tests with the default options, each with a guest of its own. */
+static inline int guest_configure(void **state)
+{
+	struct shim_options options;
+
+	(void)state;
+	shim_options_default(&options);
+	return shim_configure(&options);
+}
+
+static inline int guest_setup(void **state)
+{
+	(void)state;
+	guest_start();
+	return 0;
+}
+
+static inline int guest_teardown(void **state)
+{
+	(void)state;
+	guest_stop();
+	return 0;
+}
+
 /* Code at CODE in real mode, all segments from zero; `rsi` for its operand. */
 static inline void guest_load(const void *code, size_t size, uint64_t rsi)
 {

@@ -1,30 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Counted instructions, and what hangs on the count: the limit of a run and the time-stamp counter. */
-#include "emu/emu.h"
+#include "tests/unit/vcpu_vm.h"
 
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <time.h>
-/* cmocka.h wants the above */
-#include <cmocka.h>
-
-#define CODE 0x1000u
-#define DATA 0x10000u
-#define IDT  0x9000u
-#define GDT  0xa000u
-#define RAM  0x100000u
-
-struct machine {
-	struct emu_vm *vm;
-	struct emu_vcpu *vcpu;
-	uint8_t *ram;
-};
 
 static uint64_t instructions(const struct machine *m)
 {
@@ -33,63 +13,16 @@ static uint64_t instructions(const struct machine *m)
 	return stats.instructions;
 }
 
-/* 64-bit mode, the first 2 MB identity-mapped and open to CPL 3; RAM ends at 1 MB: devices above. */
 static int begin(void **state)
 {
 	const struct emu_config config = { .count = true };
 	struct machine *m = calloc(1, sizeof(*m));
-	struct emu_state s;
-	m->ram = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	assert_int_equal(emu_vm_create(&config, &m->vm), 0);
-	assert_int_equal(emu_vm_map(m->vm, 0, 0, RAM, m->ram, 0), 0);
-	assert_int_equal(emu_vcpu_create(m->vm, &m->vcpu), 0);
-	const uint64_t tables[] = { 0x7007, 0x8007, 0x87 };
-	memcpy(m->ram + 0x6000, &tables[0], 8);
-	memcpy(m->ram + 0x7000, &tables[1], 8);
-	memcpy(m->ram + 0x8000, &tables[2], 8);
-	emu_vcpu_get_state(m->vcpu, &s);
-	for (int k = EMU_ES; k <= EMU_GS; k++)
-		s.segment[k] = (struct emu_segment){ .limit = 0xffffffff,
-						     .selector = 0x10,
-						     .attributes = 0xc093 };
-	s.segment[EMU_CS].attributes = 0xa09b;
-	s.segment[EMU_CS].selector = 8;
-	s.cr0 = 0x80000031, s.cr3 = 0x6000, s.cr4 = 0x620, s.efer = 0x500;
-	s.gdt = (struct emu_table){ GDT, 0x1f };
-	s.idt = (struct emu_table){ IDT, 0xfff };
-	s.rip = CODE, s.gpr[EMU_RSP] = 0x5000, s.rflags = 2, s.gpr[EMU_RBX] = DATA;
+	machine_start(m, &config, true);
+	struct emu_state s = state_of(m);
+	s.gpr[EMU_RBX] = DATA;
 	assert_int_equal(emu_vcpu_set_state(m->vcpu, &s), 0);
 	*state = m;
 	return 0;
-}
-
-static int end(void **state)
-{
-	struct machine *m = *state;
-	emu_vcpu_destroy(m->vcpu);
-	emu_vm_destroy(m->vm);
-	munmap(m->ram, RAM);
-	free(m);
-	return 0;
-}
-
-#define CODE_AT(m, address, ...)                                       \
-	memcpy((m)->ram + (address), (const uint8_t[]){ __VA_ARGS__ }, \
-	       sizeof((const uint8_t[]){ __VA_ARGS__ }))
-
-static struct emu_exit run(struct machine *m, enum emu_exit_type expected)
-{
-	struct emu_exit x;
-	assert_int_equal(emu_vcpu_run(m->vcpu, 0, &x), 0);
-	assert_int_equal(x.type, expected);
-	return x;
-}
-
-static struct emu_state state_of(struct machine *m)
-{
-	struct emu_state s;
-	emu_vcpu_get_state(m->vcpu, &s);
-	return s;
 }
 
 /* ------------------------------------------------------------------ counting */

@@ -13,33 +13,6 @@
 #define INSN(bytes) (bytes), sizeof(bytes) - 1
 enum { RF = 1 << 16, IF = 1 << 9 };
 
-static int end(void **state)
-{
-	(void)state;
-	machine_stop();
-	return 0;
-}
-
-static struct emu_exit run(enum emu_exit_type expected)
-{
-	struct emu_exit x;
-	assert_int_equal(emu_vcpu_run(vcpu, 0, &x), 0);
-	assert_int_equal(x.type, expected);
-	return x;
-}
-
-static struct emu_state now(void)
-{
-	struct emu_state s;
-	emu_vcpu_get_state(vcpu, &s);
-	return s;
-}
-
-static void want(uint32_t exceptions)
-{
-	controls(exceptions, false, false);
-}
-
 /* ------------------------------------------------------------------ pending debug exceptions */
 
 static void test_pending_debug_set_by_the_hypervisor_is_delivered(void **state)
@@ -356,7 +329,7 @@ static void test_delivery_stopped_by_a_lock_begins_again_in_a_new_task(void **st
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define T(f) cmocka_unit_test_teardown(f, end)
+#define T(f) cmocka_unit_test_teardown(f, machine_end)
 		T(test_pending_debug_set_by_the_hypervisor_is_delivered),
 		T(test_pending_debug_is_dropped_by_an_injected_event),
 		T(test_pending_debug_behind_mov_ss_outlives_a_software_interrupt),

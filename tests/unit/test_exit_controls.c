@@ -11,33 +11,6 @@
 #define INSN(bytes) (bytes), sizeof(bytes) - 1
 enum { BP = 3, OF = 4, SS = 12, DF = 8, RF = 1 << 16, TF = 1 << 8, IF = 1 << 9 };
 
-static int end(void **state)
-{
-	(void)state;
-	machine_stop();
-	return 0;
-}
-
-static struct emu_exit run(enum emu_exit_type expected)
-{
-	struct emu_exit x;
-	assert_int_equal(emu_vcpu_run(vcpu, 0, &x), 0);
-	assert_int_equal(x.type, expected);
-	return x;
-}
-
-static struct emu_state now(void)
-{
-	struct emu_state s;
-	emu_vcpu_get_state(vcpu, &s);
-	return s;
-}
-
-static void want(uint32_t exceptions)
-{
-	controls(exceptions, false, false);
-}
-
 /* ------------------------------------------------------------------ exception bitmap: SDM 26.2 */
 
 static void test_exception_intercepted_fault_changes_nothing_but_rf(void **state)
@@ -537,7 +510,7 @@ static void test_exit_word_text_names_reason_and_bits(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define T(f) cmocka_unit_test_teardown(f, end)
+#define T(f) cmocka_unit_test_teardown(f, machine_end)
 		T(test_exception_intercepted_fault_changes_nothing_but_rf),
 		T(test_exception_that_is_not_wanted_is_delivered),
 		T(test_exception_by_int3_and_int1_is_on_the_instruction_with_its_length),

@@ -16,13 +16,6 @@ static void begin(const struct emu_config *config, enum mode mode, uint64_t oper
 	machine_start(config, mode, LOCK_ADD, 3, operand);
 }
 
-static int end(void **state)
-{
-	(void)state;
-	machine_stop();
-	return 0;
-}
-
 static void show(uint32_t ecx, uint32_t edx, uint32_t edx2)
 {
 	const struct emu_cpuid leaves[] = {
@@ -312,7 +305,7 @@ static void test_bus_lock_db_leaves_out_locks_of_event_delivery_and_of_faults(vo
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define T(f) cmocka_unit_test_teardown(f, end)
+#define T(f) cmocka_unit_test_teardown(f, machine_end)
 		T(test_lock_disable_registers_exist_where_cpuid_says_so),
 		T(test_lock_disable_core_capabilities_are_read_only),
 		T(test_lock_disable_reserved_bits_are_refused),

@@ -6,29 +6,6 @@
 #include <signal.h>
 #include <time.h>
 
-static int configure(void **state)
-{
-	struct shim_options options;
-
-	(void)state;
-	shim_options_default(&options);
-	return shim_configure(&options);
-}
-
-static int setup(void **state)
-{
-	(void)state;
-	guest_start();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	guest_stop();
-	return 0;
-}
-
 static void test_emulator_msr_list_can_be_saved_and_restored(void **state)
 {
 	struct {
@@ -192,7 +169,7 @@ static int setup_uc(void **state)
 
 	shim_config.options.uc[0] = (struct shim_range){ 0x4000, 0x1000 };
 	shim_config.options.ucs = 1;
-	ret = setup(state);
+	ret = guest_setup(state);
 	shim_config.options.ucs = 0;
 	return ret;
 }
@@ -200,7 +177,7 @@ static int setup_uc(void **state)
 static int teardown_kernel(void **state)
 {
 	use_kernel(KERNEL_DEFAULT);
-	return teardown(state);
+	return guest_teardown(state);
 }
 
 static void test_emulator_efault_behind_a_bus_lock_is_swallowed_by_old_kernels(void **state)
@@ -325,7 +302,7 @@ static void test_emulator_endless_loop_is_ended_by_a_signal(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, guest_setup, guest_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_emulator_msr_list_can_be_saved_and_restored),
 		TEST(test_emulator_msrs_that_qemu_writes_are_accepted),
@@ -342,5 +319,5 @@ int main(void)
 		TEST(test_emulator_endless_loop_is_ended_by_a_signal),
 	};
 
-	return cmocka_run_group_tests(tests, configure, NULL);
+	return cmocka_run_group_tests(tests, guest_configure, NULL);
 }

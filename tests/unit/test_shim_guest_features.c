@@ -242,32 +242,9 @@ static void test_guest_features_single_step_over_a_bus_lock_is_not_lost(void **s
 	assert_int_equal(m.run->debug.arch.pc, 0x1004);
 }
 
-static int configure(void **state)
-{
-	struct shim_options options;
-
-	(void)state;
-	shim_options_default(&options);
-	return shim_configure(&options);
-}
-
-static int setup(void **state)
-{
-	(void)state;
-	guest_start();
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	guest_stop();
-	return 0;
-}
-
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, guest_setup, guest_teardown)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_guest_features_cpuid_follows_kernel_and_vendor),
 		cmocka_unit_test(test_guest_features_split_lock_disable_needs_the_option),
@@ -279,5 +256,5 @@ int main(void)
 		TEST(test_guest_features_single_step_over_a_bus_lock_is_not_lost),
 	};
 
-	return cmocka_run_group_tests(tests, configure, NULL);
+	return cmocka_run_group_tests(tests, guest_configure, NULL);
 }

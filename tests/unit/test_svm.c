@@ -2,32 +2,12 @@
 /* The processor as AMD's: Bus Lock Threshold (APM 15.14.5), exit codes (APM appendix C). */
 #include "emu/svm.h"
 
+#include "tests/unit/vcpu_vm.h"
+
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-/* cmocka.h wants the above */
-#include <cmocka.h>
 
-#define CODE     0x1000u
-#define STACK    0x5000u
-#define IDT      0x9000u
-#define GDT      0xa000u
-#define DATA     0x10000u
-#define RAM      0x100000u
 #define COUNT(x) (sizeof(x) / sizeof((x)[0]))
-
-struct machine {
-	struct emu_vm *vm;
-	struct emu_vcpu *vcpu;
-	uint8_t *ram;
-	unsigned told; /* calls of the observer */
-};
 
 static void observe(void *opaque, struct emu_vcpu *vcpu, const struct emu_lock *lock)
 {
@@ -38,67 +18,17 @@ static void observe(void *opaque, struct emu_vcpu *vcpu, const struct emu_lock *
 	m->told++;
 }
 
-/* 64-bit mode, CPL 0, the first 2 MB identity-mapped; RAM ends at 1 MB: devices above. */
-static void set_64bit(struct emu_vcpu *vcpu)
+static void start(struct machine *m, const struct emu_config *config)
 {
 	struct emu_state s;
 
-	emu_vcpu_get_state(vcpu, &s);
-	for (int k = EMU_ES; k <= EMU_GS; k++)
-		s.segment[k] = (struct emu_segment){ .limit = 0xffffffff,
-						     .selector = 0x10,
-						     .attributes = 0xc093 };
-	s.segment[EMU_CS].attributes = 0xa09b;
-	s.segment[EMU_CS].selector = 8;
-	s.cr0 = 0x80000031, s.cr3 = 0x6000, s.cr4 = 0x620, s.efer = 0x500;
-	s.gdt = (struct emu_table){ GDT, 0x1f };
-	s.idt = (struct emu_table){ IDT, 0xfff };
-	s.rip = CODE, s.gpr[EMU_RSP] = STACK, s.rflags = 2;
+	machine_start(m, config, false);
+	s = state_of(m);
 	s.gpr[EMU_RBX] = DATA + 62;
 	s.gpr[EMU_RCX] = 4, s.gpr[EMU_RSI] = s.gpr[EMU_RDI] = DATA; /* of string instructions */
-	assert_int_equal(emu_vcpu_set_state(vcpu, &s), 0);
-}
-
-static void tables(uint8_t *ram)
-{
-	const uint64_t entry[] = { 0x7003, 0x8003, 0x83 };
-	const uint64_t code_segment = 0x00209b0000000000, data_segment = 0x00cf93000000ffff;
-
-	for (unsigned n = 0; n < 3; n++)
-		memcpy(ram + 0x6000 + 0x1000 * n, &entry[n], 8);
-	memcpy(ram + GDT + 8, &code_segment, 8);
-	memcpy(ram + GDT + 16, &data_segment, 8);
-	/* vector n goes to 0xc000 + 16 n: OUT 0xee with AL = n, then HLT */
-	for (unsigned n = 0; n < 256; n++) {
-		const uint32_t target = 0xc000 + 16 * n;
-		const uint64_t gate = (target & 0xffff) | 8ull << 16 | 0x8e00ull << 32 |
-				      (uint64_t)(target >> 16) << 48;
-		const uint8_t handler[] = { 0xb0, (uint8_t)n, 0xe6, 0xee, 0xf4 };
-
-		memcpy(ram + IDT + 16 * n, &gate, 8);
-		memcpy(ram + target, handler, sizeof(handler));
-	}
-}
-
-static void start(struct machine *m, const struct emu_config *config)
-{
-	m->told = 0;
-	m->ram = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	assert_ptr_not_equal(m->ram, MAP_FAILED);
-	assert_int_equal(emu_vm_create(config, &m->vm), 0);
-	assert_int_equal(emu_vm_map(m->vm, 0, 0, RAM, m->ram, 0), 0);
-	assert_int_equal(emu_vcpu_create(m->vm, &m->vcpu), 0);
-	tables(m->ram);
-	set_64bit(m->vcpu);
+	assert_int_equal(emu_vcpu_set_state(m->vcpu, &s), 0);
 	emu_vm_set_lock_observer(m->vm, observe, m);
 	emu_vcpu_set_bus_lock_exiting(m->vcpu, true);
-}
-
-static void stop(struct machine *m)
-{
-	emu_vcpu_destroy(m->vcpu);
-	emu_vm_destroy(m->vm);
-	munmap(m->ram, RAM);
 }
 
 static int begin(void **state)
@@ -111,34 +41,7 @@ static int begin(void **state)
 	return 0;
 }
 
-static int end(void **state)
-{
-	stop(*state);
-	free(*state);
-	return 0;
-}
-
-#define CODE_AT(m, address, ...)                                       \
-	memcpy((m)->ram + (address), (const uint8_t[]){ __VA_ARGS__ }, \
-	       sizeof((const uint8_t[]){ __VA_ARGS__ }))
 #define LOCK_INC_RBX 0xf0, 0xff, 0x03 /* lock inc dword [rbx] */
-
-static struct emu_exit run(struct machine *m, enum emu_exit_type expected)
-{
-	struct emu_exit x;
-
-	assert_int_equal(emu_vcpu_run(m->vcpu, 0, &x), 0);
-	assert_int_equal(x.type, expected);
-	return x;
-}
-
-static struct emu_state state_of(struct machine *m)
-{
-	struct emu_state s;
-
-	emu_vcpu_get_state(m->vcpu, &s);
-	return s;
-}
 
 static uint32_t data_of(const struct machine *m)
 {
@@ -449,7 +352,7 @@ static void test_svm_boundary_below_the_line_makes_more_locks_misaligned(void **
 		run(&m, EMU_EXIT_HLT);
 		assert_int_equal(stats_of(&m).bus_locks, expected);
 		assert_int_equal(stats_of(&m).split, expected);
-		stop(&m);
+		machine_stop(&m);
 	}
 }
 
@@ -523,7 +426,7 @@ static void test_svm_exits_have_their_codes_and_exitinfo1(void **state)
 		    x.qualification != rows[i].info1)
 			fail_msg("row %zu: exit %d, %#x, %#llx", i, x.type, x.word,
 				 (unsigned long long)x.qualification);
-		stop(&m);
+		machine_stop(&m);
 	}
 }
 
@@ -637,7 +540,7 @@ static void test_svm_refused_instruction_is_not_counted(void **state)
 	emu_vcpu_set_bus_lock_counter(m.vcpu, 1);
 	run(&m, EMU_EXIT_HLT);
 	assert_int_equal(stats_of(&m).instructions, 3);
-	stop(&m);
+	machine_stop(&m);
 }
 
 /* A lock that was paid for and another exit of the same instruction: no sign of it in the exit. */

@@ -1,103 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* A vCPU as a hypervisor sees it: exits and their completion, events, debugging, kicks, memory. */
-#include "emu/emu.h"
+#include "tests/unit/vcpu_vm.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
-/* cmocka.h wants the above */
-#include <cmocka.h>
-
-#define CODE  0x1000u
-#define STACK 0x5000u
-#define DATA  0x10000u
-#define IDT   0x9000u
-#define GDT   0xa000u
-#define RAM   0x100000u
-
-struct machine {
-	struct emu_vm *vm;
-	struct emu_vcpu *vcpu;
-	uint8_t *ram;
-};
-
-/* 64-bit mode, CPL 0, the first 2 MB identity-mapped; RAM ends at 1 MB: devices above. */
-static void set_64bit(struct emu_vcpu *vcpu)
-{
-	struct emu_state s;
-	emu_vcpu_get_state(vcpu, &s);
-	for (int k = EMU_ES; k <= EMU_GS; k++)
-		s.segment[k] = (struct emu_segment){ .limit = 0xffffffff,
-						     .selector = 0x10,
-						     .attributes = 0xc093 };
-	s.segment[EMU_CS].attributes = 0xa09b;
-	s.segment[EMU_CS].selector = 8;
-	s.cr0 = 0x80000031, s.cr3 = 0x6000, s.cr4 = 0x620, s.efer = 0x500;
-	s.gdt = (struct emu_table){ GDT, 0x1f };
-	s.idt = (struct emu_table){ IDT, 0xfff };
-	s.rip = CODE, s.gpr[EMU_RSP] = STACK, s.rflags = 2;
-	assert_int_equal(emu_vcpu_set_state(vcpu, &s), 0);
-}
 
 static int begin(void **state)
 {
 	struct machine *m = calloc(1, sizeof(*m));
-	m->ram = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	assert_int_equal(emu_vm_create(NULL, &m->vm), 0);
-	assert_int_equal(emu_vm_map(m->vm, 0, 0, RAM, m->ram, 0), 0);
-	assert_int_equal(emu_vcpu_create(m->vm, &m->vcpu), 0);
-	uint64_t tables[] = { 0x7003, 0x8003, 0x83 };
-	memcpy(m->ram + 0x6000, &tables[0], 8);
-	memcpy(m->ram + 0x7000, &tables[1], 8);
-	memcpy(m->ram + 0x8000, &tables[2], 8);
-	uint64_t code_segment = 0x00209b0000000000, data_segment = 0x00cf93000000ffff;
-	memcpy(m->ram + GDT + 8, &code_segment, 8);
-	memcpy(m->ram + GDT + 16, &data_segment, 8);
-	/* vector n goes to 0xc000 + 16 n: OUT 0xee with AL = n, then HLT */
-	for (unsigned n = 0; n < 256; n++) {
-		uint32_t target = 0xc000 + 16 * n;
-		uint64_t gate = (target & 0xffff) | 8ull << 16 | 0x8e00ull << 32 |
-				(uint64_t)(target >> 16) << 48;
-		const uint8_t handler[] = { 0xb0, (uint8_t)n, 0xe6, 0xee, 0xf4 };
-		memcpy(m->ram + IDT + 16 * n, &gate, 8);
-		memcpy(m->ram + target, handler, sizeof(handler));
-	}
-	set_64bit(m->vcpu);
+	machine_start(m, NULL, false);
 	emu_vcpu_set_bus_lock_exiting(m->vcpu, true);
 	*state = m;
 	return 0;
-}
-
-static int end(void **state)
-{
-	struct machine *m = *state;
-	emu_vcpu_destroy(m->vcpu);
-	emu_vm_destroy(m->vm);
-	munmap(m->ram, RAM);
-	free(m);
-	return 0;
-}
-
-#define CODE_AT(m, address, ...)                                       \
-	memcpy((m)->ram + (address), (const uint8_t[]){ __VA_ARGS__ }, \
-	       sizeof((const uint8_t[]){ __VA_ARGS__ }))
-
-static struct emu_exit run(struct machine *m, enum emu_exit_type expected)
-{
-	struct emu_exit x;
-	assert_int_equal(emu_vcpu_run(m->vcpu, 0, &x), 0);
-	assert_int_equal(x.type, expected);
-	return x;
 }
 
 static uint64_t reg(struct machine *m, int r)

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The interrupt controllers of the kernel: what KVM_CREATE_IRQCHIP makes (two 8259, an I/O APIC, and in
+ * each vCPU a local APIC), KVM_CREATE_PIT2's 8254, the routing between them, and what feeds them from
+ * outside (irqfd) or is fed by them (ioeventfd, coalesced MMIO). KVM api.rst 4.24 to 4.29, 4.52, 4.71.
+ *
+ * Each chip is a model of its own file, which knows neither ioctls nor threads: its registers, its pins,
+ * and its time as a number that it is given. One lock of the VM, chip->lock, guards them all; it is
+ * the innermost lock of the shim, taken by vCPU threads, by any thread in an ioctl, and by the helper
+ * thread (thread.c). Functions here are called with it held unless they say otherwise.
+ */
+#ifndef BUSLOCK_VMM_SHIM_IRQCHIP_IRQCHIP_H
+#define BUSLOCK_VMM_SHIM_IRQCHIP_IRQCHIP_H
+
+#include "vmm_shim/internal.h"
+
+enum irqchip_mode {
+	IRQCHIP_NONE,   /* all of it is the monitor's */
+	IRQCHIP_KERNEL, /* KVM_CREATE_IRQCHIP */
+	IRQCHIP_SPLIT,  /* KVM_CAP_SPLIT_IRQCHIP: local APICs here, the rest is the monitor's */
+};
+
+struct irqchip;
+
+/* ------------------------------------------------------------------ time and descriptors: thread.c */
+
+/*
+ * Calls `fire` once, with chip->lock held, when shim_now_ns() has reached `at_ns`; in virtual time that is
+ * the virtual clock. Setting it again moves it, 0 stops it. Zeroed memory is a stopped timer.
+ */
+struct irq_timer {
+	uint64_t at_ns;
+	void (*fire)(struct irqchip *chip, struct irq_timer *timer);
+	struct irq_timer *next; /* thread.c's */
+};
+void irq_timer_set(struct irqchip *chip, struct irq_timer *timer, uint64_t at_ns);
+
+/* ------------------------------------------------------------------ local APICs: lapic.c */
+
+/* What travels to local APICs: from the I/O APIC, an MSI, another local APIC. SDM vol. 3, 11.6, 11.11. */
+enum irq_delivery {
+	IRQ_FIXED = 0,
+	IRQ_LOWEST = 1,
+	IRQ_SMI = 2,
+	IRQ_NMI = 4,
+	IRQ_INIT = 5,
+	IRQ_STARTUP = 6,
+	IRQ_EXTINT = 7,
+};
+struct irq_message {
+	uint32_t destination;
+	bool logical; /* destination mode */
+	enum irq_delivery delivery;
+	uint8_t vector;
+	bool level_triggered, asserted;
+	/* from a local APIC: SDM vol. 3, 11.6.1 */
+	enum { IRQ_TO_DESTINATION, IRQ_TO_SELF, IRQ_TO_ALL, IRQ_TO_OTHERS } shorthand;
+	struct shim_vcpu *source; /* NULL: not from a local APIC */
+};
+/* Number of vCPUs that took it, 0: it was pending there already (coalesced), -1: there is none such.
+ * Wakes and kicks those that have to look. */
+int lapic_deliver(struct irqchip *chip, const struct irq_message *message);
+/* The INTR line of the 8259s has changed: who takes ExtINT has to look. */
+void lapic_pic_changed(struct irqchip *chip);
+
+/* ------------------------------------------------------------------ 8259, I/O APIC: pic.c, ioapic.c */
+
+/* INTR of the master is up. */
+bool pic_pending(const struct irqchip *chip);
+/* INTA: the vector, which is in service from now on (a spurious one if nothing is pending). */
+uint8_t pic_acknowledge(struct irqchip *chip);
+/* A local APIC broadcasts the end of a level-triggered interrupt (SDM vol. 3, 11.8.5). */
+void ioapic_eoi(struct irqchip *chip, uint8_t vector);
+/* Split: does one of the monitor's routes to its I/O APIC have this vector for this vCPU, level-triggered?
+ * Then KVM_EXIT_IOAPIC_EOI is due. */
+bool routing_wants_eoi(struct irqchip *chip, const struct shim_vcpu *vcpu, uint8_t vector);
+
+/* ------------------------------------------------------------------ lines and messages: routing.c */
+
+/* A line, as KVM_IRQ_LINE sets it; several sources of one line are or-ed. The result for
+ * KVM_IRQ_LINE_STATUS: as lapic_deliver(). */
+enum irq_source { IRQ_SOURCE_USER, IRQ_SOURCE_PIT, IRQ_SOURCE_RESAMPLE };
+int irq_set_line(struct irqchip *chip, enum irq_source source, unsigned gsi, bool level);
+/* KVM_SIGNAL_MSI, MSI routes. SDM vol. 3, 11.11. */
+int irq_send_msi(struct irqchip *chip, uint32_t address, uint32_t address_high, uint32_t data);
+
+/* ------------------------------------------------------------------ devices on the buses: bus.c */
+
+/*
+ * An access of the guest that no slot answers: is there a device of the kernel's (8259, 8254, I/O APIC,
+ * ioeventfd, coalesced zone)? True: done, `data` is filled or taken; false: the monitor's. Takes
+ * chip->lock itself. The local APIC's page is not among them: lapic_mmio().
+ */
+bool bus_access(struct shim_vcpu *vcpu, bool port, uint64_t address, unsigned size, bool write,
+		void *data);
+bool lapic_mmio(struct shim_vcpu *vcpu, uint64_t gpa, unsigned size, bool write, void *data);
+
+/* ------------------------------------------------------------------ of the VM: irqchip.c */
+
+/* Every VM has one, from its creation: routes of a split one, ioeventfds and coalesced zones exist
+ * without any controller. */
+int irqchip_new(struct shim_vm *vm);
+void irqchip_free(struct shim_vm *vm); /* no vCPU runs; the helper thread is out of it on return */
+enum irqchip_mode irqchip_mode(const struct shim_vm *vm); /* any thread, no lock */
+
+/* KVM_CREATE_IRQCHIP, KVM_CREATE_PIT2, KVM_IRQ_LINE, KVM_GET_IRQCHIP, KVM_SET_GSI_ROUTING, KVM_IRQFD,
+ * KVM_IOEVENTFD, KVM_SIGNAL_MSI … -ENOTTY: none of these. */
+long irqchip_vm_ioctl(struct shim_vm *vm, unsigned long request, unsigned long argument);
+/* KVM_GET_LAPIC, KVM_SET_LAPIC, KVM_SET_VAPIC_ADDR, KVM_TPR_ACCESS_REPORTING … */
+long irqchip_vcpu_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned long argument);
+
+#endif

@@ -2,8 +2,8 @@
 /*
  * The inside of the shim: its objects and the interfaces between its files.
  *
- * Locks, outermost first: vcpu->lock, vm->lock, vm->slots_lock, files_lock. KVM_RUN holds vcpu->lock
- * only. Nothing that a signal handler may call (kicks, scans of descriptors, memory that goes) takes
+ * Locks, outermost first: vcpu->lock, vm->lock, vm->slots_lock, files_lock, vm->irqchip->lock. KVM_RUN
+ * holds vcpu->lock only. Nothing that a signal handler may call (kicks, scans of descriptors, memory that goes) takes
  * a lock: it reads the registries between readers_enter() and readers_leave(), and who frees an object
  * first takes it out of them and waits for the readers.
  */
@@ -176,6 +176,7 @@ struct shim_vm {
 
 	struct shim_lock lock;
 	unsigned vcpus, max_vcpu_id, boot_cpu_id;
+	struct irqchip *irqchip;               /* irqchip/irqchip.h; never NULL */
 	struct shim_vcpu *vcpu[EMU_MAX_VCPUS]; /* in order of creation, until the VM's end */
 
 	/* KVM_ENABLE_CAP */

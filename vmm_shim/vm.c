@@ -3,6 +3,7 @@
 #include "traces/report.h"
 #include "traces/trace.h"
 #include "vmm_shim/internal.h"
+#include "vmm_shim/irqchip/irqchip.h"
 #include "vmm_shim/vclock.h"
 
 #include <errno.h>
@@ -75,12 +76,14 @@ static void registry_remove(struct shim_vm *vm)
 void vm_free(struct shim_vm *vm)
 {
 	registry_remove(vm);
+	irqchip_stop(vm);
 	for (unsigned i = 0; i < vm->vcpus; i++)
 		vcpu_destroy(vm->vcpu[i]);
 	if (vm->emu)
 		vm->ops->vm_destroy(vm->emu);
 	memory_free(vm);
 	msr_filter_free(vm);
+	irqchip_free(vm);
 	free(vm);
 }
 
@@ -97,7 +100,9 @@ static int vm_new(struct shim_vm **result)
 	vm->tsc_khz = time_tsc_khz();
 	vm->clock_offset = -(int64_t)time_boot_ns();
 	vm->host_low = UINT64_MAX;
-	r = vm->ops->vm_create(&shim_config.options, &vm->emu);
+	r = irqchip_new(vm);
+	if (!r)
+		r = vm->ops->vm_create(&shim_config.options, &vm->emu);
 	if (!r)
 		r = memory_types_init(vm);
 	if (!r)
@@ -211,9 +216,13 @@ static const struct {
 	{ KVM_CREATE_DEVICE, sizeof(struct kvm_create_device), -ENODEV },
 };
 
-static long other_ioctl(unsigned long request, unsigned long argument)
+static long other_ioctl(struct shim_vm *vm, unsigned long request, unsigned long argument)
 {
 	char data[sizeof(struct kvm_irqchip)];
+	long r = irqchip_vm_ioctl(vm, request, argument);
+
+	if (r != -ENOTTY)
+		return r;
 
 	for (size_t i = 0; i < sizeof(no_irqchip) / sizeof(no_irqchip[0]); i++) {
 		if (no_irqchip[i].request != request)
@@ -262,7 +271,7 @@ long vm_ioctl(struct shim_vm *vm, unsigned long request, unsigned long argument)
 	case KVM_X86_SET_MSR_FILTER:
 		return msr_filter_ioctl(vm, argument);
 	default:
-		return other_ioctl(request, argument);
+		return other_ioctl(vm, request, argument);
 	}
 }
 

@@ -20,7 +20,21 @@ enum irqchip_mode {
 	IRQCHIP_SPLIT,  /* KVM_CAP_SPLIT_IRQCHIP: local APICs here, the rest is the monitor's */
 };
 
-struct irqchip;
+/* One per VM, from its creation. What the models keep is theirs: see their files. */
+struct irqchip {
+	struct shim_vm *vm;
+	struct shim_lock lock;
+	_Atomic enum irqchip_mode mode; /* changes once, under vm->lock and lock */
+	bool stopped;                   /* the VM is going: nothing fires any more */
+
+	struct irq_timer *timers; /* thread.c: in order of their time */
+	struct pic *pic;          /* IRQCHIP_KERNEL only, these three */
+	struct ioapic *ioapic;
+	struct pit *pit; /* KVM_CREATE_PIT2 */
+	struct routing *routing;
+	struct bus *bus;
+	struct irqfd *irqfds;
+};
 
 /* ------------------------------------------------------------------ time and descriptors: thread.c */
 
@@ -34,6 +48,11 @@ struct irq_timer {
 	struct irq_timer *next; /* thread.c's */
 };
 void irq_timer_set(struct irqchip *chip, struct irq_timer *timer, uint64_t at_ns);
+/* When the next timer is due; false: none is set. */
+bool irq_next_timer(const struct irqchip *chip, uint64_t *at_ns);
+/* Fires all that are due at `now_ns`, in the order of their times. In real time the helper thread calls
+ * it, in virtual time who passes time. */
+void irq_run_timers(struct irqchip *chip, uint64_t now_ns);
 
 /* ------------------------------------------------------------------ local APICs: lapic.c */
 
@@ -100,7 +119,10 @@ bool lapic_mmio(struct shim_vcpu *vcpu, uint64_t gpa, unsigned size, bool write,
 /* Every VM has one, from its creation: routes of a split one, ioeventfds and coalesced zones exist
  * without any controller. */
 int irqchip_new(struct shim_vm *vm);
-void irqchip_free(struct shim_vm *vm); /* no vCPU runs; the helper thread is out of it on return */
+/* No vCPU runs. Stop: the helper thread is out of it on return, and fires nothing any more; vCPUs
+ * can be destroyed then, and the rest be freed. Both: nothing to do if irqchip_new() has failed. */
+void irqchip_stop(struct shim_vm *vm);
+void irqchip_free(struct shim_vm *vm);
 enum irqchip_mode irqchip_mode(const struct shim_vm *vm); /* any thread, no lock */
 
 /* KVM_CREATE_IRQCHIP, KVM_CREATE_PIT2, KVM_IRQ_LINE, KVM_GET_IRQCHIP, KVM_SET_GSI_ROUTING, KVM_IRQFD,

@@ -434,6 +434,16 @@ void trace_note_run(struct trace *trace, unsigned vm, unsigned vcpu, bool immedi
 	end(trace, &line, TRACE_RUN);
 }
 
+uint64_t trace_digest(const uint64_t *words, size_t count)
+{
+	uint64_t digest = 0xcbf29ce484222325;
+
+	for (size_t i = 0; i < count; i++)
+		for (unsigned shift = 0; shift < 64; shift += 8)
+			digest = (digest ^ (words[i] >> shift & 0xff)) * 0x100000001b3;
+	return digest;
+}
+
 void trace_note_exit(struct trace *trace, unsigned vm, unsigned vcpu, const struct trace_exit *exit)
 {
 	/* KVM_RUN_X86_ (arch/x86/include/uapi/asm/kvm.h), bits 0 to 2 */
@@ -465,6 +475,10 @@ void trace_note_exit(struct trace *trace, unsigned vm, unsigned vcpu, const stru
 		put_hex(&line, exit->rip);
 		key(&line, "linear_rip");
 		put_hex(&line, exit->linear_rip);
+	}
+	if (exit->has_registers) {
+		key(&line, "registers");
+		put_hex(&line, exit->registers);
 	}
 	end(trace, &line, TRACE_EXIT);
 }

@@ -91,12 +91,17 @@ struct trace_exit {
 	int result;      /* of KVM_RUN: 0 or -errno */
 	uint32_t reason; /* kvm_run.exit_reason, whatever the result is */
 	uint16_t flags;  /* kvm_run.flags */
-	bool has_word, has_rip;
+	bool has_word, has_rip, has_registers;
 	uint32_t word; /* the processor's own exit reason: VMX with its modifier bits, SVM's code */
 	uint64_t rip, linear_rip; /* of the next instruction; with the code segment's base */
+	uint64_t registers;       /* trace_digest() of TRACE_REGISTERS words */
 };
 void trace_note_exit(struct trace *trace, unsigned vm, unsigned vcpu,
 		     const struct trace_exit *exit);
+/* One number for many: FNV-1a, 64 bits, over the words' bytes, lowest first. The registers are those of
+ * struct kvm_regs in its order: RAX, RBX, RCX, RDX, RSI, RDI, RSP, RBP, R8 to R15, RIP, RFLAGS. */
+#define TRACE_REGISTERS 18
+uint64_t trace_digest(const uint64_t *words, size_t count);
 
 struct report_lock;
 void trace_note_lock(struct trace *trace, unsigned vm, unsigned vcpu,
@@ -125,6 +130,9 @@ struct trace_header {
 	const char *options;  /* as shim_options_format() gives them; NULL: a real device */
 	bool virtual_time;    /* then nothing of this host and this run is in it */
 	char *const *command; /* what was run, ends with NULL; may be NULL */
+	/* What this source cannot tell: events ("bus_lock") and fields ("exit.flags"), ends with NULL;
+	 * may be NULL. Who compares traces does not miss them. */
+	const char *const *lacks;
 };
 /*
  * Makes the file, or empties it, and writes the header. Regular files and character devices only: a

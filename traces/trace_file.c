@@ -45,6 +45,15 @@ static void put_string(struct json_object *object, const char *key, const char *
 	put(object, key, string(value));
 }
 
+static struct json_object *strings(const char *const *words)
+{
+	struct json_object *array = json_object_new_array();
+
+	for (; array && *words; words++)
+		json_object_array_add(array, string(*words));
+	return array;
+}
+
 static int write_object(int fd, struct json_object *object)
 {
 	const char *text = json_object_to_json_string_ext(
@@ -125,6 +134,8 @@ static int write_header(int fd, const struct trace_header *header, uint64_t star
 	put_string(json, "backend", header->backend);
 	put_string(json, "options", header->options);
 	put_string(json, "time", header->virtual_time ? "virtual" : "real");
+	if (header->lacks)
+		put(json, "lacks", strings(header->lacks));
 	if (!header->virtual_time)
 		put(json, "host", host_object(header, start_ns));
 	error = write_object(fd, json);

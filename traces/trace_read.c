@@ -20,6 +20,7 @@ static const struct trace_field header_fields[] = {
 	{ "backend", TRACE_STRING, 0 },
 	{ "options", TRACE_STRING, TRACE_NULLABLE },
 	{ "time", TRACE_STRING, 0 },
+	{ "lacks", TRACE_STRINGS, TRACE_OPTIONAL },
 	{ "host", TRACE_OBJECT, TRACE_OPTIONAL },
 	{ 0 },
 };
@@ -66,6 +67,7 @@ static const struct trace_field event_fields[TRACE_EVENTS][MAX_FIELDS] = {
 		{ "word", TRACE_HEX, TRACE_OPTIONAL },
 		{ "rip", TRACE_HEX, TRACE_OPTIONAL },
 		{ "linear_rip", TRACE_HEX, TRACE_OPTIONAL },
+		{ "registers", TRACE_HEX, TRACE_OPTIONAL },
 	},
 	[TRACE_BUS_LOCK] = {
 		{ "cause", TRACE_STRINGS, 0 },

@@ -126,6 +126,11 @@ static bool has_uc(const struct shim_options *o)
 	return o->ucs;
 }
 
+static bool has_trace_registers(const struct shim_options *o)
+{
+	return o->trace_registers;
+}
+
 /* split_lock_detect= takes 1 to 1000 a second; what the kernel takes for "warn" is an error here */
 static int parse_split_lock(struct shim_options *o, const char *value)
 {
@@ -223,6 +228,8 @@ static const struct option {
 	{ "backend", "emulator or script", CHOICE, .field = FIELD(backend),
 	  .choices = NAMES("emulator", "script") },
 	{ "log", "0, 1, 2 or 3", UNSIGNED, .field = FIELD(log_level), .low = 0, .high = 3 },
+	{ "trace_registers", "0 or 1", FLAG, .field = FIELD(trace_registers),
+	  .present = has_trace_registers },
 	{ "script", "a file name, as the last option", OTHER, .parse = parse_script,
 	  .format = format_script, .present = has_script },
 };

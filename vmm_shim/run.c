@@ -324,8 +324,19 @@ void shim_policy_slept(uint64_t since, bool interrupted)
 			 shim_now_ns() - since, interrupted);
 }
 
-static void tell_trace(const struct shim_vcpu *vcpu, struct trace *trace, int ret)
+/* Of what KVM_GET_REGS would give. */
+static uint64_t registers_digest(struct shim_vcpu *vcpu)
 {
+	struct kvm_regs registers;
+
+	_Static_assert(sizeof(registers) == TRACE_REGISTERS * sizeof(uint64_t), "docs/trace.md");
+	state_get_regs(vcpu, &registers);
+	return trace_digest((const uint64_t *)&registers, TRACE_REGISTERS);
+}
+
+static void tell_trace(struct shim_vcpu *vcpu, struct trace *trace, int ret)
+{
+	const bool registers = shim_config.options.trace_registers;
 	const struct trace_exit exit = {
 		.result = ret,
 		.reason = vcpu->run->exit_reason,
@@ -335,6 +346,8 @@ static void tell_trace(const struct shim_vcpu *vcpu, struct trace *trace, int re
 		.word = vcpu->exit.word,
 		.rip = vcpu->rip,
 		.linear_rip = vcpu->linear_rip,
+		.has_registers = registers,
+		.registers = registers ? registers_digest(vcpu) : 0,
 	};
 
 	trace_note_exit(trace, vcpu->vm->number, vcpu->index, &exit);

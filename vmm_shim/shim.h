@@ -84,6 +84,7 @@ struct shim_options {
 	int log_level;         /* 0 nothing, 1 warnings, 2 info, 3 debug (BUSLOCK_LOG) */
 	struct report *report; /* may be NULL */
 	struct trace *trace;   /* may be NULL */
+	bool trace_registers;  /* a digest of the registers with each exit in it */
 };
 void shim_options_default(struct shim_options *options);
 /* The kernel in force: the one named, else 6.12 on Intel and 6.18 on AMD, whose KVM has no bus-lock

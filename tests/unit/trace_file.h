@@ -85,6 +85,8 @@ static inline void write_all(struct trace *t)
 		.flags = 7,
 		.has_word = true,
 		.has_rip = true,
+		.has_registers = true,
+		.registers = 0xcbf29ce484222325,
 		.word = 0x0400004a,
 		.rip = 0x7c05,
 		.linear_rip = 0xffffffff81000010,

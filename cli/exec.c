@@ -3,29 +3,16 @@
 #include "cli/exec.h"
 #include "cli/choices.h"
 #include "cli/cli.h"
+#include "cli/preload.h"
 
 #include <argp.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <libgen.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define PRELOAD_NAME "libbuslock-kvm-preload.so"
-/* Seen from the command's own directory: the build tree, and where an installation has it. */
-static const char *const library_places[] = {
-	PRELOAD_NAME,
-	"../lib/x86_64-linux-gnu/buslock/" PRELOAD_NAME,
-	"../lib64/buslock/" PRELOAD_NAME,
-	"../lib/buslock/" PRELOAD_NAME,
-};
-#define PLACES (sizeof(library_places) / sizeof(*library_places))
 
 struct request {
 	bool dry_run;
@@ -156,190 +143,26 @@ static const struct argp argp = {
 	       "last four, which are private to one run.",
 };
 
-/* ------------------------------------------------------------------ the library */
-
-static bool library_at(char path[PATH_MAX], const char *directory, const char *relative)
-{
-	char joined[PATH_MAX];
-	int n = snprintf(joined, sizeof(joined), "%s/%s", directory, relative);
-
-	return n > 0 && n < PATH_MAX && realpath(joined, path) && access(path, R_OK) == 0;
-}
-
-static int find_library(char path[PATH_MAX])
-{
-	const char *named = getenv("BUSLOCK_LIBRARY");
-	char self[PATH_MAX];
-	size_t place = 0;
-	ssize_t n;
-
-	if (named && *named) {
-		if (!realpath(named, path) || access(path, R_OK) < 0) {
-			complain("exec: BUSLOCK_LIBRARY=%s: %s", named, strerror(errno));
-			return STATUS_EXEC_FAILED;
-		}
-	} else {
-		n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-		self[n < 0 ? 0 : n] = 0;
-		dirname(self);
-		while (place < PLACES && !library_at(path, self, library_places[place]))
-			place++;
-		if (place == PLACES) {
-			complain("exec: %s: neither in %s nor in ../lib*/buslock of it; say where "
-				 "it is with "
-				 "BUSLOCK_LIBRARY=FILE",
-				 PRELOAD_NAME, self);
-			return STATUS_EXEC_FAILED;
-		}
-	}
-	if (strpbrk(path, " :")) {
-		complain("exec: %s: the dynamic linker cannot preload a library whose path has "
-			 "spaces or "
-			 "colons; put it elsewhere and name it with BUSLOCK_LIBRARY=FILE",
-			 path);
-		return STATUS_EXEC_FAILED;
-	}
-	return 0;
-}
-
 /* ------------------------------------------------------------------ what is executed */
 
-#define VARIABLES 8
-struct environment {
-	char *variable[VARIABLES];
-	unsigned count;
-};
-
-__attribute__((format(printf, 2, 3))) static int add(struct environment *environment,
-						     const char *format, ...)
-{
-	va_list list;
-	int n;
-
-	va_start(list, format);
-	n = vasprintf(&environment->variable[environment->count], format, list);
-	va_end(list);
-	if (n < 0)
-		return -ENOMEM;
-	environment->count++;
-	return 0;
-}
-
-static void add_runtimes(char *text, size_t size, const struct elf_program *image)
-{
-	for (unsigned i = 0; i < image->runtimes; i++) {
-		if (strstr(text, image->runtime[i]))
-			continue;
-		if (strlen(text) + strlen(image->runtime[i]) + 2 > size)
-			return;
-		strcat(strcat(text, image->runtime[i]), ":");
-	}
-}
-
-/*
- * A sanitizer's runtime goes first, by the name under which the program needs it, so that the
- * dynamic linker finds the same file for both. What the user preloads already stays, behind.
- */
 static int describe(const struct request *request, const struct exec_program *program,
-		    const char *library, struct environment *environment)
+		    const struct preload_library *library, struct preload_environment *environment)
 {
-	const char *others = getenv("LD_PRELOAD"), *tsan = getenv("TSAN_OPTIONS");
-	char options[PATH_MAX + 256], runtimes[ELF_RUNTIMES * 2 * 66] = "";
-	struct elf_program image;
+	char options[PATH_MAX + 256];
 	int result = shim_options_format(&request->choices.shim, options, sizeof(options));
 
-	add_runtimes(runtimes, sizeof(runtimes), &program->image);
-	if (elf_inspect(library, &image) == 0)
-		add_runtimes(runtimes, sizeof(runtimes), &image);
 	if (result >= 0)
-		result = add(environment, "LD_PRELOAD=%s%s%s%s", runtimes, library,
-			     others && *others ? ":" : "", others ? others : "");
+		result = preload_describe(environment, program, library);
 	if (result >= 0)
-		result = add(environment, "BUSLOCK_OPTIONS=%s", options);
+		result = preload_add(environment, "BUSLOCK_OPTIONS=%s", options);
 	if (result >= 0 && request->choices.log)
-		result = add(environment, "BUSLOCK_LOG=%s", request->choices.log);
-	/* Our library is not instrumented: without this its locks are invisible, its accesses not. */
-	if (result >= 0 && program->image.thread_sanitizer)
-		result = add(environment, "TSAN_OPTIONS=ignore_noninstrumented_modules=1%s%s",
-			     tsan && *tsan ? ":" : "", tsan ? tsan : "");
+		result = preload_add(environment, "BUSLOCK_LOG=%s", request->choices.log);
 	return result < 0 ? result : 0;
-}
-
-static void print_quoted(const char *text)
-{
-	if (*text && !text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-					"0123456789_-./=:,@%+")]) {
-		fputs(text, stdout);
-		return;
-	}
-	putchar('\'');
-	for (; *text; text++) {
-		if (*text == '\'')
-			fputs("'\\''", stdout);
-		else
-			putchar(*text);
-	}
-	putchar('\'');
-}
-
-/* "VARIABLE=value … program arguments": a line for a shell. */
-static void print_command(const struct environment *environment, const char *path,
-			  char *const argv[])
-{
-	for (unsigned i = 0; i < environment->count; i++) {
-		const char *value = strchr(environment->variable[i], '=') + 1;
-
-		printf("%.*s", (int)(value - environment->variable[i]), environment->variable[i]);
-		print_quoted(value);
-		putchar(' ');
-	}
-	print_quoted(path);
-	for (int i = 1; argv[i]; i++) {
-		putchar(' ');
-		print_quoted(argv[i]);
-	}
-	putchar('\n');
 }
 
 /* ------------------------------------------------------------------ the run */
 
 extern char **environ;
-
-static int apply(const struct environment *environment)
-{
-	for (unsigned i = 0; i < environment->count; i++)
-		if (putenv(environment->variable[i]) != 0)
-			return -ENOMEM;
-	return 0;
-}
-
-/* A high number, for programs that count on 3 being the first free one. */
-static int move_up(int fd)
-{
-	struct rlimit limit;
-	int wanted = 1000, moved;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur <= (rlim_t)wanted)
-		wanted = limit.rlim_cur > 16 ? (int)limit.rlim_cur - 8 : fd;
-	moved = fcntl(fd, F_DUPFD_CLOEXEC, wanted);
-	if (moved < 0)
-		return fd;
-	close(fd);
-	return moved;
-}
-
-static int prepare_report(struct environment *environment, struct report **report, int *fd)
-{
-	int result = report_create(report, fd, false);
-
-	if (result < 0)
-		return result;
-	*fd = move_up(*fd);
-	result = add(environment, "BUSLOCK_REPORT_FD=%d", *fd);
-	if (result == 0)
-		result = add(environment, "BUSLOCK_REPORT_PATH=/proc/%d/fd/%d", getpid(), *fd);
-	return result;
-}
 
 /* The program has ended: did it run as it should, and was it as expected? */
 static int judge(const struct request *request, const char *name, const struct report *report,
@@ -362,7 +185,7 @@ static int judge(const struct request *request, const char *name, const struct r
 	return own ? exec_end_like(wait_status) : STATUS_NOT_HELD;
 }
 
-static int prepare_trace(const struct request *request, struct environment *environment,
+static int prepare_trace(const struct request *request, struct preload_environment *environment,
 			 struct report *report, struct trace *trace)
 {
 	char options[PATH_MAX + 512];
@@ -378,13 +201,7 @@ static int prepare_trace(const struct request *request, struct environment *envi
 		*options = '\0';
 	if (output_begin_trace(&request->output, trace, &report->trace, &header))
 		return STATUS_USAGE;
-	if (!trace->counts)
-		return STATUS_OK;
-	trace_moved(trace, move_up(trace->fd));
-	if (add(environment, "BUSLOCK_TRACE_FD=%d", trace->fd) < 0 ||
-	    add(environment, "BUSLOCK_TRACE_PATH=/proc/%d/fd/%d", getpid(), trace->fd) < 0)
-		return STATUS_EXEC_FAILED;
-	return STATUS_OK;
+	return preload_trace(environment, "BUSLOCK", trace) < 0 ? STATUS_EXEC_FAILED : STATUS_OK;
 }
 
 static int end_trace(const struct request *request, struct trace *trace, int wait_status)
@@ -399,12 +216,13 @@ static int end_trace(const struct request *request, struct trace *trace, int wai
 }
 
 static int run(const struct request *request, const struct exec_program *program,
-	       struct environment *environment, char **argv)
+	       struct preload_environment *environment, char **argv)
 {
-	const char *path = program->shell ? "/bin/sh" : program->path;
+	const char *path = preload_path(program);
 	struct report *report;
 	struct trace trace;
-	int fd, status, traced, wait_status = 0, result = prepare_report(environment, &report, &fd);
+	int fd, status, traced, wait_status = 0;
+	int result = preload_report(environment, "BUSLOCK", &report, &fd);
 
 	if (result < 0) {
 		complain("exec: the summary's shared memory: %s", strerror(-result));
@@ -413,7 +231,7 @@ static int run(const struct request *request, const struct exec_program *program
 	status = prepare_trace(request, environment, report, &trace);
 	if (status)
 		return status;
-	result = apply(environment);
+	result = preload_apply(environment);
 	if (result < 0) {
 		complain("exec: %s", strerror(-result));
 		return STATUS_EXEC_FAILED;
@@ -430,54 +248,29 @@ static int run(const struct request *request, const struct exec_program *program
 	return status ? status : traced;
 }
 
-/* As execvp(): a file that is neither a program nor a "#!" script goes to the shell. */
-static char **arguments_for(const struct request *request, struct exec_program *program)
-{
-	size_t count = 0;
-	char **argv;
-
-	while (request->command[count])
-		count++;
-	argv = calloc(count + 2, sizeof(*argv));
-	if (!argv)
-		return NULL;
-	if (!program->shell) {
-		memcpy(argv, request->command, count * sizeof(*argv));
-		return argv;
-	}
-	memcpy(argv + 1, request->command, count * sizeof(*argv));
-	argv[0] = "sh";
-	argv[1] = program->path;
-	return argv;
-}
-
 /* The program is known and can be emulated for: run or print it. */
 static int start(const struct request *request, struct exec_program *program)
 {
-	struct environment environment = { .count = 0 };
-	char library[PATH_MAX], **command;
-	int status = find_library(library);
+	struct preload_library library = { .command = "exec",
+					   .file = "libbuslock-kvm-preload.so",
+					   .variable = "BUSLOCK_LIBRARY" };
+	struct preload_environment environment = { .count = 0 };
+	int status = preload_find(&library);
+	char **command;
 
 	if (status)
 		return status;
-	command = arguments_for(request, program);
-	if (!command || describe(request, program, library, &environment) < 0) {
+	command = preload_arguments(request->command, program);
+	if (!command || describe(request, program, &library, &environment) < 0) {
 		complain("exec: %s", strerror(ENOMEM));
 		status = STATUS_EXEC_FAILED;
 	} else if (request->dry_run) {
-		print_command(&environment, program->shell ? "/bin/sh" : program->path, command);
+		preload_print(&environment, preload_path(program), command);
 	} else {
 		status = run(request, program, &environment, command);
 	}
 	free(command);
-	for (unsigned i = 0; i < environment.count; i++) {
-		char *variable = environment.variable[i], name[32];
-
-		/* It may be in our own environment now. */
-		snprintf(name, sizeof(name), "%.*s", (int)strcspn(variable, "="), variable);
-		unsetenv(name);
-		free(variable);
-	}
+	preload_free(&environment);
 	return status;
 }
 

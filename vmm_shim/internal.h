@@ -138,7 +138,12 @@ int capability_enable(struct shim_vm *vm, const struct kvm_enable_cap *cap);
 
 /* ------------------------------------------------------------------ quirk.c */
 
-enum { QUIRK_CD_NW_CLEARED = 1 << 1, QUIRK_IGNORE_GUEST_PAT = 1 << 9 }; /* KVM_X86_QUIRK_ */
+enum { /* KVM_X86_QUIRK_ */
+	QUIRK_LINT0_REENABLED = 1 << 0,
+	QUIRK_CD_NW_CLEARED = 1 << 1,
+	QUIRK_LAPIC_MMIO_HOLE = 1 << 2,
+	QUIRK_IGNORE_GUEST_PAT = 1 << 9,
+};
 uint64_t quirks_supported(const struct profile *profile);
 int quirks_disable(struct shim_vm *vm, uint32_t capability, uint64_t bits);
 
@@ -228,6 +233,7 @@ struct shim_vcpu {
 	struct shim_vm *vm;
 	const struct backend *ops;
 	struct emu_vcpu *emu;
+	struct lapic *apic;  /* irqchip/lapic.h; NULL: it is the monitor's */
 	struct kvm_run *run; /* the three pages that the monitor maps */
 	uint8_t *pio;        /* the second of them */
 	unsigned id, index;

@@ -12,6 +12,7 @@ int irqchip_new(struct shim_vm *vm)
 	if (!chip)
 		return -ENOMEM;
 	chip->vm = vm;
+	chip->bus_cycle_ns = 1; /* APIC_BUS_CYCLE_NS_DEFAULT */
 	vm->irqchip = chip;
 	return 0;
 }

@@ -34,6 +34,13 @@ struct irqchip {
 	struct routing *routing;
 	struct bus *bus;
 	struct irqfd *irqfds;
+
+	/* lapic_vcpu.c */
+	struct lapic *apic[EMU_MAX_VCPUS]; /* of the VM's vCPUs, in order of creation */
+	unsigned apics;
+	uint64_t bus_cycle_ns;       /* KVM_CAP_X86_APIC_BUS_CYCLES_NS */
+	bool x2apic_format;          /* KVM_X2APIC_API_USE_32BIT_IDS */
+	bool x2apic_exact_broadcast; /* KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK */
 };
 
 /* ------------------------------------------------------------------ time and descriptors: thread.c */
@@ -81,6 +88,13 @@ struct irq_message {
 int lapic_deliver(struct irqchip *chip, const struct irq_message *message);
 /* The INTR line of the 8259s has changed: who takes ExtINT has to look. */
 void lapic_pic_changed(struct irqchip *chip);
+/* kvm_apic_match_dest() and kvm_apic_pending_eoi(), of a vCPU with a local APIC. */
+bool lapic_is_destination(const struct shim_vcpu *vcpu, uint32_t destination, bool logical);
+bool lapic_has_vector(const struct shim_vcpu *vcpu, uint8_t vector);
+/* The 8254 has ticked: LINT0 of those where it is an NMI (kvm_apic_nmi_wd_deliver()). */
+void lapic_nmi_watchdog(struct irqchip *chip);
+/* A timer came first that was not, in virtual time: vCPUs that wait in HLT wait for it, too. */
+void lapic_timer_came_first(struct irqchip *chip);
 
 /* ------------------------------------------------------------------ 8259, I/O APIC: pic.c, ioapic.c */
 
@@ -128,7 +142,9 @@ enum irqchip_mode irqchip_mode(const struct shim_vm *vm); /* any thread, no lock
 /* KVM_CREATE_IRQCHIP, KVM_CREATE_PIT2, KVM_IRQ_LINE, KVM_GET_IRQCHIP, KVM_SET_GSI_ROUTING, KVM_IRQFD,
  * KVM_IOEVENTFD, KVM_SIGNAL_MSI … -ENOTTY: none of these. */
 long irqchip_vm_ioctl(struct shim_vm *vm, unsigned long request, unsigned long argument);
-/* KVM_GET_LAPIC, KVM_SET_LAPIC, KVM_SET_VAPIC_ADDR, KVM_TPR_ACCESS_REPORTING … */
+/* KVM_GET_LAPIC, KVM_SET_LAPIC, KVM_SET_VAPIC_ADDR: lapic_vcpu.c. -ENOTTY: none of these. */
 long irqchip_vcpu_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned long argument);
+/* KVM_ENABLE_CAP on the VM: KVM_CAP_X2APIC_API, KVM_CAP_X86_APIC_BUS_CYCLES_NS. */
+int lapic_enable_cap(struct shim_vm *vm, const struct kvm_enable_cap *cap);
 
 #endif

@@ -46,14 +46,18 @@ bool parse_size(const char *text, uint64_t *value);
 
 /* ------------------------------------------------------------------ output.c: the end of a run */
 
+#define OUTPUT_SYMBOLS 16
+
 struct output {
 	bool wanted; /* print the report at all */
 	enum report_format format;
-	const char *file;    /* NULL: standard error, so that the guest's output stays clean */
-	const char *expect;  /* conditions, or NULL */
-	const char *symbols; /* file with the guest's symbols, or NULL */
-	unsigned top;        /* sites shown */
-	const char *trace;   /* file for the events, or NULL */
+	const char *file;   /* NULL: standard error, so that the guest's output stays clean */
+	const char *expect; /* conditions, or NULL */
+	const char *symbols[OUTPUT_SYMBOLS]; /* files with the guest's symbols: symbols_add() */
+	unsigned symbol_files;
+	const char *folded; /* file for the stacks, or NULL */
+	unsigned top;       /* sites shown */
+	const char *trace;  /* file for the events, or NULL */
 };
 
 /* No report, 10 sites. */
@@ -63,6 +67,8 @@ void output_default(struct output *output);
  * that ends in .json is JSON. Strings are kept, not copied.
  */
 void output_set_report(struct output *output, const char *argument);
+/* --symbols, which may be repeated. Complains and returns false. */
+bool output_add_symbols(struct output *output, const char *file);
 /*
  * Begins the trace, if one is wanted; `counts` is in the report. STATUS_OK, or STATUS_USAGE after saying
  * why. trace->counts stays NULL without a trace, which output_end_trace() understands. `status` as in
@@ -78,7 +84,7 @@ bool output_check(const struct output *output);
 bool output_check_files(const struct output *output, const char *guest);
 /*
  * Prints the report and judges the expectations: STATUS_OK, STATUS_NOT_HELD, STATUS_USAGE when the
- * file cannot be written. `symbols` (may be NULL) serve when output->symbols is NULL.
+ * file cannot be written. `symbols` (may be NULL) serve when output->symbols has none.
  */
 int output_finish(const struct output *output, const struct report *report,
 		  const struct symbols *symbols);

@@ -24,7 +24,7 @@ struct request {
 
 /* ------------------------------------------------------------------ options */
 
-enum { OPT_REPORT = 256, OPT_EXPECT, OPT_SUCCESS, OPT_SYMBOLS, OPT_TRACE, OPT_TOP };
+enum { OPT_REPORT = 256, OPT_EXPECT, OPT_SUCCESS, OPT_SYMBOLS, OPT_FOLDED, OPT_TRACE, OPT_TOP };
 
 static const struct argp_option arguments[] = {
 	{ NULL, 0, NULL, 0, "What the program gets:", CHOICES_GROUP },
@@ -41,8 +41,12 @@ static const struct argp_option arguments[] = {
 	  "The program's exit status that means success, 0 by default; it is reported as 0. (A "
 	  "guest that leaves QEMU through isa-debug-exit gives an odd one.)",
 	  3 },
-	{ "symbols", OPT_SYMBOLS, "FILE", 0,
-	  "The guest's symbols for the summary: ELF or System.map", 3 },
+	{ "symbols", OPT_SYMBOLS, "FILE[@OFFSET]", 0,
+	  "The guest's symbols for the summary: its kernel's System.map, kallsyms or ELF file, "
+	  "ELF files of its programs; may be repeated (docs/report.md)",
+	  3 },
+	{ "folded", OPT_FOLDED, "FILE", 0,
+	  "Who called the code that takes bus locks, as folded stacks for a flame graph", 3 },
 	{ "trace", OPT_TRACE, "FILE", 0,
 	  "All that happened, event by event, as JSON Lines (docs/trace.md)", 3 },
 	{ "top", OPT_TOP, "N", 0, "Places in the guest to show, 10 by default", 3 },
@@ -80,7 +84,9 @@ static bool take(struct request *request, int key, char *value)
 		request->success = (int)number;
 		return true;
 	case OPT_SYMBOLS:
-		request->output.symbols = value;
+		return output_add_symbols(&request->output, value);
+	case OPT_FOLDED:
+		request->output.folded = value;
 		return true;
 	case OPT_TRACE:
 		request->output.trace = value;
@@ -228,6 +234,7 @@ static int run(const struct request *request, const struct exec_program *program
 		complain("exec: the summary's shared memory: %s", strerror(-result));
 		return STATUS_EXEC_FAILED;
 	}
+	report->stacks = request->output.folded != NULL;
 	status = prepare_trace(request, environment, report, &trace);
 	if (status)
 		return status;

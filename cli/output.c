@@ -109,12 +109,46 @@ bool output_check_files(const struct output *output, const char *guest)
 		complain("%s: it can't be both --trace's and --report's file", report);
 	} else if (error) {
 		complain("--report: '%s': %s", report, strerror(-error));
-	} else if (output->symbols && access(output->symbols, R_OK)) {
-		complain("--symbols: %s: %s", output->symbols, strerror(errno));
+	} else if (same_file(output->folded, guest) || same_file(output->folded, report) ||
+		   same_file(output->folded, output->trace)) {
+		complain("--folded: %s: it has another use in this run; name another file",
+			 output->folded);
+	} else if (output->folded && (error = writable(output->folded)) != 0) {
+		complain("--folded: '%s': %s", output->folded, strerror(-error));
 	} else {
 		return true;
 	}
 	return false;
+}
+
+bool output_add_symbols(struct output *output, const char *file)
+{
+	char why[256];
+
+	if (output->symbol_files == OUTPUT_SYMBOLS) {
+		complain("--symbols: %s: more than %d files", file, OUTPUT_SYMBOLS);
+		return false;
+	}
+	if (symbols_check(file, why, sizeof(why))) {
+		complain("--symbols: %s", why);
+		return false;
+	}
+	output->symbols[output->symbol_files++] = file;
+	return true;
+}
+
+static int print_folded(const struct output *output, const struct report *report,
+			const struct symbols *symbols)
+{
+	FILE *out = fopen(output->folded, "w");
+	int error = out ? report_print_folded(out, report, symbols) : -errno;
+
+	if (out && fclose(out) && !error)
+		error = -errno;
+	if (!error)
+		return STATUS_OK;
+	complain("--folded: %s: %s", output->folded, strerror(-error));
+	return STATUS_USAGE;
 }
 
 static int print(const struct output *output, const struct report *report,
@@ -156,11 +190,15 @@ int output_finish(const struct output *output, const struct report *report,
 	int status = STATUS_OK, judged;
 
 	/* A missing name is no reason to lose the numbers. */
-	if (output->wanted && output->symbols &&
-	    symbols_load(&own, output->symbols, why, sizeof(why)))
-		complain("--symbols: %s", why);
+	for (unsigned i = 0; (output->wanted || output->folded) && i < output->symbol_files; i++)
+		if (symbols_add(&own, output->symbols[i], why, sizeof(why)))
+			complain("--symbols: %s", why);
+	if (own)
+		symbols = own;
 	if (output->wanted)
-		status = print(output, report, own ? own : symbols);
+		status = print(output, report, symbols);
+	if (output->folded && !status)
+		status = print_folded(output, report, symbols);
 	symbols_free(own);
 	if (!output->expect)
 		return status;

@@ -43,6 +43,7 @@ enum {
 	OPTION_REPORT,
 	OPTION_EXPECT,
 	OPTION_SYMBOLS,
+	OPTION_FOLDED,
 	OPTION_TOP,
 	OPTION_TRACE,
 	OPTION_NO_PROGRESS,
@@ -78,9 +79,12 @@ static const struct argp_option options[] = {
 	  "text (default), json or none, to standard error; or FILE, text:FILE, json:FILE", 4 },
 	{ "expect", OPTION_EXPECT, "CONDITIONS", 0,
 	  "Such as locks==100,rate<=10: exit with 0 if they hold, else with 1", 4 },
-	{ "symbols", OPTION_SYMBOLS, "FILE", 0,
-	  "The guest's symbols: ELF, System.map, kallsyms or a nasm map; default: the image's own",
+	{ "symbols", OPTION_SYMBOLS, "FILE[@OFFSET]", 0,
+	  "The guest's symbols: ELF, System.map, kallsyms or a nasm map; may be repeated; default: "
+	  "the image's own",
 	  4 },
+	{ "folded", OPTION_FOLDED, "FILE", 0,
+	  "Who called the code that takes bus locks, as folded stacks for a flame graph", 4 },
 	{ "top", OPTION_TOP, "N", 0, "Sites to show; default 10", 4 },
 	{ "trace", OPTION_TRACE, "FILE", 0,
 	  "All that happened, event by event, as JSON Lines (docs/trace.md)", 4 },
@@ -301,7 +305,9 @@ static bool parse_end_option(struct run *run, int key, char *text)
 		run->output.trace = text;
 		return true;
 	case OPTION_SYMBOLS:
-		run->output.symbols = text;
+		return output_add_symbols(&run->output, text);
+	case OPTION_FOLDED:
+		run->output.folded = text;
 		return true;
 	case OPTION_TOP:
 		if (!number_in("--top", text, 0, REPORT_SITES, &number))
@@ -371,16 +377,18 @@ static bool load_symbols(struct run *run, struct symbols **symbols)
 	char why[256];
 
 	*symbols = NULL;
-	if (!run->output.symbols) {
+	if (!run->output.symbol_files) {
 		if (is_elf(run->guest))
 			symbols_load(symbols, run->guest, NULL, 0);
 		return true;
 	}
-	if (symbols_load(symbols, run->output.symbols, why, sizeof(why))) {
-		complain("--symbols: %s", why);
-		return false;
-	}
-	run->output.symbols = NULL; /* they are loaded: output_finish() need not */
+	for (unsigned i = 0; i < run->output.symbol_files; i++)
+		if (symbols_add(symbols, run->output.symbols[i], why, sizeof(why))) {
+			complain("--symbols: %s", why);
+			symbols_free(*symbols);
+			return false;
+		}
+	run->output.symbol_files = 0; /* they are loaded: output_finish() need not */
 	return true;
 }
 
@@ -510,6 +518,7 @@ int command_run(int argc, char **argv)
 		return STATUS_USAGE;
 	}
 	close(fd);
+	run.monitor.report->stacks = run.output.folded != NULL;
 	status = STATUS_USAGE;
 	if (load_symbols(&run, &symbols)) {
 		run.monitor.symbols = symbols;

@@ -354,6 +354,13 @@ void emu_vm_set_lock_observer(struct emu_vm *vm,
 					      const struct emu_lock *),
 			      void *opaque);
 
+/*
+ * Inside the observer only: the vCPU's registers are those of the instruction (emu_vcpu_get_state()), and
+ * this reads its memory as the guest would, through its page tables, but without a trace and without
+ * permissions. -EFAULT: not mapped, or no memory there.
+ */
+int emu_observed_read(struct emu_vcpu *vcpu, uint64_t linear, void *data, size_t size);
+
 struct emu_stats {
 	uint64_t locked;    /* locked accesses */
 	uint64_t bus_locks; /* of these: any cause */

@@ -327,6 +327,22 @@ int emu_vcpu_translate(struct emu_vcpu *v, uint64_t linear, uint64_t *gpa, bool 
 	return 0;
 }
 
+/* The observer's caller holds the run lock. */
+int emu_observed_read(struct emu_vcpu *v, uint64_t linear, void *data, size_t size)
+{
+	for (size_t done = 0, part; done < size; done += part) {
+		struct walk w;
+
+		part = 0x1000 - ((linear + done) & 0xfff);
+		if (part > size - done)
+			part = size - done;
+		if (page_walk(v, linear + done, WALK_READ | WALK_NO_SIDE_EFFECTS, &w) ||
+		    memory_read(&v->vm->memory, w.gpa, (uint8_t *)data + done, part))
+			return -EFAULT;
+	}
+	return 0;
+}
+
 /* ------------------------------------------------------------------ controls */
 
 void emu_vcpu_set_bus_lock_exiting(struct emu_vcpu *v, bool on)

@@ -216,6 +216,53 @@ static void note_site(struct report *report, const struct report_lock *lock)
 	add(&report->sites_lost, 1);
 }
 
+static bool stack_is(const struct report_stack *stack, const struct report_lock *lock,
+		     const uint64_t *frame, unsigned depth)
+{
+	return stack->depth == depth && stack->first.linear_rip == lock->linear_rip &&
+	       stack->first.insn_length == lock->insn_length &&
+	       !memcmp(stack->first.insn, lock->insn, sizeof(lock->insn)) &&
+	       !memcmp(stack->frame, frame, depth * sizeof(*frame));
+}
+
+static size_t stack_hash(const struct report_lock *lock, const uint64_t *frame, unsigned depth)
+{
+	uint64_t hash = site_hash(lock, 0);
+
+	for (unsigned i = 0; i < depth; i++) {
+		hash = (hash ^ frame[i]) * 0x100000001b3ull;
+		hash ^= hash >> 32;
+	}
+	return (size_t)(hash % REPORT_STACKS);
+}
+
+/* As note_site(). */
+void report_note_stack(struct report *report, const struct report_lock *lock, const uint64_t *frame,
+		       unsigned depth)
+{
+	size_t start = stack_hash(lock, frame, depth), probes = REPORT_STACKS;
+
+	if (atomic_load_explicit(&report->stacks_lost, memory_order_relaxed))
+		probes = FULL_TABLE_PROBES;
+	for (size_t i = 0; i < probes; i++) {
+		struct report_stack *stack = &report->stack[(start + i) % REPORT_STACKS];
+		uint32_t state = atomic_load_explicit(&stack->state, memory_order_acquire);
+
+		if (state == 0 && atomic_compare_exchange_strong(&stack->state, &state, 1)) {
+			stack->first = *lock;
+			stack->depth = depth;
+			memcpy(stack->frame, frame, depth * sizeof(*frame));
+			atomic_store_explicit(&stack->state, 2, memory_order_release);
+			state = 2;
+		}
+		if (state == 2 && stack_is(stack, lock, frame, depth)) {
+			add(&stack->count, 1);
+			return;
+		}
+	}
+	add(&report->stacks_lost, 1);
+}
+
 void report_note_lock(struct report *report, unsigned vcpu, const struct report_lock *lock)
 {
 	struct report_vcpu *v;

@@ -18,6 +18,8 @@
 #define REPORT_MAGIC   0x4b434f4c53554234ull
 #define REPORT_VCPUS   64   /* further vCPUs share the last row */
 #define REPORT_SITES   4096 /* further sites are counted in sites_lost */
+#define REPORT_STACKS  4096 /* further stacks are counted in stacks_lost */
+#define REPORT_DEPTH   32   /* callers of a stack that are kept, the nearest */
 #define REPORT_REASONS 64   /* KVM exit reasons; larger ones share the last */
 
 enum { REPORT_SPLIT = 1, REPORT_NON_WB = 2, REPORT_STUFFED = 4 }; /* cause of a bus lock, or-ed */
@@ -47,6 +49,15 @@ struct report_site {
 	uint8_t cause;                           /* of all its locks, or-ed */
 	struct report_lock first;                /* the first one seen here */
 	_Atomic uint64_t linear_min, linear_max; /* of the operand's first byte */
+};
+
+/* A place and its callers: linear RIP, instruction bytes and frames are the key. */
+struct report_stack {
+	_Atomic uint64_t count;
+	_Atomic uint32_t state; /* as a site's */
+	uint32_t depth;
+	struct report_lock first;
+	uint64_t frame[REPORT_DEPTH]; /* return addresses, linear, the nearest first */
 };
 
 struct report_vcpu {
@@ -79,10 +90,12 @@ struct report {
 	_Atomic uint32_t nondeterministic;  /* 0, 1: the why is being written, 2: it is there */
 	char nondeterminism[160];
 	_Atomic uint32_t attached; /* processes in which the preloaded library has come up */
-	_Atomic uint64_t sites_lost;
+	_Atomic uint64_t sites_lost, stacks_lost;
+	bool stacks; /* stacks are wanted: by the creator, before anything runs */
 	struct trace_counts trace;
 	struct report_vcpu vcpu[REPORT_VCPUS];
 	struct report_site site[REPORT_SITES];
+	struct report_stack stack[REPORT_STACKS]; /* untouched, and so no memory, unless wanted */
 };
 
 /* Anonymous shared memory with a fresh report in it; the descriptor is close-on-exec unless
@@ -103,6 +116,9 @@ void report_note_nondeterminism(struct report *report, const char *why);
 const char *report_nondeterminism(const struct report *report);
 /* Any thread, any time; `report` may be NULL. */
 void report_note_lock(struct report *report, unsigned vcpu, const struct report_lock *lock);
+/* … and who called it; up to REPORT_DEPTH return addresses, the nearest first. */
+void report_note_stack(struct report *report, const struct report_lock *lock, const uint64_t *frame,
+		       unsigned depth);
 /* KVM_RUN begins / returned: `result` 0 or -errno, `reason` and `flags` as in kvm_run. Return value of
  * the first is to be given to the second. */
 uint64_t report_note_run(struct report *report, unsigned vcpu);
@@ -132,6 +148,13 @@ enum report_format { REPORT_TEXT, REPORT_JSON };
 /* `symbols` may be NULL; `top` sites at most. 0 or -errno. */
 int report_print(FILE *out, const struct report *report, enum report_format format,
 		 const struct symbols *symbols, unsigned top);
+
+/*
+ * The stacks, one a line, outermost first: "main;work;bus_lock 12", as flame graph tools read them. Code
+ * of the guest's kernel has "_[k]" behind its name, as perf's scripts write it; what has no name is its
+ * address. Nothing if none were wanted. 0 or -errno.
+ */
+int report_print_folded(FILE *out, const struct report *report, const struct symbols *symbols);
 
 /*
  * Conditions on a report: "locks==100,rate<=10,exits.io>=1". Names: see docs/report.md. 0 held, 1 not

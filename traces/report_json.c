@@ -93,13 +93,15 @@ static struct json_object *causes(unsigned cause)
 	return array;
 }
 
-static void put_symbol(struct json_object *object, const struct symbols *symbols, uint64_t address)
+static void put_symbol(struct json_object *object, const struct symbols *symbols,
+		       const struct report_lock *lock)
 {
-	uint64_t offset = 0;
-	const char *name = symbols_find(symbols, address, &offset);
+	struct symbol_place place;
+	bool known = report_locate(symbols, lock, &place);
 
-	put(object, "symbol", name ? json_object_new_string(name) : NULL);
-	put(object, "symbol_offset", name ? json_object_new_uint64(offset) : NULL);
+	put(object, "symbol", known ? json_object_new_string(place.name) : NULL);
+	put(object, "symbol_offset", known ? json_object_new_uint64(place.offset) : NULL);
+	put(object, "symbol_file", known ? json_object_new_string(place.file) : NULL);
 }
 
 static struct json_object *place_json(const struct report_place *place, uint64_t all,
@@ -118,7 +120,7 @@ static struct json_object *place_json(const struct report_place *place, uint64_t
 	put(object, "share", json_object_new_double(all ? (double)place->count / (double)all : 0));
 	put_address(object, "linear_rip", lock->linear_rip);
 	put_address(object, "rip", lock->rip);
-	put_symbol(object, symbols, lock->linear_rip);
+	put_symbol(object, symbols, lock);
 	put_number(object, "mode", lock->mode);
 	put_number(object, "cpl", lock->cpl);
 	report_bytes(lock, text, sizeof(text));

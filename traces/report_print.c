@@ -42,6 +42,35 @@ void report_instruction(const struct report_lock *lock, char *out, size_t size)
 	snprintf(out, size, lock->in_delivery ? "(event delivery)" : "(bad)");
 }
 
+bool report_locate(const struct symbols *symbols, const struct report_lock *lock,
+		   struct symbol_place *place)
+{
+	size_t n = lock->insn_length < sizeof(lock->insn) ? lock->insn_length : sizeof(lock->insn);
+
+	return symbols_locate(symbols, lock->linear_rip, lock->insn, n, place);
+}
+
+/* "name+0x12 (program)", the file only where there are several */
+static void symbol_text(const struct symbols *symbols, const struct report_lock *lock, char *out,
+			size_t size)
+{
+	struct symbol_place place;
+	const char *slash;
+	char offset[24] = "";
+
+	*out = '\0';
+	if (!report_locate(symbols, lock, &place))
+		return;
+	slash = strrchr(place.file, '/');
+	if (place.offset)
+		snprintf(offset, sizeof(offset), "+0x%" PRIx64, place.offset);
+	if (symbols_several(symbols))
+		snprintf(out, size, "%s%s (%s)", place.name, offset,
+			 slash ? slash + 1 : place.file);
+	else
+		snprintf(out, size, "%s%s", place.name, offset);
+}
+
 void report_bytes(const struct report_lock *lock, char *out, size_t size)
 {
 	out[0] = '\0';
@@ -162,7 +191,7 @@ static void print_place(FILE *out, const struct report_place *place, uint64_t al
 	char count[32], text[96], symbol[96], bytes[32];
 	const char *separator = "";
 
-	symbols_format(symbols, lock->linear_rip, symbol, sizeof(symbol));
+	symbol_text(symbols, lock, symbol, sizeof(symbol));
 	report_instruction(lock, text, sizeof(text));
 	report_bytes(lock, bytes, sizeof(bytes));
 	fprintf(out, "  %14s %5.1f%%  0x%" PRIx64 "%s%s%s  %s  [%s, %u-bit, CPL %u]\n",

@@ -16,6 +16,11 @@ void report_bytes(const struct report_lock *lock, char *out, size_t size);
 /* Reason name, or "REASON_41". */
 const char *report_exit_text(unsigned reason, char *buffer, size_t size);
 
+struct symbol_place;
+/* The symbol of its instruction, found by address and bytes. */
+bool report_locate(const struct symbols *symbols, const struct report_lock *lock,
+		   struct symbol_place *place);
+
 struct json_object;
 /* The report as a JSON object (json_object_put() frees it), NULL without memory. */
 struct json_object *report_json(const struct report *report, const struct report_totals *totals,

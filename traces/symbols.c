@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Guest symbols: three kinds of files into one sorted table. */
+/* Guest symbols: three kinds of files, each into one sorted table. */
 #include "traces/symbols.h"
 
 #include <ctype.h>
@@ -29,11 +29,26 @@ struct symbol {
 	uint8_t rank;   /* of several at one address the lowest is shown */
 };
 
+/* Code of an ELF file, to be compared with what the guest executed. */
+struct code {
+	uint64_t address;
+	size_t size;
+	uint8_t *bytes;
+};
+
+/* One file; a list of them. */
 struct symbols {
 	struct symbol *symbol;
 	size_t count, room;
 	char *text;
 	size_t text_size, text_room;
+	char *path;
+	uint64_t bias; /* added to the file's addresses */
+	bool placed;   /* … because somebody said so */
+	bool movable;  /* position-independent: may be anywhere */
+	struct code *code;
+	size_t codes, codes_room;
+	struct symbols *next;
 };
 
 __attribute__((format(printf, 4, 5))) static int fail(int error, char *why, size_t size,
@@ -119,10 +134,40 @@ static int add_elf_section(struct symbols *s, Elf *elf, Elf_Scn *table, const GE
 	return 0;
 }
 
+static int add_code(struct symbols *s, Elf_Scn *section, const GElf_Shdr *header)
+{
+	Elf_Data *data = elf_getdata(section, NULL);
+	struct code *code;
+
+	if (!data || !data->d_buf || !data->d_size)
+		return 0;
+	if (!grow((void **)&s->code, &s->codes_room, s->codes + 1, sizeof(*s->code)))
+		return -ENOMEM;
+	code = &s->code[s->codes];
+	*code = (struct code){ .address = header->sh_addr,
+			       .size = data->d_size,
+			       .bytes = malloc(data->d_size) };
+	if (!code->bytes)
+		return -ENOMEM;
+	memcpy(code->bytes, data->d_buf, data->d_size);
+	s->codes++;
+	return 0;
+}
+
+static int add_section(struct symbols *s, Elf *elf, Elf_Scn *section, const GElf_Shdr *header)
+{
+	if (header->sh_type == SHT_SYMTAB || header->sh_type == SHT_DYNSYM)
+		return add_elf_section(s, elf, section, header);
+	if (header->sh_type == SHT_PROGBITS && header->sh_flags & SHF_EXECINSTR)
+		return add_code(s, section, header);
+	return 0;
+}
+
 static int load_elf(struct symbols *s, int fd, const char *path, char *why, size_t size)
 {
 	Elf *elf;
 	Elf_Scn *section = NULL;
+	GElf_Ehdr file;
 	GElf_Shdr header;
 	int error = 0;
 
@@ -133,10 +178,10 @@ static int load_elf(struct symbols *s, int fd, const char *path, char *why, size
 		elf_end(elf);
 		return fail(-EINVAL, why, size, "%s: damaged ELF file", path);
 	}
+	s->movable = gelf_getehdr(elf, &file) && file.e_type == ET_DYN;
 	while (!error && (section = elf_nextscn(elf, section)))
-		if (gelf_getshdr(section, &header) &&
-		    (header.sh_type == SHT_SYMTAB || header.sh_type == SHT_DYNSYM))
-			error = add_elf_section(s, elf, section, &header);
+		if (gelf_getshdr(section, &header))
+			error = add_section(s, elf, section, &header);
 	elf_end(elf);
 	return error;
 }
@@ -293,7 +338,10 @@ int symbols_load(struct symbols **symbols, const char *path, char *why, size_t s
 	if (fd < 0)
 		return fail(-errno, why, size, "%s: %s", path, strerror(errno));
 	s = calloc(1, sizeof(*s));
-	error = s ? load(s, fd, path, why, size) : -ENOMEM;
+	if (s)
+		s->path = strdup(path);
+	error = s && s->path ? load(s, fd, path, why, size)
+			     : fail(-ENOMEM, why, size, "%s: out of memory", path);
 	close(fd);
 	if (error) {
 		symbols_free(s);
@@ -303,19 +351,99 @@ int symbols_load(struct symbols **symbols, const char *path, char *why, size_t s
 	return 0;
 }
 
+/* "FILE@OFFSET"; a file that has such a name is one. The path is the caller's to free. */
+static int split(const char *file, char **path, uint64_t *offset, bool *placed, char *why,
+		 size_t size)
+{
+	const char *at = strrchr(file, '@');
+	char *end = NULL;
+
+	*placed = at && access(file, F_OK);
+	*offset = 0;
+	*path = *placed ? strndup(file, (size_t)(at - file)) : strdup(file);
+	if (!*path)
+		return fail(-ENOMEM, why, size, "%s: out of memory", file);
+	if (!*placed)
+		return 0;
+	errno = 0;
+	*offset = strtoull(at + 1, &end, 16);
+	if (end != at + 1 && !*end && !errno && isxdigit((unsigned char)at[1]))
+		return 0;
+	free(*path);
+	return fail(-EINVAL, why, size,
+		    "%s: '%s' is no offset (FILE@OFFSET, in hexadecimal: what is to be added to "
+		    "the file's addresses)",
+		    file, at + 1);
+}
+
+int symbols_check(const char *file, char *why, size_t size)
+{
+	uint64_t offset;
+	bool placed;
+	char *path;
+	int error = split(file, &path, &offset, &placed, why, size);
+
+	if (error)
+		return error;
+	if (access(path, R_OK))
+		error = fail(-errno, why, size, "%s: %s", path, strerror(errno));
+	free(path);
+	return error;
+}
+
+int symbols_add(struct symbols **symbols, const char *file, char *why, size_t size)
+{
+	struct symbols *s;
+	uint64_t offset;
+	bool placed;
+	char *path;
+	int error = split(file, &path, &offset, &placed, why, size);
+
+	if (error)
+		return error;
+	error = symbols_load(&s, path, why, size);
+	free(path);
+	if (error)
+		return error;
+	s->bias = offset;
+	s->placed = placed;
+	while (*symbols)
+		symbols = &(*symbols)->next;
+	*symbols = s;
+	return 0;
+}
+
 void symbols_free(struct symbols *symbols)
 {
-	if (!symbols)
-		return;
-	free(symbols->symbol);
-	free(symbols->text);
-	free(symbols);
+	while (symbols) {
+		struct symbols *next = symbols->next;
+
+		for (size_t i = 0; i < symbols->codes; i++)
+			free(symbols->code[i].bytes);
+		free(symbols->code);
+		free(symbols->path);
+		free(symbols->symbol);
+		free(symbols->text);
+		free(symbols);
+		symbols = next;
+	}
 }
 
 size_t symbols_count(const struct symbols *symbols)
 {
-	return symbols ? symbols->count : 0;
+	size_t count = 0;
+
+	for (; symbols; symbols = symbols->next)
+		count += symbols->count;
+	return count;
 }
+
+bool symbols_several(const struct symbols *symbols)
+{
+	return symbols && symbols->next;
+}
+
+/* ------------------------------------------------------------------ search */
 
 static bool reaches(const struct symbols *s, size_t i, uint64_t address)
 {
@@ -331,15 +459,16 @@ static bool reaches(const struct symbols *s, size_t i, uint64_t address)
 	return i + 1 < s->count || address - symbol->address < LAST_EXTENT;
 }
 
-const char *symbols_find(const struct symbols *symbols, uint64_t address, uint64_t *offset)
+/* In one table, the file's own addresses. */
+static const char *find(const struct symbols *s, uint64_t address, uint64_t *offset)
 {
-	size_t low = 0, high = symbols ? symbols->count : 0;
+	size_t low = 0, high = s->count;
 
 	/* the first symbol above address */
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (symbols->symbol[middle].address <= address)
+		if (s->symbol[middle].address <= address)
 			low = middle + 1;
 		else
 			high = middle;
@@ -347,10 +476,103 @@ const char *symbols_find(const struct symbols *symbols, uint64_t address, uint64
 	for (size_t back = 0; back < LOOK_BACK && back < low; back++) {
 		size_t i = low - 1 - back;
 
-		if (!reaches(symbols, i, address))
+		if (!reaches(s, i, address))
 			continue;
-		*offset = address - symbols->symbol[i].address;
-		return symbols->text + symbols->symbol[i].name;
+		*offset = address - s->symbol[i].address;
+		return s->text + s->symbol[i].name;
+	}
+	return NULL;
+}
+
+static bool name_it(const struct symbols *s, uint64_t address, uint64_t bias,
+		    struct symbol_place *place)
+{
+	const char *name = find(s, address - bias, &place->offset);
+
+	if (!name)
+		return false;
+	place->name = name;
+	place->file = s->path;
+	place->table = s;
+	place->bias = bias;
+	return true;
+}
+
+static bool has_bytes(const struct symbols *s, uint64_t address, const uint8_t *bytes, size_t count)
+{
+	for (size_t i = 0; i < s->codes; i++) {
+		const struct code *code = &s->code[i];
+		uint64_t at = address - code->address;
+
+		if (at < code->size && count <= code->size - at)
+			return !memcmp(code->bytes + at, bytes, count);
+	}
+	return false;
+}
+
+/*
+ * Where a program that may be anywhere has been put: pages keep their offsets, so the bytes can only be
+ * at every 4096th place of its code. Found twice, they say nothing.
+ */
+static bool bias_by_bytes(const struct symbols *s, uint64_t address, const uint8_t *bytes,
+			  size_t count, uint64_t *bias)
+{
+	unsigned found = 0;
+
+	for (size_t i = 0; i < s->codes && found < 2; i++) {
+		const struct code *code = &s->code[i];
+		uint64_t at = (address - code->address) & 0xfff;
+
+		for (; at < code->size && count <= code->size - at && found < 2; at += 0x1000) {
+			if (memcmp(code->bytes + at, bytes, count))
+				continue;
+			*bias = address - (code->address + at);
+			found++;
+		}
+	}
+	return found == 1;
+}
+
+static bool locate_by_bytes(const struct symbols *s, uint64_t address, const uint8_t *bytes,
+			    size_t count, struct symbol_place *place)
+{
+	uint64_t bias;
+
+	if (!s->movable || s->placed)
+		return has_bytes(s, address - s->bias, bytes, count) &&
+		       name_it(s, address, s->bias, place);
+	return bias_by_bytes(s, address, bytes, count, &bias) && name_it(s, address, bias, place);
+}
+
+bool symbols_locate(const struct symbols *symbols, uint64_t address, const uint8_t *bytes,
+		    size_t count, struct symbol_place *place)
+{
+	for (const struct symbols *s = symbols; s && count; s = s->next)
+		if (locate_by_bytes(s, address, bytes, count, place))
+			return true;
+	return symbols_locate_near(symbols, address, NULL, place);
+}
+
+bool symbols_locate_near(const struct symbols *symbols, uint64_t address,
+			 const struct symbol_place *near, struct symbol_place *place)
+{
+	if (near && name_it(near->table, address, near->bias, place))
+		return true;
+	for (const struct symbols *s = symbols; s; s = s->next)
+		if ((!s->movable || s->placed) && name_it(s, address, s->bias, place))
+			return true;
+	return false;
+}
+
+const char *symbols_find(const struct symbols *symbols, uint64_t address, uint64_t *offset)
+{
+	struct symbol_place place;
+
+	for (; symbols; symbols = symbols->next) {
+		if (!name_it(symbols, address, symbols->bias, &place))
+			continue;
+		*offset = place.offset;
+		return place.name;
 	}
 	return NULL;
 }

@@ -77,6 +77,8 @@ struct backend {
 	int (*set_cpuid)(struct emu_vcpu *vcpu, const struct emu_cpuid *leaves, size_t count);
 	int (*translate)(struct emu_vcpu *vcpu, uint64_t linear, uint64_t *gpa, bool *writable,
 			 bool *user);
+	/* inside the lock observer */
+	int (*observed_read)(struct emu_vcpu *vcpu, uint64_t linear, void *data, size_t size);
 	void (*set_bus_lock_exiting)(struct emu_vcpu *vcpu, bool on);
 	void (*set_bus_lock_counter)(struct emu_vcpu *vcpu, uint16_t count);
 	void (*set_controls)(struct emu_vcpu *vcpu, const struct emu_controls *controls);

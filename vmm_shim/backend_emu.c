@@ -77,6 +77,7 @@ const struct backend backend_emu = {
 	.set_msr = emu_vcpu_set_msr,
 	.set_cpuid = emu_vcpu_set_cpuid,
 	.translate = emu_vcpu_translate,
+	.observed_read = emu_observed_read,
 	.set_bus_lock_exiting = emu_vcpu_set_bus_lock_exiting,
 	.set_bus_lock_counter = emu_vcpu_set_bus_lock_counter,
 	.set_controls = emu_vcpu_set_controls,

@@ -388,6 +388,16 @@ static int translate(struct emu_vcpu *emu, uint64_t linear, uint64_t *gpa, bool 
 	return 0;
 }
 
+/* It has no memory. */
+static int observed_read(struct emu_vcpu *emu, uint64_t linear, void *data, size_t size)
+{
+	(void)emu;
+	(void)linear;
+	(void)data;
+	(void)size;
+	return -EFAULT;
+}
+
 static void set_bus_lock_exiting(struct emu_vcpu *emu, bool on)
 {
 	vcpu_of(emu)->bus_lock_exiting = on;
@@ -729,6 +739,7 @@ const struct backend backend_script = {
 	.set_msr = set_msr,
 	.set_cpuid = set_cpuid,
 	.translate = translate,
+	.observed_read = observed_read,
 	.set_bus_lock_exiting = set_bus_lock_exiting,
 	.set_bus_lock_counter = set_bus_lock_counter,
 	.set_controls = set_controls,

@@ -14,6 +14,8 @@
 static void observe(void *opaque, struct emu_vcpu *emu, const struct emu_lock *lock)
 {
 	struct shim_vcpu *vcpu = vcpu_current();
+	struct report *report = shim_config.options.report;
+	uint64_t frame[REPORT_DEPTH];
 	struct report_lock told = {
 		.rip = lock->rip,
 		.linear_rip = lock->linear_rip,
@@ -41,7 +43,9 @@ static void observe(void *opaque, struct emu_vcpu *emu, const struct emu_lock *l
 		return;
 	if (vclock_virtual())
 		vclock_bus_lock(vcpu);
-	report_note_lock(shim_config.options.report, vcpu->index, &told);
+	report_note_lock(report, vcpu->index, &told);
+	if (report && report->stacks)
+		report_note_stack(report, &told, frame, backtrace(vcpu, frame, REPORT_DEPTH));
 	trace_note_lock(shim_config.options.trace, vcpu->vm->number, vcpu->index, &told);
 }
 

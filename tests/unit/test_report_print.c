@@ -256,8 +256,9 @@ static void test_report_json_has_the_documented_keys(void **state)
 		"time",         "deterministic",
 	};
 	static const char *const site_keys[] = {
-		"count", "share", "linear_rip",  "rip",   "symbol",  "symbol_offset", "mode",
-		"cpl",   "bytes", "instruction", "cause", "operand", "stuffed",       "in_delivery",
+		"count",         "share",       "linear_rip", "rip",     "symbol",
+		"symbol_offset", "symbol_file", "mode",       "cpl",     "bytes",
+		"instruction",   "cause",       "operand",    "stuffed", "in_delivery",
 	};
 	struct symbols *symbols = map("100030 t loop\n");
 	char *text = printed(*state, REPORT_JSON, symbols, 10);

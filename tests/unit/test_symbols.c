@@ -199,6 +199,131 @@ static void test_symbols_bad_files_are_refused_with_a_reason(void **state)
 	assert_int_equal(symbols_load(&s, "/", why, sizeof(why)), -EISDIR);
 }
 
+/* A program with one function "work" of eight bytes, and the code that it has. */
+struct program {
+	Elf64_Ehdr header;
+	Elf64_Shdr section[4];
+	Elf64_Sym symbol[2];
+	char names[8];
+	uint8_t code[0x2000];
+};
+
+static void add_program(struct symbols **symbols, unsigned type, const uint8_t *work, unsigned at,
+			uint64_t address, const char *offset)
+{
+	struct program *e = calloc(1, sizeof(*e));
+	char path[64] = "/tmp/buslock-test-XXXXXX", file[80], why[200];
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0 && e);
+	e->header = (Elf64_Ehdr){ .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB,
+					       EV_CURRENT },
+				  .e_type = (Elf64_Half)type,
+				  .e_machine = EM_X86_64,
+				  .e_version = EV_CURRENT,
+				  .e_shoff = offsetof(struct program, section),
+				  .e_ehsize = sizeof(Elf64_Ehdr),
+				  .e_shentsize = sizeof(Elf64_Shdr),
+				  .e_shnum = 4,
+				  .e_shstrndx = 3 };
+	e->section[1] = (Elf64_Shdr){ .sh_type = SHT_PROGBITS,
+				      .sh_flags = SHF_ALLOC | SHF_EXECINSTR,
+				      .sh_addr = address,
+				      .sh_offset = offsetof(struct program, code),
+				      .sh_size = sizeof(e->code) };
+	e->section[2] = (Elf64_Shdr){ .sh_type = SHT_SYMTAB,
+				      .sh_offset = offsetof(struct program, symbol),
+				      .sh_size = sizeof(e->symbol),
+				      .sh_link = 3,
+				      .sh_entsize = sizeof(Elf64_Sym) };
+	e->section[3] = (Elf64_Shdr){ .sh_type = SHT_STRTAB,
+				      .sh_offset = offsetof(struct program, names),
+				      .sh_size = sizeof(e->names) };
+	e->symbol[1] =
+		(Elf64_Sym){ 1, ELF64_ST_INFO(STB_GLOBAL, STT_FUNC), 0, 1, address + at, 16 };
+	memcpy(e->names, "\0work", 6);
+	memcpy(e->code + at, work, 8);
+	/* one that is there twice, the second time in another page */
+	memcpy(e->code + at + 8, "\xf0\xff\x06", 3);
+	memcpy(e->code + (at + 0x1008) % sizeof(e->code), "\xf0\xff\x06", 3);
+	assert_int_equal(write(fd, e, sizeof(*e)), (ssize_t)sizeof(*e));
+	close(fd);
+	snprintf(file, sizeof(file), "%s%s", path, offset);
+	if (symbols_add(symbols, file, why, sizeof(why)))
+		fail_msg("%s", why);
+	unlink(path);
+	free(e);
+}
+
+static const uint8_t inc[8] = { 0xf0, 0xff, 0x07 }, dec[8] = { 0xf0, 0xff, 0x0f };
+
+static void test_symbols_of_two_programs_are_told_apart_by_bytes(void **state)
+{
+	struct symbols *s = NULL;
+	struct symbol_place place, near;
+	const struct symbols *first;
+
+	(void)state;
+	add_program(&s, ET_EXEC, inc, 0x20, 0x400000, "");
+	first = s;
+	add_program(&s, ET_EXEC, dec, 0x20, 0x400000, "");
+	assert_true(symbols_several(s));
+	assert_true(symbols_locate(s, 0x400020, inc, 3, &place));
+	assert_ptr_equal(place.table, first);
+	assert_true(symbols_locate(s, 0x400020, dec, 3, &place));
+	assert_ptr_not_equal(place.table, first);
+	assert_string_equal(place.name, "work");
+	/* the rest of that address space */
+	assert_true(symbols_locate_near(s, 0x400024, &place, &near));
+	assert_ptr_equal(near.table, place.table);
+	assert_int_equal(near.offset, 4);
+	/* neither has these: code may have changed, the symbol is there */
+	assert_true(symbols_locate(s, 0x400020, (const uint8_t *)"\x90", 1, &place));
+	assert_ptr_equal(place.table, first);
+	symbols_free(s);
+}
+
+static void test_symbols_position_independent_program_is_found_by_bytes(void **state)
+{
+	struct symbols *s = NULL;
+	struct symbol_place place, near;
+
+	(void)state;
+	add_program(&s, ET_DYN, inc, 0x1020, 0x1000, "");
+	assert_true(symbols_locate(s, 0x555555556020, inc, 3, &place));
+	assert_string_equal(place.name, "work");
+	assert_int_equal(place.offset, 0);
+	assert_int_equal(place.bias, 0x555555556020 - 0x2020);
+	assert_true(symbols_locate_near(s, 0x555555556022, &place, &near));
+	assert_int_equal(near.offset, 2);
+	/* another offset in the page, other bytes, bytes that are there twice */
+	assert_false(symbols_locate(s, 0x555555556021, inc, 3, &place));
+	assert_false(symbols_locate(s, 0x555555556020, dec, 3, &place));
+	assert_false(symbols_locate(s, 0x555555556028, (const uint8_t *)"\xf0\xff\x06", 3, &place));
+	symbols_free(s);
+}
+
+static void test_symbols_offset_moves_a_file(void **state)
+{
+	struct symbols *s = NULL;
+	struct symbol_place place;
+	char why[200];
+
+	(void)state;
+	add_program(&s, ET_DYN, inc, 0x20, 0, "@0x7f0000000000");
+	expect(s, 0x7f0000000024, "work+0x4");
+	expect(s, 0x24, "");
+	assert_true(symbols_locate(s, 0x7f0000000020, inc, 3, &place));
+	assert_true(symbols_locate_near(s, 0x7f0000000021, NULL, &place));
+	assert_int_equal(symbols_add(&s, "/proc/self/exe@12z", why, sizeof(why)), -EINVAL);
+	assert_non_null(strstr(why, "12z"));
+	assert_int_equal(symbols_add(&s, "/nonexistent@12", why, sizeof(why)), -ENOENT);
+	assert_int_equal(symbols_check("/nonexistent@12", why, sizeof(why)), -ENOENT);
+	assert_int_equal(symbols_check("/proc/self/exe@0xf00", why, sizeof(why)), 0);
+	assert_false(symbols_several(s)); /* as it was */
+	symbols_free(s);
+}
+
 static void test_symbols_hidden_kallsyms_says_so(void **state)
 {
 	char *text = NULL, why[200];
@@ -224,6 +349,9 @@ int main(void)
 		cmocka_unit_test(test_symbols_elf_finds_functions_inside_their_extent),
 		cmocka_unit_test(test_symbols_guest_elf_names_its_labels),
 		cmocka_unit_test(test_symbols_bad_files_are_refused_with_a_reason),
+		cmocka_unit_test(test_symbols_of_two_programs_are_told_apart_by_bytes),
+		cmocka_unit_test(test_symbols_position_independent_program_is_found_by_bytes),
+		cmocka_unit_test(test_symbols_offset_moves_a_file),
 		cmocka_unit_test(test_symbols_hidden_kallsyms_says_so),
 	};
 

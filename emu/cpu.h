@@ -347,7 +347,6 @@ struct region {
 	uint64_t size;
 	uint8_t *page;  /* PAGE_ flags, size >> 12 of them */
 	uint8_t **copy; /* what was translated, per page with code (4096 bytes) or NULL */
-	bool mapped;    /* the engine knows it */
 	struct region *next;
 };
 

@@ -6,8 +6,8 @@
  * One engine belongs to one VM; whoever holds the VM's run lock uses it, from any thread.
  * engine_stop() may be called from anywhere, signal handlers included.
  *
- * Physical addresses in the engine are host virtual addresses: a slot change is a change of the
- * walker's table and a TLB flush, nothing is remapped.
+ * Physical addresses in the engine are host virtual addresses, all of them known to it from the start:
+ * a slot change is a change of the walker's table and a TLB flush, nothing is mapped or remapped.
  */
 #ifndef BUSLOCK_EMU_ENGINE_H
 #define BUSLOCK_EMU_ENGINE_H
@@ -19,7 +19,7 @@ enum { ENGINE_PERM_R = 1, ENGINE_PERM_W = 2, ENGINE_PERM_X = 4 };
 
 /* What the engine asks while it runs; all on the running thread. */
 struct engine_callbacks {
-	/* Translate a linear page (page-aligned). False refuses the access: the run ends with
+	/* Translate a linear page (page-aligned), to any host page that is memory. False refuses the access: the run ends with
 	 * ENGINE_REFUSED, the instruction not executed. cpl and ac (RFLAGS.AC) are the current ones. */
 	bool (*fill)(void *opaque, uint64_t page, enum engine_access access, unsigned cpl, bool ac,
 		     void **host, unsigned *perms);
@@ -50,10 +50,6 @@ struct engine_stop {
 
 int engine_create(struct engine **engine, const struct engine_callbacks *callbacks);
 void engine_destroy(struct engine *engine);
-
-/* Host memory the fill callback may name. -ENOMEM. */
-int engine_map(struct engine *engine, void *host, uint64_t size);
-void engine_unmap(struct engine *engine, void *host, uint64_t size);
 
 /* Forget earlier stops. To lose none: arm, look for reasons to stop, then run. */
 void engine_arm(struct engine *engine);

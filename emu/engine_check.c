@@ -109,7 +109,7 @@ int engine_check(char *message, size_t size)
 			free(page);
 			return ret;
 		}
-		if (ret || engine_map(k.engine, page, PAGE_SIZE))
+		if (ret)
 			problem =
 				"the engine's processor state is not laid out as in Unicorn 2.1.1";
 		else

@@ -40,6 +40,13 @@
  * so that no guest access can be meant, and open only during the call.
  */
 #define WINDOW 0x0100000000000000ull
+/*
+ * What the engine takes for RAM: every address that a program can have memory at (47 bits on x86-64,
+ * 48 on arm64), in one region. It costs nothing, because the engine asks the walker for each page; a
+ * region for each block of guest memory cost milliseconds, and no more than 2,000 fit.
+ */
+#define HOST_FIRST 0x1000ull
+#define HOST_END   (1ull << 48)
 
 struct env_segment {
 	uint32_t selector, pad;
@@ -99,7 +106,6 @@ struct engine {
 	void *cpu;       /* the engine's CPUState */
 	struct env *env; /* within it */
 	bool window_open;
-	bool unmapping;
 	bool refused;
 	bool caught;
 	uint8_t vector;
@@ -206,11 +212,6 @@ static bool on_fill(uc_engine *uc, uint64_t page, uc_mem_type type, uc_tlb_entry
 		entry->perms = UC_PROT_READ | UC_PROT_EXEC;
 		return true;
 	}
-	if (e->unmapping) { /* blocks of the region are named by its physical address, taken as linear */
-		entry->paddr = page;
-		entry->perms = UC_PROT_READ | UC_PROT_EXEC;
-		return true;
-	}
 	if (e->probe) {
 		entry->paddr = (uint64_t)(uintptr_t)e->gap;
 		entry->perms = UC_PROT_READ | UC_PROT_EXEC;
@@ -284,6 +285,9 @@ static int open_unicorn(struct engine *e)
 	    add_hook(e, UC_HOOK_MEM_FETCH_PROT, (void (*)(void))on_fetch) ||
 	    add_hook(e, UC_HOOK_INTR, (void (*)(void))on_interrupt))
 		return -ENOTSUP;
+	if (uc_mem_map_ptr(e->uc, HOST_FIRST, HOST_END - HOST_FIRST, UC_PROT_READ | UC_PROT_WRITE,
+			   (void *)(uintptr_t)HOST_FIRST))
+		return -ENOMEM;
 	if (e->callbacks.block && add_hook(e, UC_HOOK_BLOCK, (void (*)(void))on_block))
 		return -ENOTSUP;
 	return 0;
@@ -403,8 +407,6 @@ static int create(struct engine **engine, const struct engine_callbacks *callbac
 	}
 	memset(e->gap, 0xf4, PAGE_SIZE);
 	int ret = open_unicorn(e);
-	if (!ret)
-		ret = engine_map(e, e->gap, PAGE_SIZE);
 	if (!ret && (!find_env(e) || !layout_agrees(e)))
 		ret = -ENOTSUP;
 	if (ret) {
@@ -424,21 +426,6 @@ int engine_create(struct engine **engine, const struct engine_callbacks *callbac
 	if (__lsan_enable)
 		__lsan_enable();
 	return ret;
-}
-
-int engine_map(struct engine *e, void *host, uint64_t size)
-{
-	uc_err err =
-		uc_mem_map_ptr(e->uc, (uintptr_t)host, size, UC_PROT_READ | UC_PROT_WRITE, host);
-	return err == UC_ERR_OK ? 0 : err == UC_ERR_NOMEM ? -ENOMEM : -EINVAL;
-}
-
-void engine_unmap(struct engine *e, void *host, uint64_t size)
-{
-	e->unmapping = true;
-	uc_mem_unmap(e->uc, (uintptr_t)host, size);
-	e->unmapping = false;
-	uc_ctl_flush_tlb(e->uc);
 }
 
 /* ------------------------------------------------------------------ state in and out */

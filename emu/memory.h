@@ -17,11 +17,10 @@
 #include "emu/cpu.h"
 
 /*
- * The engine keeps at most some 2,000 mapped regions (docs/engine.md); neighbours are joined before
- * that. Unused ones are kept because monitors delete a slot to add parts of it again (QEMU does at
+ * Regions are a list, so there are never many: neighbours are joined before. Unused ones are kept because monitors delete a slot to add parts of it again (QEMU does at
  * each change of a PAM register), and the translated code should survive that.
  */
-#define MEMORY_MAX_REGIONS  1024
+#define MEMORY_MAX_REGIONS  512
 #define MEMORY_KEEP_REGIONS 64
 
 struct memory_type_range {
@@ -37,8 +36,6 @@ struct page_intercept {
 struct memory {
 	/* Set by the owner after memory_init(); may be NULL (no engine). */
 	void *engine;
-	int (*engine_map)(void *engine, void *host, uint64_t size);
-	void (*engine_unmap)(void *engine, void *host, uint64_t size);
 	void (*engine_drop_page)(void *engine, const void *host_page);
 
 	/*

@@ -65,9 +65,45 @@ static void region_link(struct memory *m, struct region *r)
 	m->region_count++;
 }
 
+/* The first that ends above `host`. They are disjoint: from there on, those up to `end` overlap. */
+static struct region *region_from(const struct memory *m, const uint8_t *host)
+{
+	struct region *r = m->regions;
+
+	while (r && region_end(r) <= host)
+		r = r->next;
+	return r;
+}
+#define for_each_overlapping(r, m, host, end) \
+	for (r = region_from(m, host); r && r->host < (end); r = r->next)
+
+/* Next page from `page` on that has one of `flags`; the number of pages if none has. */
+static uint64_t next_flagged(const struct region *r, uint64_t page, unsigned flags)
+{
+	const uint64_t pages = PAGES(r->size), pattern = flags * 0x0101010101010101ull;
+
+	while (page < pages) {
+		uint64_t word;
+
+		if (page % 8 == 0) {
+			word = __atomic_load_n((uint64_t *)(void *)&r->page[page],
+					       __ATOMIC_RELAXED);
+			if (!(word & pattern)) {
+				page += 8;
+				continue;
+			}
+		}
+		if (page_flags_get(&r->page[page]) & flags)
+			return page;
+		page++;
+	}
+	return pages;
+}
+
 static void region_free(struct region *r)
 {
-	for (uint64_t page = 0; r->copy && page < PAGES(r->size); page++)
+	/* only pages with code have a copy, and the array is large and mostly untouched */
+	for (uint64_t page = 0; (page = next_flagged(r, page, PAGE_CODE)) < PAGES(r->size); page++)
 		free(r->copy[page]);
 	free(r->copy);
 	free(r->page);
@@ -119,14 +155,6 @@ static struct region *region_new(uint8_t *host, uint64_t size)
 	return NULL;
 }
 
-static int region_map(struct memory *m, struct region *r)
-{
-	int ret = m->engine_map ? m->engine_map(m->engine, r->host, r->size) : 0;
-
-	r->mapped = !ret;
-	return ret;
-}
-
 void memory_drop_code(struct memory *m, struct region *r, uint64_t page)
 {
 	if (m->engine_drop_page)
@@ -136,54 +164,19 @@ void memory_drop_code(struct memory *m, struct region *r, uint64_t page)
 	page_flags_clear(&r->page[page], PAGE_CODE | PAGE_CHECKED);
 }
 
-/* Next page from `page` on that has one of `flags`; the number of pages if none has. */
-static uint64_t next_flagged(const struct region *r, uint64_t page, unsigned flags)
-{
-	const uint64_t pages = PAGES(r->size), pattern = flags * 0x0101010101010101ull;
-
-	while (page < pages) {
-		uint64_t word;
-
-		if (page % 8 == 0) {
-			word = __atomic_load_n((uint64_t *)(void *)&r->page[page],
-					       __ATOMIC_RELAXED);
-			if (!(word & pattern)) {
-				page += 8;
-				continue;
-			}
-		}
-		if (page_flags_get(&r->page[page]) & flags)
-			return page;
-		page++;
-	}
-	return pages;
-}
-
-/*
- * The engine forgets the region. Its code pages one by one: engine_unmap() knows addresses, not what
- * was translated from them.
- */
-static void region_unmap(struct memory *m, struct region *r)
+static void region_drop(struct memory *m, struct region *r)
 {
 	for (uint64_t page = 0; (page = next_flagged(r, page, PAGE_CODE)) < PAGES(r->size); page++)
 		memory_drop_code(m, r, page);
-	if (r->mapped && m->engine_unmap)
-		m->engine_unmap(m->engine, r->host, r->size);
-	r->mapped = false;
-}
-
-static void region_drop(struct memory *m, struct region *r)
-{
-	region_unmap(m, r);
 	region_unlink(m, r);
 }
 
-/* Of the unused regions, drop those that overlap [host, end). */
-static void regions_drop_unused(struct memory *m, const uint8_t *host, const uint8_t *end)
+/* From `r` on, drop the unused regions that begin below `end`. */
+static void regions_drop_unused(struct memory *m, struct region *r, const uint8_t *end)
 {
-	for (struct region *r = m->regions, *next; r; r = next) {
-		next = r->next;
-		if (!block_of(r)->users && region_overlaps(r, host, end))
+	/* one that was dropped still has its `next` */
+	for (; r && r->host < end; r = r->next) {
+		if (!block_of(r)->users)
 			region_drop(m, r);
 	}
 }
@@ -258,16 +251,14 @@ static void region_adopt_slots(struct memory *m, struct region *r)
 
 /*
  * One region in place of all that overlap [host, end), as large as all of them together. Translated
- * code is dropped: what the engine knows hangs on the old mapping.
+ * code is dropped: its copies belong to the region.
  */
 static int regions_join(struct memory *m, uint8_t *host, uint8_t *end, struct region **joined)
 {
-	struct region *n;
-	int ret;
+	struct region *n, *r;
 
-	for (struct region *r = m->regions; r; r = r->next) {
-		if (!region_overlaps(r, host, end))
-			continue;
+	for_each_overlapping(r, m, host, end)
+	{
 		host = r->host < host ? r->host : host;
 		end = region_end(r) > end ? region_end(r) : end;
 	}
@@ -275,28 +266,13 @@ static int regions_join(struct memory *m, uint8_t *host, uint8_t *end, struct re
 	if (!n)
 		return -ENOMEM;
 
-	/* the engine accepts no overlap, so it has to lose the old ones first */
-	for (struct region *r = m->regions; r; r = r->next) {
-		if (region_overlaps(r, host, end))
-			region_unmap(m, r);
-	}
-	ret = region_map(m, n);
-	if (ret) {
-		for (struct region *r = m->regions; r; r = r->next) {
-			if (region_overlaps(r, host, end))
-				region_map(m, r);
-		}
-		region_free(n);
-		return ret;
-	}
-
 	region_link(m, n); /* before flags are carried over: see region_load() */
-	for (struct region *r = m->regions, *next; r; r = next) {
-		next = r->next;
-		if (r != n && region_overlaps(r, host, end)) {
-			region_carry_flags(n, r);
-			region_unlink(m, r);
-		}
+	for_each_overlapping(r, m, host, end)
+	{
+		if (r == n)
+			continue;
+		region_carry_flags(n, r);
+		region_drop(m, r);
 	}
 	region_adopt_slots(m, n);
 	memory_changed(m);
@@ -323,9 +299,9 @@ static int regions_join_neighbours(struct memory *m, uint64_t gap)
 }
 
 /*
- * The engine's table of mappings is nearly full: fewer, larger regions. What lies between two host
- * blocks may become part of one, because the walker names no page that is not in a slot; it costs
- * 9 bytes of untouched address space a page.
+ * The list grows long: fewer, larger regions. What lies between two host blocks may become part of one,
+ * because the walker names no page that is not in a slot; it costs 9 bytes of untouched address space a
+ * page.
  */
 static int regions_make_room(struct memory *m)
 {
@@ -334,7 +310,7 @@ static int regions_make_room(struct memory *m)
 
 	if (m->region_count < MEMORY_MAX_REGIONS)
 		return 0;
-	regions_drop_unused(m, NULL, (uint8_t *)UINTPTR_MAX);
+	regions_drop_unused(m, m->regions, (uint8_t *)UINTPTR_MAX);
 	for (size_t i = 0; i < sizeof(gaps) / sizeof(gaps[0]); i++) {
 		if (m->region_count <= MEMORY_MAX_REGIONS / 2)
 			return 0;
@@ -345,44 +321,33 @@ static int regions_make_room(struct memory *m)
 	return m->region_count < MEMORY_MAX_REGIONS ? 0 : -ENOMEM;
 }
 
-static struct region *region_covering(struct memory *m, const uint8_t *host, const uint8_t *end)
+static bool region_covers(const struct region *r, const uint8_t *host, const uint8_t *end)
 {
-	struct region *r = m->regions;
-
-	while (r && region_end(r) <= host)
-		r = r->next;
-	return r && r->host <= host && end <= region_end(r) ? r : NULL;
+	return r && r->host <= host && end <= region_end(r);
 }
 
 int region_get(struct memory *m, uint8_t *host, uint8_t *end, struct region **region)
 {
-	struct region *r = region_covering(m, host, end);
+	struct region *r = region_from(m, host);
 	int ret;
 
-	if (!r) {
-		regions_drop_unused(m, host, end);
+	if (!region_covers(r, host, end)) {
+		regions_drop_unused(m, r, end);
 		ret = regions_make_room(m);
 		if (ret)
 			return ret;
-		r = region_covering(m, host, end);
+		r = region_from(m, host);
 	}
-	if (r) {
+	if (region_covers(r, host, end)) {
 		__atomic_store_n(&block_of(r)->stale, false, __ATOMIC_RELAXED);
 		*region = r;
 		return 0;
 	}
-	for (r = m->regions; r; r = r->next) {
-		if (region_overlaps(r, host, end))
-			return regions_join(m, host, end, region);
-	}
+	if (r && r->host < end)
+		return regions_join(m, host, end, region);
 	r = region_new(host, (uint64_t)(end - host));
 	if (!r)
 		return -ENOMEM;
-	ret = region_map(m, r);
-	if (ret) {
-		region_free(r);
-		return ret;
-	}
 	region_link(m, r);
 	*region = r;
 	return 0;

@@ -15,8 +15,7 @@ static inline void memory_changed(struct memory *m)
 	atomic_fetch_add(&m->generation, 1);
 }
 
-/* The region that [host, end) lies in; made, or made larger, if need be. -ENOMEM, or what the engine
- * says. */
+/* The region that [host, end) lies in; made, or made larger, if need be. -ENOMEM. */
 int region_get(struct memory *m, uint8_t *host, uint8_t *end, struct region **region);
 /* A slot lies in the region, or no longer. */
 void region_use(struct region *r);

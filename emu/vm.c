@@ -44,16 +44,6 @@ static void nudge(void *opaque)
 	engine_stop(vm->engine);
 }
 
-static int map_host(void *engine, void *host, uint64_t size)
-{
-	return engine_map(engine, host, size);
-}
-
-static void unmap_host(void *engine, void *host, uint64_t size)
-{
-	engine_unmap(engine, host, size);
-}
-
 static void drop_page(void *engine, const void *host_page)
 {
 	engine_drop_page(engine, host_page);
@@ -66,15 +56,10 @@ static int make_engine(struct emu_vm *vm)
 	if (ret)
 		return ret;
 	vm->memory.engine = vm->engine;
-	vm->memory.engine_map = map_host;
-	vm->memory.engine_unmap = unmap_host;
 	vm->memory.engine_drop_page = drop_page;
 	if (posix_memalign(&scratch, PAGE_SIZE, SCRATCH_PAGES * PAGE_SIZE))
 		return -ENOMEM;
 	vm->scratch = scratch;
-	ret = engine_map(vm->engine, vm->scratch, SCRATCH_PAGES * PAGE_SIZE);
-	if (ret)
-		return ret;
 	vm->pristine = engine_context_new(vm->engine);
 	return vm->pristine ? 0 : -ENOMEM;
 }

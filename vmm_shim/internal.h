@@ -158,8 +158,8 @@ long device_ioctl(unsigned long request, unsigned long argument);
 /* ------------------------------------------------------------------ vm.c, memory.c */
 
 struct memory_slot {
-	uint32_t id, flags; /* KVM_MEM_ */
-	uint64_t gpa, size, host;
+	uint32_t id, flags;       /* KVM_MEM_ */
+	uint64_t gpa, size, host; /* size 0: there is no such slot */
 };
 
 struct msr_filter_range {
@@ -193,7 +193,8 @@ struct shim_vm {
 	_Atomic(struct msr_filter *) msr_filter;
 
 	struct shim_lock slots_lock;
-	struct memory_slot *slot;
+	struct memory_slot *slot; /* by id, `slots_room` of them */
+	uint16_t *slot_order;     /* ids of the `slots` that exist, by guest-physical address */
 	size_t slots, slots_room;
 	_Atomic uint64_t host_low, host_high; /* hull of all slots' host memory */
 

@@ -11,21 +11,33 @@
 
 static struct memory_slot *slot_find(const struct shim_vm *vm, uint32_t id)
 {
-	for (size_t i = 0; i < vm->slots; i++) {
-		if (vm->slot[i].id == id)
-			return &vm->slot[i];
+	return id < vm->slots_room && vm->slot[id].size ? &vm->slot[id] : NULL;
+}
+
+/* How many slots begin below gpa. */
+static size_t slots_below(const struct shim_vm *vm, uint64_t gpa)
+{
+	size_t low = 0, high = vm->slots;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (vm->slot[vm->slot_order[middle]].gpa < gpa)
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	return NULL;
+	return low;
 }
 
 static bool overlaps(const struct shim_vm *vm, const struct abi_memory_region2 *region)
 {
-	for (size_t i = 0; i < vm->slots; i++) {
-		const struct memory_slot *slot = &vm->slot[i];
+	/* They are disjoint: of those that begin below the end, the last ends last. */
+	for (size_t i = slots_below(vm, region->guest_phys_addr + region->memory_size); i--;) {
+		const struct memory_slot *slot = &vm->slot[vm->slot_order[i]];
 
-		if (slot->id != region->slot && region->guest_phys_addr < slot->gpa + slot->size &&
-		    slot->gpa < region->guest_phys_addr + region->memory_size)
-			return true;
+		if (slot->id != region->slot)
+			return slot->gpa + slot->size > region->guest_phys_addr;
 	}
 	return false;
 }
@@ -125,37 +137,63 @@ static void update_hull(struct shim_vm *vm, const struct memory_slot *slot)
 		atomic_store(&vm->host_high, slot->host + slot->size);
 }
 
-static int slot_add(struct shim_vm *vm, const struct memory_slot *slot)
+static int slots_reserve(struct shim_vm *vm, uint32_t id)
 {
-	if (vm->slots == vm->slots_room) {
-		size_t room = vm->slots_room ? vm->slots_room * 2 : 16;
-		struct memory_slot *more = realloc(vm->slot, room * sizeof(*more));
+	size_t room = vm->slots_room ? vm->slots_room : 16;
+	struct memory_slot *slot;
+	uint16_t *order;
 
-		if (!more)
-			return -ENOMEM;
-		vm->slot = more;
-		vm->slots_room = room;
-	}
-	vm->slot[vm->slots++] = *slot;
+	if (id < vm->slots_room)
+		return 0;
+	while (room <= id)
+		room *= 2;
+	order = realloc(vm->slot_order, room * sizeof(*order));
+	if (!order)
+		return -ENOMEM;
+	vm->slot_order = order;
+	slot = realloc(vm->slot, room * sizeof(*slot));
+	if (!slot)
+		return -ENOMEM;
+	memset(slot + vm->slots_room, 0, (room - vm->slots_room) * sizeof(*slot));
+	vm->slot = slot;
+	vm->slots_room = room;
 	return 0;
+}
+
+static void slot_remove(struct shim_vm *vm, struct memory_slot *slot)
+{
+	size_t at = slots_below(vm, slot->gpa);
+	uint16_t *order = vm->slot_order;
+
+	vm->slots--;
+	memmove(order + at, order + at + 1, (vm->slots - at) * sizeof(*order));
+	slot->size = 0;
+}
+
+static void slot_add(struct shim_vm *vm, const struct memory_slot *slot)
+{
+	size_t at = slots_below(vm, slot->gpa);
+	uint16_t *order = vm->slot_order;
+
+	memmove(order + at + 1, order + at, (vm->slots - at) * sizeof(*order));
+	order[at] = (uint16_t)slot->id;
+	vm->slot[slot->id] = *slot;
+	vm->slots++;
 }
 
 static int create_or_move(struct shim_vm *vm, const struct memory_slot *new, bool create)
 {
-	struct memory_slot *old;
-	int r = create ? slot_add(vm, new) : 0;
+	int r = slots_reserve(vm, new->id);
 
 	if (r)
 		return r;
 	r = vm->ops->map(vm->emu, new->id, new->gpa, new->size, (void *)(uintptr_t) new->host,
 			 backend_flags(new->flags));
-	if (r) {
-		if (create)
-			vm->slots--;
+	if (r)
 		return r;
-	}
-	old = slot_find(vm, new->id);
-	*old = *new;
+	if (!create)
+		slot_remove(vm, slot_find(vm, new->id));
+	slot_add(vm, new);
 	update_hull(vm, new);
 	tell_gaps(vm, new->host, new->size);
 	return 0;
@@ -181,10 +219,8 @@ static int change_slots(struct shim_vm *vm, const struct abi_memory_region2 *reg
 		return r;
 	case MEMORY_DELETE:
 		r = vm->ops->unmap(vm->emu, new.id);
-		if (!r) {
-			*slot_find(vm, new.id) = vm->slot[vm->slots - 1];
-			vm->slots--;
-		}
+		if (!r)
+			slot_remove(vm, slot_find(vm, new.id));
 		return r;
 	case MEMORY_NOTHING:
 		break;
@@ -303,4 +339,5 @@ long memory_ioctl(struct shim_vm *vm, unsigned long request, unsigned long argum
 void memory_free(struct shim_vm *vm)
 {
 	free(vm->slot);
+	free(vm->slot_order);
 }

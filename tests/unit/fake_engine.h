@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* An engine that only keeps books of what it was told to map, and complains where the real one would. */
+/* An engine that only keeps books of what it was told to forget. */
 #ifndef BUSLOCK_TESTS_FAKE_ENGINE_H
 #define BUSLOCK_TESTS_FAKE_ENGINE_H
 
@@ -7,52 +7,10 @@
 
 #define MB (1ull << 20)
 
-#define ENGINE_MAX 2000 /* as many as the real one takes */
-
 struct fake_engine {
-	struct {
-		uint8_t *host;
-		uint64_t size;
-	} mapped[ENGINE_MAX];
-	unsigned count, maps, unmaps, drops;
+	unsigned drops;
 	const void *dropped;
-	int fail; /* answer of the next map */
 };
-
-static inline int fake_map(void *opaque, void *host, uint64_t size)
-{
-	struct fake_engine *e = opaque;
-	uint8_t *p = host;
-
-	if (e->fail) {
-		int ret = e->fail;
-
-		e->fail = 0;
-		return ret;
-	}
-	for (unsigned i = 0; i < e->count; i++)
-		assert_true(p + size <= e->mapped[i].host ||
-			    e->mapped[i].host + e->mapped[i].size <= p);
-	assert_in_range(e->count, 0, ENGINE_MAX - 1);
-	e->mapped[e->count].host = host;
-	e->mapped[e->count++].size = size;
-	e->maps++;
-	return 0;
-}
-
-static inline void fake_unmap(void *opaque, void *host, uint64_t size)
-{
-	struct fake_engine *e = opaque;
-
-	for (unsigned i = 0; i < e->count; i++) {
-		if (e->mapped[i].host == host && e->mapped[i].size == size) {
-			e->mapped[i] = e->mapped[--e->count];
-			e->unmaps++;
-			return;
-		}
-	}
-	fail_msg("unmapped what was not mapped: %p, %#llx bytes", host, (unsigned long long)size);
-}
 
 static inline void fake_drop(void *opaque, const void *host_page)
 {
@@ -71,8 +29,6 @@ static inline struct memory *new_memory(void)
 	memset(&engine, 0, sizeof(engine));
 	memory_init(m);
 	m->engine = &engine;
-	m->engine_map = fake_map;
-	m->engine_unmap = fake_unmap;
 	m->engine_drop_page = fake_drop;
 	return m;
 }
@@ -83,14 +39,13 @@ static inline void free_memory(struct memory *m)
 	free(m);
 }
 
-static inline bool engine_knows(const uint8_t *host)
+static inline const struct region *region_at(const struct memory *m, const uint8_t *host)
 {
-	for (unsigned i = 0; i < engine.count; i++) {
-		if (host - engine.mapped[i].host >= 0 &&
-		    (uint64_t)(host - engine.mapped[i].host) < engine.mapped[i].size)
-			return true;
+	for (const struct region *r = m->regions; r; r = r->next) {
+		if (host - r->host >= 0 && (uint64_t)(host - r->host) < r->size)
+			return r;
 	}
-	return false;
+	return NULL;
 }
 
 /* A page with translated code and its copy. */

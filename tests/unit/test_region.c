@@ -14,8 +14,10 @@ static void test_region_subranges_of_one_block_reuse_it(void **state)
 	(void)state;
 	struct memory *m = new_memory();
 	uint8_t *host = host_pages(64 * MB);
+	const struct region *first;
 
 	assert_int_equal(memory_map(m, 0, 0, 64 * MB, host, 0), 0);
+	first = m->regions;
 	make_code(m, 0xf0000);
 	make_code(m, 0x200000);
 	for (unsigned i = 0; i < 100; i++) {
@@ -30,8 +32,8 @@ static void test_region_subranges_of_one_block_reuse_it(void **state)
 		assert_int_equal(memory_unmap(m, 2), 0);
 		assert_int_equal(memory_map(m, 0, 0, 64 * MB, host, 0), 0);
 	}
-	assert_int_equal(engine.maps, 1);
-	assert_int_equal(engine.unmaps, 0);
+	assert_int_equal(m->region_count, 1);
+	assert_ptr_equal(m->regions, first);
 	assert_int_equal(engine.drops, 0);
 	assert_int_equal(flags_at(m, 0xf0000), PAGE_CODE); /* to be compared again */
 	assert_int_equal(flags_at(m, 0x200000) & PAGE_CODE, PAGE_CODE);
@@ -49,7 +51,7 @@ static void test_region_aliases_share_page_flags(void **state)
 	assert_int_equal(memory_map(m, 1, 0xfffff000, 0x1000, host + 0xff000, 0), 0);
 	page_flags_set(slot_page_flags(memory_find(m, 0xff000), 0xff000), PAGE_CODE);
 	assert_int_equal(flags_at(m, 0xfffff123), PAGE_CODE);
-	assert_int_equal(engine.maps, 1);
+	assert_int_equal(m->region_count, 1);
 	free_memory(m);
 	munmap(host, MB);
 }
@@ -67,9 +69,9 @@ static void test_region_overlapping_live_ones_join(void **state)
 	memory_host_range_gone(m, host + 3 * MB + 0x5000, 0x1000);
 
 	assert_int_equal(memory_map(m, 2, 16 * MB, 5 * MB / 2, host + 3 * MB / 2, 0), 0);
-	assert_int_equal(engine.count, 1);
-	assert_ptr_equal(engine.mapped[0].host, host + MB);
-	assert_int_equal(engine.mapped[0].size, 3 * MB);
+	assert_int_equal(m->region_count, 1);
+	assert_ptr_equal(m->regions->host, host + MB);
+	assert_int_equal(m->regions->size, 3 * MB);
 	/* code went, page by page; what else is known of a page stays */
 	assert_int_equal(engine.drops, 1);
 	assert_ptr_equal(engine.dropped, host + MB + 0x3000);
@@ -83,9 +85,9 @@ static void test_region_overlapping_live_ones_join(void **state)
 	assert_int_equal(memory_unmap(m, 1), 0);
 	memory_host_range_gone(m, host, 4 * MB);
 	assert_int_equal(memory_map(m, 5, 64 * MB, 0x1000, host_pages(0x1000), 0), 0);
-	assert_true(engine_knows(host + MB));
+	assert_non_null(region_at(m, host + MB));
 	assert_int_equal(memory_unmap(m, 0), 0);
-	assert_false(engine_knows(host + MB));
+	assert_null(region_at(m, host + MB));
 	free_memory(m);
 	munmap(host, 4 * MB);
 }
@@ -107,24 +109,6 @@ static void test_region_join_keeps_gone_pages_of_other_slots(void **state)
 	munmap(host, 2 * MB);
 }
 
-static void test_region_join_refused_by_engine_changes_nothing(void **state)
-{
-	(void)state;
-	struct memory *m = new_memory();
-	uint8_t *host = host_pages(2 * MB);
-
-	assert_int_equal(memory_map(m, 0, 0, MB, host, 0), 0);
-	engine.fail = -ENOMEM;
-	assert_int_equal(memory_map(m, 1, 8 * MB, MB, host + MB / 2, 0), -ENOMEM);
-	assert_null(memory_find(m, 8 * MB));
-	assert_int_equal(m->region_count, 1);
-	assert_true(m->regions->mapped);
-	assert_true(engine_knows(host));
-	assert_int_equal(engine.mapped[0].size, MB);
-	free_memory(m);
-	munmap(host, 2 * MB);
-}
-
 static void test_region_unused_dropped_before_overlap(void **state)
 {
 	(void)state;
@@ -134,11 +118,11 @@ static void test_region_unused_dropped_before_overlap(void **state)
 	assert_int_equal(memory_map(m, 0, 0, MB, host, 0), 0);
 	make_code(m, 0x1000);
 	assert_int_equal(memory_unmap(m, 0), 0);
-	assert_int_equal(engine.count, 1); /* kept */
+	assert_int_equal(m->region_count, 1); /* kept */
 	assert_int_equal(memory_map(m, 0, 0, MB, host + MB / 2, 0), 0);
-	assert_int_equal(engine.count, 1);
-	assert_ptr_equal(engine.mapped[0].host, host + MB / 2);
-	assert_int_equal(engine.mapped[0].size, MB);
+	assert_int_equal(m->region_count, 1);
+	assert_ptr_equal(m->regions->host, host + MB / 2);
+	assert_int_equal(m->regions->size, MB);
 	assert_int_equal(engine.drops, 1);
 	free_memory(m);
 	munmap(host, 2 * MB);
@@ -152,11 +136,11 @@ static void test_region_unused_last_64_kept(void **state)
 
 	for (unsigned i = 0; i < 200; i++) {
 		assert_int_equal(memory_map(m, 0, 0, 0x1000, host + i * 0x2000, 0), 0);
-		assert_in_range(engine.count, 1, MEMORY_KEEP_REGIONS + 1);
+		assert_in_range(m->region_count, 1, MEMORY_KEEP_REGIONS + 1);
 	}
-	assert_int_equal(engine.count, MEMORY_KEEP_REGIONS + 1);
-	assert_false(engine_knows(host + 134 * 0x2000));
-	assert_true(engine_knows(host + 135 * 0x2000)); /* 64 unused before the last */
+	assert_int_equal(m->region_count, MEMORY_KEEP_REGIONS + 1);
+	assert_null(region_at(m, host + 134 * 0x2000));
+	assert_non_null(region_at(m, host + 135 * 0x2000)); /* 64 unused before the last */
 	free_memory(m);
 	munmap(host, 200 * 0x2000);
 }
@@ -171,16 +155,16 @@ static void test_region_host_gone_wholly_dropped_when_unused(void **state)
 	assert_int_equal(memory_map(m, 1, MB, 0x1000, host + MB, 0), 0);
 	memory_host_range_gone(m, host, MB);
 	assert_int_equal(flags_at(m, 0x42000), PAGE_GONE);
-	assert_int_equal(engine.count, 2); /* in use */
+	assert_int_equal(m->region_count, 2); /* in use */
 	assert_int_equal(memory_unmap(m, 0), 0);
-	assert_false(engine_knows(host));
-	assert_true(engine_knows(host + MB));
+	assert_null(region_at(m, host));
+	assert_non_null(region_at(m, host + MB));
 	free_memory(m);
 	munmap(host, 2 * MB);
 }
 
-/* More scattered blocks than the engine has places: they are joined across the gaps. */
-static void test_region_more_blocks_than_engine_takes_join(void **state)
+/* More scattered blocks than the list takes: they are joined across the gaps. */
+static void test_region_more_blocks_than_the_list_takes_join(void **state)
 {
 	(void)state;
 	enum { BLOCKS = 5000, STRIDE = 0x9000 };
@@ -189,7 +173,7 @@ static void test_region_more_blocks_than_engine_takes_join(void **state)
 
 	for (unsigned i = 0; i < BLOCKS; i++) {
 		assert_int_equal(memory_map(m, i, i * 0x10000ull, 0x1000, host + i * STRIDE, 0), 0);
-		assert_in_range(engine.count, 1, MEMORY_MAX_REGIONS);
+		assert_in_range(m->region_count, 1, MEMORY_MAX_REGIONS);
 		if (i == 100)
 			memory_host_range_gone(m, host + 50 * STRIDE, 0x1000);
 	}
@@ -197,7 +181,7 @@ static void test_region_more_blocks_than_engine_takes_join(void **state)
 		const struct slot *s = memory_find(m, i * 0x10000ull);
 
 		assert_ptr_equal(slot_host(s, s->gpa), host + i * STRIDE);
-		assert_true(engine_knows(s->host));
+		assert_ptr_equal(region_at(m, s->host), s->region);
 		assert_in_range((uintptr_t)s->host, (uintptr_t)s->region->host,
 				(uintptr_t)s->region->host + s->region->size - s->size);
 		assert_int_equal(flags_at(m, s->gpa), i == 50 ? PAGE_GONE : 0);
@@ -305,11 +289,10 @@ int main(void)
 		cmocka_unit_test(test_region_aliases_share_page_flags),
 		cmocka_unit_test(test_region_overlapping_live_ones_join),
 		cmocka_unit_test(test_region_join_keeps_gone_pages_of_other_slots),
-		cmocka_unit_test(test_region_join_refused_by_engine_changes_nothing),
 		cmocka_unit_test(test_region_unused_dropped_before_overlap),
 		cmocka_unit_test(test_region_unused_last_64_kept),
 		cmocka_unit_test(test_region_host_gone_wholly_dropped_when_unused),
-		cmocka_unit_test(test_region_more_blocks_than_engine_takes_join),
+		cmocka_unit_test(test_region_more_blocks_than_the_list_takes_join),
 		cmocka_unit_test(test_gone_marks_touched_pages_only),
 		cmocka_unit_test(test_gone_during_table_changes_is_never_lost),
 	};

@@ -132,17 +132,36 @@ void report_detach(struct report *report)
 		syscall(SYS_munmap, report, sizeof(*report));
 }
 
-void report_note_nondeterminism(struct report *report, const char *why)
+/* The first reason stays; `state` is 2 when it can be read. */
+static void keep_reason(_Atomic uint32_t *state, char *text, size_t size, const char *why)
 {
-	uint32_t no = 0;
+	uint32_t none = 0;
 	size_t n = strlen(why);
 
-	if (!report || !atomic_compare_exchange_strong(&report->nondeterministic, &no, 1))
+	if (!atomic_compare_exchange_strong(state, &none, 1))
 		return;
-	if (n >= sizeof(report->nondeterminism))
-		n = sizeof(report->nondeterminism) - 1;
-	memcpy(report->nondeterminism, why, n);
-	atomic_store(&report->nondeterministic, 2);
+	if (n >= size)
+		n = size - 1;
+	memcpy(text, why, n);
+	atomic_store(state, 2);
+}
+
+void report_note_nondeterminism(struct report *report, const char *why)
+{
+	if (report)
+		keep_reason(&report->nondeterministic, report->nondeterminism,
+			    sizeof(report->nondeterminism), why);
+}
+
+void report_note_end(struct report *report, const char *why)
+{
+	if (report)
+		keep_reason(&report->ended, report->why_ended, sizeof(report->why_ended), why);
+}
+
+const char *report_end(const struct report *report)
+{
+	return atomic_load(&report->ended) == 2 ? report->why_ended : NULL;
 }
 
 static struct report_vcpu *row(struct report *report, unsigned vcpu)

@@ -92,6 +92,10 @@ struct report {
 	_Atomic uint32_t attached; /* processes in which the preloaded library has come up */
 	_Atomic uint64_t sites_lost, stacks_lost;
 	bool stacks; /* stacks are wanted: by the creator, before anything runs */
+	/* `buslock record` has ended the run: 0, 1: the why is being written, 2: it is there */
+	_Atomic uint32_t ended;
+	char why_ended[160];
+	_Atomic uint64_t native_split_locks; /* that record let run on the real device */
 	struct trace_counts trace;
 	struct report_vcpu vcpu[REPORT_VCPUS];
 	struct report_site site[REPORT_SITES];
@@ -114,6 +118,10 @@ void report_set_clock(uint64_t (*now)(void));
 void report_note_nondeterminism(struct report *report, const char *why);
 /* NULL: two runs give the same, as far as is known; real time does not. Reader's side. */
 const char *report_nondeterminism(const struct report *report);
+/* Whoever watches has ended the run: the first reason stays. `report` may be NULL. */
+void report_note_end(struct report *report, const char *why);
+/* NULL: nobody has. Reader's side. */
+const char *report_end(const struct report *report);
 /* Any thread, any time; `report` may be NULL. */
 void report_note_lock(struct report *report, unsigned vcpu, const struct report_lock *lock);
 /* … and who called it; up to REPORT_DEPTH return addresses, the nearest first. */

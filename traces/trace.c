@@ -264,6 +264,8 @@ static const char *const names[TRACE_EVENTS] = {
 	[TRACE_HOST_MESSAGE] = "host_message",
 	[TRACE_SLEEP] = "sleep",
 	[TRACE_NONDETERMINISTIC] = "nondeterministic",
+	[TRACE_LOCKED] = "locked",
+	[TRACE_NOT_COVERED] = "not_covered",
 };
 
 const char *trace_event_name(enum trace_event event)
@@ -480,6 +482,8 @@ void trace_note_exit(struct trace *trace, unsigned vm, unsigned vcpu, const stru
 		key(&line, "registers");
 		put_hex(&line, exit->registers);
 	}
+	if (exit->kept)
+		put_flag(&line, "kept", true);
 	end(trace, &line, TRACE_EXIT);
 }
 
@@ -492,45 +496,81 @@ static const char *memory_type(unsigned type)
 	return type < sizeof(types) / sizeof(types[0]) && types[type] ? types[type] : "reserved";
 }
 
+/* What is told of every locked access. */
+static void put_access(struct line *line, const struct report_lock *lock)
+{
+	size_t length = lock->insn_length;
+
+	if (length > sizeof(lock->insn))
+		length = sizeof(lock->insn);
+	key(line, "linear");
+	put_hex(line, lock->linear);
+	key(line, "gpa");
+	put_hex(line, lock->gpa);
+	key(line, "size");
+	put_number(line, lock->size);
+	key(line, "rip");
+	put_hex(line, lock->rip);
+	key(line, "linear_rip");
+	put_hex(line, lock->linear_rip);
+	key(line, "bytes");
+	put_bytes(line, lock->insn, length);
+	key(line, "mode");
+	put_number(line, lock->mode);
+	key(line, "cpl");
+	put_number(line, lock->cpl);
+	key(line, "memory_type");
+	put_string(line, memory_type(lock->memory_type));
+	key(line, "guest_memory_type");
+	put_string(line, memory_type(lock->guest_type));
+}
+
 void trace_note_lock(struct trace *trace, unsigned vm, unsigned vcpu,
 		     const struct report_lock *lock)
 {
 	static const char *const causes[] = { "split", "non_wb", "stuffed" };
 	static const char *const kinds[] = { NULL, "\"paging\"", "\"descriptor\"", "\"busy\"" };
 	struct line line;
-	size_t length = lock->insn_length;
 
 	if (!trace)
 		return;
-	if (length > sizeof(lock->insn))
-		length = sizeof(lock->insn);
 	begin(trace, &line, TRACE_BUS_LOCK, vm, vcpu);
 	key(&line, "cause");
 	put_names(&line, lock->cause, causes, 3);
-	key(&line, "linear");
-	put_hex(&line, lock->linear);
-	key(&line, "gpa");
-	put_hex(&line, lock->gpa);
-	key(&line, "size");
-	put_number(&line, lock->size);
-	key(&line, "rip");
-	put_hex(&line, lock->rip);
-	key(&line, "linear_rip");
-	put_hex(&line, lock->linear_rip);
-	key(&line, "bytes");
-	put_bytes(&line, lock->insn, length);
-	key(&line, "mode");
-	put_number(&line, lock->mode);
-	key(&line, "cpl");
-	put_number(&line, lock->cpl);
-	key(&line, "memory_type");
-	put_string(&line, memory_type(lock->memory_type));
-	key(&line, "guest_memory_type");
-	put_string(&line, memory_type(lock->guest_type));
+	put_access(&line, lock);
 	key(&line, "stuffed");
 	put(&line, lock->stuffed && lock->stuffed < 4 ? kinds[lock->stuffed] : "null");
 	put_flag(&line, "in_delivery", lock->in_delivery);
 	end(trace, &line, TRACE_BUS_LOCK);
+}
+
+void trace_note_locked(struct trace *trace, unsigned vm, unsigned vcpu,
+		       const struct report_lock *lock)
+{
+	struct line line;
+
+	if (!trace)
+		return;
+	begin(trace, &line, TRACE_LOCKED, vm, vcpu);
+	put_access(&line, lock);
+	end(trace, &line, TRACE_LOCKED);
+}
+
+void trace_note_not_covered(struct trace *trace, unsigned vm, unsigned vcpu, const uint64_t *rip,
+			    const char *why)
+{
+	struct line line;
+
+	if (!trace)
+		return;
+	begin(trace, &line, TRACE_NOT_COVERED, vm, vcpu);
+	if (rip) {
+		key(&line, "rip");
+		put_hex(&line, *rip);
+	}
+	key(&line, "why");
+	put_string(&line, why);
+	end(trace, &line, TRACE_NOT_COVERED);
 }
 
 void trace_note_host_message(struct trace *trace, unsigned vm, unsigned vcpu, const char *text)

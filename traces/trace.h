@@ -29,6 +29,8 @@ enum trace_event {
 	TRACE_HOST_MESSAGE,
 	TRACE_SLEEP,
 	TRACE_NONDETERMINISTIC,
+	TRACE_LOCKED,
+	TRACE_NOT_COVERED,
 	TRACE_EVENTS
 };
 /* "vm_created" …; the value of "event" in its lines. */
@@ -92,6 +94,7 @@ struct trace_exit {
 	uint32_t reason; /* kvm_run.exit_reason, whatever the result is */
 	uint16_t flags;  /* kvm_run.flags */
 	bool has_word, has_rip, has_registers;
+	bool kept;     /* by whoever watches: the monitor has not seen it */
 	uint32_t word; /* the processor's own exit reason: VMX with its modifier bits, SVM's code */
 	uint64_t rip, linear_rip; /* of the next instruction; with the code segment's base */
 	uint64_t registers;       /* trace_digest() of TRACE_REGISTERS words */
@@ -106,6 +109,14 @@ uint64_t trace_digest(const uint64_t *words, size_t count);
 struct report_lock;
 void trace_note_lock(struct trace *trace, unsigned vm, unsigned vcpu,
 		     const struct report_lock *lock);
+
+/* A locked access, bus lock or not; `cause`, `stuffed` and `in_delivery` are not looked at. */
+void trace_note_locked(struct trace *trace, unsigned vm, unsigned vcpu,
+		       const struct report_lock *lock);
+
+/* What happened here is not all in the trace: why, in words. `rip`: where, NULL: nowhere. */
+void trace_note_not_covered(struct trace *trace, unsigned vm, unsigned vcpu, const uint64_t *rip,
+			    const char *why);
 
 /* A line of the host kernel's log, without the newline. In virtual time the caller gives one that is
  * the same in every run (a thread's number is not). */

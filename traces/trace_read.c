@@ -68,6 +68,7 @@ static const struct trace_field event_fields[TRACE_EVENTS][MAX_FIELDS] = {
 		{ "rip", TRACE_HEX, TRACE_OPTIONAL },
 		{ "linear_rip", TRACE_HEX, TRACE_OPTIONAL },
 		{ "registers", TRACE_HEX, TRACE_OPTIONAL },
+		{ "kept", TRACE_BOOL, TRACE_OPTIONAL },
 	},
 	[TRACE_BUS_LOCK] = {
 		{ "cause", TRACE_STRINGS, 0 },
@@ -91,6 +92,22 @@ static const struct trace_field event_fields[TRACE_EVENTS][MAX_FIELDS] = {
 		{ "interrupted", TRACE_BOOL, 0 },
 	},
 	[TRACE_NONDETERMINISTIC] = { { "why", TRACE_STRING, 0 } },
+	[TRACE_LOCKED] = {
+		{ "linear", TRACE_HEX, 0 },
+		{ "gpa", TRACE_HEX, 0 },
+		{ "size", TRACE_NUMBER, 0 },
+		{ "rip", TRACE_HEX, 0 },
+		{ "linear_rip", TRACE_HEX, 0 },
+		{ "bytes", TRACE_BYTES, 0 },
+		{ "mode", TRACE_NUMBER, 0 },
+		{ "cpl", TRACE_NUMBER, 0 },
+		{ "memory_type", TRACE_STRING, 0 },
+		{ "guest_memory_type", TRACE_STRING, 0 },
+	},
+	[TRACE_NOT_COVERED] = {
+		{ "rip", TRACE_HEX, TRACE_OPTIONAL },
+		{ "why", TRACE_STRING, 0 },
+	},
 };
 /* clang-format on */
 

@@ -9,8 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "traces/report.h"
-#include "traces/trace.h"
+#include "traces/inherit.h"
 #include "vmm_shim/interpose.h"
 #include "vmm_shim/shim.h"
 
@@ -96,49 +95,6 @@ static int number_in_environment(const char *name)
 	return *end || value < 0 || value > INT32_MAX ? -1 : (int)value;
 }
 
-/*
- * The launcher's report. Its descriptor is inherited, for programs in other namespaces; programs
- * that closed all descriptors before they executed the next one find it by the launcher's path.
- */
-static struct report *attach_report(void)
-{
-	struct report *report = NULL;
-	int fd = number_in_environment("BUSLOCK_REPORT_FD");
-	const char *path = getenv("BUSLOCK_REPORT_PATH");
-
-	if (fd >= 0 && report_attach(&report, fd) == 0)
-		return report;
-	if (!path)
-		return NULL;
-	fd = (int)RAW(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC, 0);
-	if (fd < 0)
-		return NULL;
-	if (report_attach(&report, fd) < 0)
-		report = NULL;
-	RAW(SYS_close, fd);
-	return report;
-}
-
-/* As the report, whose memory it shares with its other writers. True if there is one. */
-static bool attach_trace(struct report *report)
-{
-	int fd = number_in_environment("BUSLOCK_TRACE_FD");
-	const char *path = getenv("BUSLOCK_TRACE_PATH");
-
-	/* In a `buslock exec` inside another the variables may be the outer one's. */
-	if (!report || !report->trace.ino || !path)
-		return false;
-	if (trace_attach(&trace, fd, &report->trace) == 0)
-		return true;
-	fd = (int)RAW(SYS_openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_NOCTTY, 0);
-	if (fd < 0)
-		return true; /* its events are counted as lost */
-	/* as high as the launcher's: low numbers are the program's */
-	trace_attach(&trace, (int)RAW(SYS_fcntl, fd, F_DUPFD, 1000), &report->trace);
-	RAW(SYS_close, fd);
-	return true;
-}
-
 int interpose_trace_fd(void)
 {
 	return trace.counts ? atomic_load_explicit(&trace.fd, memory_order_relaxed) : -1;
@@ -179,10 +135,10 @@ static void configure(void)
 		if (!*a && !*b)
 			options.log_level = i;
 	}
-	options.report = attach_report();
+	options.report = report_inherit("BUSLOCK");
 	if (options.report)
 		atomic_fetch_add(&options.report->attached, 1);
-	if (attach_trace(options.report))
+	if (trace_inherit(&trace, "BUSLOCK", options.report))
 		options.trace = &trace;
 	if (result < 0)
 		shim_log(1, "BUSLOCK_OPTIONS=%s: %s; using the defaults", text, why);

@@ -20,9 +20,9 @@ static void test_cli_trace_of_run_has_all_exits(void **state)
 		    "0x1000", "--set", "rdi=62", "--report=none", "--trace", trace_path);
 	assert_int_equal(WEXITSTATUS(run.status) % 2, 1);
 	expect_trace("vm_created=1 vcpu_created=1 capability=1 ");
-	expect_trace(
-		" bus_lock=10 host_message=0 sleep=0 nondeterministic=0 header=1 end=1 other=0 "
-		"bad=0");
+	expect_trace(" bus_lock=10 host_message=0 sleep=0 nondeterministic=0 locked=0 "
+		     "not_covered=0 header=1 end=1 other=0 "
+		     "bad=0");
 	assert_int_equal(lines_with("\"flag_names\":\\[\"BUS_LOCK\"\\]"), 10);
 	assert_int_equal(lines_with("\"command\":\\[\"[^\"]*lock_bts.bin\"\\]"), 1);
 	/* its own status, which is the guest's */
@@ -137,7 +137,8 @@ static void test_cli_trace_on_the_device_tells_runs_and_exits(void **state)
 		    "--report=none", "--trace", trace_path);
 	unlink(guest_path);
 	expect_trace("vm_created=0 vcpu_created=0 capability=0 run=");
-	expect_trace(" bus_lock=0 host_message=0 sleep=0 nondeterministic=0 header=1 end=1 other=0 "
+	expect_trace(" bus_lock=0 host_message=0 sleep=0 nondeterministic=0 locked=0 not_covered=0 "
+		     "header=1 end=1 other=0 "
 		     "bad=0");
 	assert_int_equal(lines_with("\"backend\":\"/dev/kvm\",\"options\":null"), 1);
 	assert_true(lines_with("\"event\":\"exit\".*\"reason_name\":\"IO\"") > 0);

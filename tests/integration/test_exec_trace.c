@@ -27,10 +27,11 @@ static void run_case(struct run *run, const char *name)
 }
 
 /* vm_created … of n guests of trace_descriptor */
-#define GUESTS(n)                                                                         \
-	"vm_created=" #n " vcpu_created=" #n " capability=" #n " run=" n2(n) " exit=" n2( \
-		n) " bus_lock=" #n                                                        \
-		   " host_message=0 sleep=0 nondeterministic=0 header=1 end=1 other=0 bad=0"
+#define GUESTS(n)                                                                           \
+	"vm_created=" #n " vcpu_created=" #n " capability=" #n                              \
+	" run=" n2(n) " exit=" n2(n) " bus_lock=" #n                                        \
+				     " host_message=0 sleep=0 nondeterministic=0 locked=0 " \
+				     "not_covered=0 header=1 end=1 other=0 bad=0"
 #define n2(n) n2_##n
 #define n2_1  "2"
 #define n2_3  "6"
@@ -195,9 +196,9 @@ static void test_exec_trace_of_virtual_time_is_the_same_twice(void **state)
 		run_program(&run, BUSLOCK, "exec", "--time=virtual", "--host-split-lock=warn",
 			    "--trace", trace_path, "--", MONITOR, "--rate=1", "--offset=62",
 			    GUEST("lock_bts.bin"));
-		expect_trace(
-			" bus_lock=10 host_message=2 sleep=18 nondeterministic=0 header=1 end=1 "
-			"other=0 bad=0");
+		expect_trace(" bus_lock=10 host_message=2 sleep=18 nondeterministic=0 locked=0 "
+			     "not_covered=0 header=1 end=1 "
+			     "other=0 bad=0");
 		assert_true(run.seconds < 5);
 		if (!i)
 			first = read_all(trace_path);

@@ -37,20 +37,26 @@ static void test_trace_each_event_has_its_fields(void **state)
 				    "\"flags\":7,\"flag_names\":[\"SMM\",\"BUS_LOCK\","
 				    "\"GUEST_MODE\"],\"word\":\"0x400004a\",\"rip\":\"0x7c05\","
 				    "\"linear_rip\":\"0xffffffff81000010\",\"registers\":"
-				    "\"0xcbf29ce484222325\"}\n" /* */
+				    "\"0xcbf29ce484222325\",\"kept\":true}\n" /* */
 		COMMON("host_message", "1") ",\"text\":\"#AC: CPU 0/KVM/1 took a split_lock "
 					    "trap\"}\n" /* */
 		COMMON("sleep",
 		       "1") ",\"who\":\"host\",\"ns\":10000000,\"interrupted\":true}\n" /* */
 			    "{\"event\":\"nondeterministic\",\"time\":12345,\"process\":0,\"vm\":"
-			    "null,\"vcpu\":null,\"why\":\"a thread runs beside it\"}\n"
+			    "null,\"vcpu\":null,\"why\":\"a thread runs beside it\"}\n" /* */
+		COMMON("locked", "1") ",\"linear\":\"0x203e\",\"gpa\":\"0x13e\",\"size\":4,"
+				      "\"rip\":\"0x10\",\"linear_rip\":\"0x1010\",\"bytes\":"
+				      "\"f0ff07\",\"mode\":64,\"cpl\":3,\"memory_type\":\"WB\","
+				      "\"guest_memory_type\":\"UC-\"}\n" /* */
+		COMMON("not_covered",
+		       "1") ",\"rip\":\"0x10\",\"why\":\"a split lock\"}\n"
 			    "{\"event\":\"end\",\"time\":12345,\"status\":null,\"signal\":9,"
 			    "\"deterministic\":false,\"why\":\"a thread runs beside "
 			    "it\",\"lost\":0,"
 			    "\"events\":{\"vm_created\":1,\"vcpu_created\":1,\"capability\":1,"
 			    "\"run\":1,"
 			    "\"exit\":1,\"bus_lock\":1,\"host_message\":1,\"sleep\":1,"
-			    "\"nondeterministic\":1}}\n");
+			    "\"nondeterministic\":1,\"locked\":1,\"not_covered\":1}}\n");
 	free(text);
 }
 

@@ -86,6 +86,7 @@ static inline void write_all(struct trace *t)
 		.has_word = true,
 		.has_rip = true,
 		.has_registers = true,
+		.kept = true,
 		.registers = 0xcbf29ce484222325,
 		.word = 0x0400004a,
 		.rip = 0x7c05,
@@ -117,6 +118,8 @@ static inline void write_all(struct trace *t)
 	trace_note_host_message(t, 0, 1, "#AC: CPU 0/KVM/1 took a split_lock trap");
 	trace_note_sleep(t, 0, 1, TRACE_SLEEP_HOST, 10000000, true);
 	trace_note_nondeterministic(t, "a thread runs beside it");
+	trace_note_locked(t, 0, 1, &lock);
+	trace_note_not_covered(t, 0, 1, &lock.rip, "a split lock");
 }
 
 /* Text of the file; the caller's. */

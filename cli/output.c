@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The end of a run: where the report goes and whether the expectations held. */
 #include "cli/cli.h"
+#include "traces/trace_pack.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -214,19 +215,31 @@ int output_begin_trace(const struct output *output, struct trace *trace,
 	*trace = (struct trace){ .fd = -1 };
 	if (!output->trace)
 		return STATUS_OK;
-	if (!trace_create(trace, output->trace, counts, header, why, sizeof(why)))
+	if (!trace_create(trace, output->trace, counts, header, why, sizeof(why))) {
+		int error = trace_pack_start(&trace->pack, trace->fd, output->trace);
+
+		if (error)
+			complain("--trace: %s: it will not be compressed: %s", output->trace,
+				 strerror(-error));
 		return STATUS_OK;
+	}
 	complain("--trace: %s: %s", output->trace, why);
 	return STATUS_USAGE;
 }
 
 int output_end_trace(const struct output *output, struct trace *trace, const struct trace_end *end)
 {
-	int error;
+	int error, packed;
 
 	if (!trace->counts)
 		return STATUS_OK;
 	error = trace_finish(trace, end);
+	packed = trace_pack_finish(trace->pack);
+	trace->pack = NULL;
+	if (packed)
+		complain("--trace: %s: the trace is complete, but stays in two files, the other "
+			 "one is %s.part; keep them together: %s",
+			 output->trace, output->trace, strerror(-packed));
 	if (error == -EIO)
 		complain("--trace: %s: %llu events could not be written and are not in it",
 			 output->trace, (unsigned long long)trace->counts->lost);

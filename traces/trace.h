@@ -58,6 +58,7 @@ struct trace {
 	struct trace_counts *counts;
 	bool limited;            /* RLIMIT_FSIZE: a write may raise SIGXFSZ */
 	uint64_t (*clock)(void); /* NULL: CLOCK_MONOTONIC */
+	struct trace_pack *pack; /* of whoever began it and compresses it (trace_pack.h), or NULL */
 };
 
 /* A writer for the file behind `fd`, which stays the caller's; `counts` has been filled by

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "traces/trace_read.h"
+#include "traces/trace_source.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -272,11 +273,9 @@ static uint64_t number_of(struct json_object *json, const char *key)
 /* ------------------------------------------------------------------ the reader */
 
 struct trace_reader {
-	FILE *file;
+	struct trace_source *source;
 	struct json_tokener *tokener;
 	struct json_object *json;
-	char *buffer;
-	size_t room;
 	char *text; /* of the line, or what is left of it */
 	size_t length;
 	unsigned long lines;
@@ -287,22 +286,20 @@ struct trace_reader {
 int trace_reader_open(struct trace_reader **reader, const char *path)
 {
 	struct trace_reader *r = calloc(1, sizeof(*r));
-	int error = ENOMEM;
+	int error = -ENOMEM;
 
 	if (r)
 		r->tokener = json_tokener_new();
 	if (r && r->tokener) {
 		json_tokener_set_flags(r->tokener,
 				       JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-		r->file = fopen(path, "re");
-		error = errno;
+		error = trace_source_open(&r->source, path);
 	}
-	if (!r || !r->file) {
+	if (error)
 		trace_reader_close(r);
-		return -error;
-	}
-	*reader = r;
-	return 0;
+	else
+		*reader = r;
+	return error;
 }
 
 void trace_reader_close(struct trace_reader *r)
@@ -312,9 +309,7 @@ void trace_reader_close(struct trace_reader *r)
 	json_object_put(r->json);
 	if (r->tokener)
 		json_tokener_free(r->tokener);
-	if (r->file)
-		fclose(r->file);
-	free(r->buffer);
+	trace_source_close(r->source);
 	free(r);
 }
 
@@ -434,34 +429,36 @@ static bool check_text(struct trace_reader *r, struct trace_line *line, const st
 	return check_object(r, line, why);
 }
 
-/* 1, 0 at the end, -errno. Empty lines are what a writer puts behind a torn one. */
-static int next_line(struct trace_reader *r)
+/* As trace_source_next(). Empty lines are what a writer puts behind a torn one. */
+static int next_line(struct trace_reader *r, const struct reason *why)
 {
-	ssize_t n;
+	struct trace_text line;
+	int got;
 
 	do {
-		errno = 0;
-		n = getline(&r->buffer, &r->room, r->file);
-		if (n < 0)
-			return ferror(r->file) || errno == ENOMEM ? -errno : 0;
-		r->lines++;
-	} while (n == 1 && *r->buffer == '\n');
-	r->text = r->buffer;
-	r->length = (size_t)n;
-	return 1;
+		got = trace_source_next(r->source, &line, why->text, why->size);
+		if (got <= 0)
+			return got;
+		r->lines = line.number;
+	} while (got == TRACE_SOURCE_LINE && line.length == 1 && *line.text == '\n');
+	r->text = line.text;
+	r->length = got == TRACE_SOURCE_LINE ? line.length : 0;
+	return got;
 }
 
 int trace_reader_next(struct trace_reader *r, struct trace_line *line, char *why, size_t size)
 {
 	const struct reason reason = { why, size };
 	bool missing = !r->has_header, good;
-	int more = r->length ? 1 : next_line(r);
+	int more = r->length ? TRACE_SOURCE_LINE : next_line(r, &reason);
 
 	json_object_put(r->json);
 	r->json = NULL;
 	*line = (struct trace_line){ .number = r->lines, .kind = TRACE_LINE_EVENT, .event = -1 };
-	if (more <= 0)
-		return more;
+	if (more == TRACE_SOURCE_LOST)
+		r->has_header = true; /* or it is among the lost ones */
+	if (more != TRACE_SOURCE_LINE)
+		return more == TRACE_SOURCE_LOST ? TRACE_READ_BAD : more;
 	good = check_text(r, line, &reason);
 	if (missing && line->kind != TRACE_LINE_HEADER) {
 		r->has_header = true; /* said once */

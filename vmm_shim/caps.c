@@ -5,6 +5,7 @@
  */
 #include "traces/report.h"
 #include "vmm_shim/internal.h"
+#include "vmm_shim/irqchip/irqchip.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -36,6 +37,13 @@ static int adjust_clock(const struct shim_vm *vm)
 	return shim_config.profile.clock_realtime ? ABI_CLOCK_VALID_FLAGS : ABI_CLOCK_TSC_STABLE;
 }
 
+/* --irqchip: what a VM can have of it */
+static int irqchip_offered(const struct shim_vm *vm)
+{
+	(void)vm;
+	return shim_config.options.irqchip != SHIM_IRQCHIP_NONE;
+}
+
 static int xcrs(const struct shim_vm *vm)
 {
 	(void)vm; /* boot_cpu_has(X86_FEATURE_XSAVE) */
@@ -53,6 +61,22 @@ static int quirks(const struct shim_vm *vm)
 #define CAP(x) KVM_CAP_##x, #x
 static const struct capability table[] = {
 	{ CAP(HLT), 1, NULL, 0, ARCH },
+	{ CAP(IRQCHIP), 0, irqchip_offered, 0, ARCH },
+	{ CAP(PIT), 0, irqchip_offered, 0, ARCH },
+	{ CAP(COALESCED_MMIO), ABI_COALESCED_PAGE_OFFSET, NULL, 0, MAIN },
+	{ CAP(REINJECT_CONTROL), 0, irqchip_offered, 0, ARCH },
+	{ CAP(IRQ_INJECT_STATUS), 0, irqchip_offered, 0, ARCH },
+	{ CAP(IRQFD), 0, irqchip_offered, 0, MAIN },
+	{ CAP(PIT2), 0, irqchip_offered, 0, ARCH },
+	{ CAP(PIT_STATE2), 0, irqchip_offered, 0, ARCH },
+	{ CAP(IOEVENTFD), 1, NULL, 0, ARCH },
+	{ CAP(SIGNAL_MSI), 0, irqchip_offered, 0, MAIN },
+	{ CAP(IRQFD_RESAMPLE), 0, irqchip_offered, 0, ARCH },
+	{ CAP(IOEVENTFD_NO_LENGTH), 1, NULL, 0, ARCH },
+	{ CAP(SPLIT_IRQCHIP), 0, irqchip_offered, 0, ARCH },
+	{ CAP(IOEVENTFD_ANY_LENGTH), 1, NULL, 0, MAIN },
+	{ CAP(COALESCED_PIO), 1, NULL, 0, MAIN },
+	{ CAP(IOAPIC_POLARITY_IGNORED), 0, irqchip_offered, 0, ARCH },
 	{ CAP(MMU_SHADOW_CACHE_CONTROL), 1, NULL, 0, ARCH },
 	{ CAP(USER_MEMORY), 1, NULL, 0, MAIN },
 	{ CAP(SET_TSS_ADDR), 1, NULL, 0, ARCH },
@@ -195,6 +219,9 @@ int capability_enable(struct shim_vm *vm, const struct kvm_enable_cap *cap)
 	case KVM_CAP_DISABLE_QUIRKS:
 	case KVM_CAP_DISABLE_QUIRKS2:
 		return quirks_disable(vm, cap->cap, cap->args[0]);
+	case KVM_CAP_SPLIT_IRQCHIP:
+		return capability_value(vm, KVM_CAP_SPLIT_IRQCHIP) ? irqchip_split(vm, cap->args[0])
+								   : -EINVAL;
 	case KVM_CAP_EXCEPTION_PAYLOAD:
 		vm->exception_payload = cap->args[0] != 0;
 		return 0;

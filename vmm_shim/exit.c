@@ -4,6 +4,7 @@
  * its table is in vmx_handle_exit() and svm's bus_lock_exit().
  */
 #include "vmm_shim/internal.h"
+#include "vmm_shim/irqchip/irqchip.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -174,13 +175,16 @@ static int internal_error(struct shim_vcpu *vcpu, const struct emu_exit *exit)
 }
 
 /* emulator_pio_in_out() */
-static int io(struct shim_vcpu *vcpu, const struct emu_exit *exit)
+static int io(struct shim_vcpu *vcpu, struct emu_exit *exit)
 {
 	size_t size = (size_t)exit->io.size * exit->io.count;
 	struct kvm_run *run = vcpu->run;
 
 	if (size > PAGE_SIZE)
 		return -EIO; /* the processor never asks for more than the page holds */
+	if (bus_ports(vcpu, exit->io.port, exit->io.size, exit->io.count, exit->io.write,
+		      exit->io.data))
+		return 1;
 	if (exit->io.write) {
 		memcpy(vcpu->pio, exit->io.data, size);
 	} else {
@@ -196,12 +200,15 @@ static int io(struct shim_vcpu *vcpu, const struct emu_exit *exit)
 	return 0;
 }
 
-static int mmio(struct shim_vcpu *vcpu, const struct emu_exit *exit)
+static int mmio(struct shim_vcpu *vcpu, struct emu_exit *exit)
 {
 	struct kvm_run *run = vcpu->run;
 
 	if (exit->mmio.size > sizeof(run->mmio.data))
 		return -EIO;
+	if (bus_access(vcpu, false, exit->mmio.gpa, exit->mmio.size, exit->mmio.write,
+		       exit->mmio.data))
+		return 1;
 	run->exit_reason = KVM_EXIT_MMIO;
 	run->mmio.phys_addr = exit->mmio.gpa;
 	run->mmio.len = exit->mmio.size;

@@ -9,6 +9,7 @@
  * asked every time.
  */
 #include "vmm_shim/internal.h"
+#include "vmm_shim/irqchip/irqchip.h"
 #include "vmm_shim/raw.h"
 #include "vmm_shim/vclock.h"
 
@@ -79,6 +80,7 @@ static void start_afresh(void)
 	readers_after_fork();
 	vcpus_after_fork();
 	ticker_after_fork();
+	irqchip_after_fork();
 	host_after_fork();
 	atomic_fetch_add(&ticker_generation, 1);
 }

@@ -139,10 +139,10 @@ int capability_enable(struct shim_vm *vm, const struct kvm_enable_cap *cap);
 /* ------------------------------------------------------------------ quirk.c */
 
 enum { /* KVM_X86_QUIRK_ */
-	QUIRK_LINT0_REENABLED = 1 << 0,
-	QUIRK_CD_NW_CLEARED = 1 << 1,
-	QUIRK_LAPIC_MMIO_HOLE = 1 << 2,
-	QUIRK_IGNORE_GUEST_PAT = 1 << 9,
+       QUIRK_LINT0_REENABLED = 1 << 0,
+       QUIRK_CD_NW_CLEARED = 1 << 1,
+       QUIRK_LAPIC_MMIO_HOLE = 1 << 2,
+       QUIRK_IGNORE_GUEST_PAT = 1 << 9,
 };
 uint64_t quirks_supported(const struct profile *profile);
 int quirks_disable(struct shim_vm *vm, uint32_t capability, uint64_t bits);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "vmm_shim/interpose.h"
+#include "vmm_shim/own_fd.h"
 #include "vmm_shim/shim.h"
 #include "vmm_shim/vtime.h"
 
@@ -265,7 +266,7 @@ int interpose_close(int fd)
 	bool ours = is_ours(fd);
 	int result;
 
-	if (fd >= 0 && fd == interpose_trace_fd()) {
+	if (fd >= 0 && (fd == interpose_trace_fd() || own_fd_is(fd))) {
 		errno = EBADF;
 		return -1;
 	}
@@ -299,19 +300,27 @@ static int close_these(unsigned first, unsigned last, int flags)
 	return (int)raw_result(RAW(SYS_close_range, first, last, flags));
 }
 
+/* The lowest descriptor in the range that the program did not open; -1: none. */
+static int kept_in(unsigned first, unsigned last)
+{
+	int trace = interpose_trace_fd(), own = own_fd_in(first, last);
+	bool among = trace >= 0 && (unsigned)trace >= first && (unsigned)trace <= last;
+
+	return among && (own < 0 || trace < own) ? trace : own;
+}
+
 int interpose_close_range(unsigned first, unsigned last, int flags)
 {
-	int trace = interpose_trace_fd(), result = 0;
-	unsigned kept = (unsigned)trace;
+	unsigned from = first;
+	int kept, result = 0;
 
-	if (trace < 0 || kept < first || kept > last) {
-		result = close_these(first, last, flags);
-	} else {
-		if (first < kept)
-			result = close_these(first, kept - 1, flags);
-		if (!result && kept < last)
-			result = close_these(kept + 1, last, flags);
+	while (!result && first <= last && (kept = kept_in(from, last)) >= 0) {
+		if (from < (unsigned)kept)
+			result = close_these(from, (unsigned)kept - 1, flags);
+		from = (unsigned)kept + 1;
 	}
+	if (!result && (from <= last || from == first))
+		result = close_these(from, last, flags);
 	timers_closed(first, last);
 	many_closed();
 	return result;
@@ -319,7 +328,7 @@ int interpose_close_range(unsigned first, unsigned last, int flags)
 
 void interpose_closefrom(int low)
 {
-	if (interpose_trace_fd() >= low)
+	if (kept_in(low < 0 ? 0 : (unsigned)low, ~0u) >= 0)
 		interpose_close_range(low < 0 ? 0 : (unsigned)low, ~0u, 0);
 	else if (next.closefrom)
 		next.closefrom(low);
@@ -329,13 +338,20 @@ void interpose_closefrom(int low)
 	many_closed();
 }
 
+static void give_way(int wanted)
+{
+	interpose_trace_give_way(wanted);
+	if (own_fd_is(wanted) && !interpose_foreign_child())
+		own_fd_give_way(wanted);
+}
+
 int interpose_dup2(int fd, int wanted)
 {
 	bool ours = fd != wanted && is_ours(wanted);
 	int result;
 
-	if (wanted >= 0)
-		interpose_trace_give_way(wanted);
+	if (wanted >= 0 && fd != wanted)
+		give_way(wanted);
 	result = next.dup2 ? next.dup2(fd, wanted) : (int)raw_result(RAW(SYS_dup2, fd, wanted));
 	timers_closed((unsigned)wanted, (unsigned)wanted);
 	if (ours && result >= 0)
@@ -348,8 +364,8 @@ int interpose_dup3(int fd, int wanted, int flags)
 	bool ours = fd != wanted && is_ours(wanted);
 	int result;
 
-	if (wanted >= 0)
-		interpose_trace_give_way(wanted);
+	if (wanted >= 0 && fd != wanted)
+		give_way(wanted);
 	result = next.dup3 ? next.dup3(fd, wanted, flags)
 			   : (int)raw_result(RAW(SYS_dup3, fd, wanted, flags));
 	timers_closed((unsigned)wanted, (unsigned)wanted);

@@ -33,6 +33,23 @@ static void back(const void *address, size_t size)
 	errno = saved;
 }
 
+/* Is it one of ours, a vCPU's? Its pages are not all its own. */
+static void mapped(int fd, void *address, size_t size, int protection, off_t offset)
+{
+	struct shim_file *file;
+	int saved = errno;
+
+	if (!atomic_load_explicit(&interpose_opened, memory_order_relaxed) ||
+	    interpose_foreign_child())
+		return;
+	file = shim_file_get(fd);
+	if (file) {
+		shim_mapped(file, address, size, (uint64_t)offset, protection);
+		shim_file_put(file);
+	}
+	errno = saved;
+}
+
 void *interpose_mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset)
 {
 	bool over = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
@@ -46,6 +63,8 @@ void *interpose_mmap(void *address, size_t size, int protection, int flags, int 
 	else
 		result = (void *)raw_result(
 			RAW(SYS_mmap, address, size, protection, flags, fd, offset));
+	if (result != MAP_FAILED && fd >= 0 && flags & MAP_SHARED && !(flags & MAP_ANONYMOUS))
+		mapped(fd, result, size, protection, offset);
 	if (!watched())
 		return result;
 	if (result == MAP_FAILED) {

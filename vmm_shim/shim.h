@@ -56,7 +56,8 @@ struct shim_options {
 	unsigned kernel; /* profile: major << 16 | minor << 8 | patch; 0: shim_options_kernel() */
 	bool mmio_all;
 	bool count;
-	bool capability; /* capability 193 is offered (default true) */
+	enum shim_irqchip irqchip; /* KVM_CAP_IRQCHIP and what belongs to it */
+	bool capability;           /* capability 193 is offered (default true) */
 
 	enum shim_memory memory;
 	struct shim_range uc[SHIM_MAX_UC]; /* second-level type UC: a device's memory */
@@ -129,6 +130,10 @@ void shim_signal_sent(int tid);
 /* Host memory is about to go (munmap, PROT_NONE, MADV_REMOVE …) or has come (mmap). */
 void shim_memory_gone(const void *address, size_t size);
 void shim_memory_back(const void *address, size_t size);
+/* A vCPU's descriptor has been mapped shared, from `offset` on: its third page is that of all vCPUs of
+ * the VM (coalesced MMIO). */
+void shim_mapped(struct shim_file *file, void *address, size_t size, uint64_t offset,
+		 int protection);
 /* A SIGSEGV or SIGBUS at `address` on this thread: true (does not return in fact) if it came from
  * guest memory in a run of ours, which then ends with -EFAULT. Async-signal-safe. */
 bool shim_memory_fault(const void *address);

@@ -82,8 +82,8 @@ static bool covers(const struct bus_device *device, uint64_t address, unsigned s
 {
 	if (!device->size)
 		return address == device->address;
-	return address >= device->address &&
-	       address + size <= device->address + device->size && address + size > address;
+	return address >= device->address && address + size <= device->address + device->size &&
+	       address + size > address;
 }
 
 static bool access_locked(struct irqchip *chip, struct space *space, uint64_t address,

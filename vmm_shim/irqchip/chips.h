@@ -64,17 +64,18 @@ bool irq_resample(struct irqchip *chip, unsigned chip_id, unsigned pin);
 /* KVM_IRQFD, KVM_IOEVENTFD. Takes chip->lock itself. */
 long eventfd_ioctl(struct irqchip *chip, unsigned long request, unsigned long argument);
 void eventfd_free(struct irqchip *chip);
-/* The line of this gsi was acknowledged: down with it, and tell them. False: nobody resamples it. */
-bool irqfd_acked(struct irqchip *chip, unsigned gsi);
+/* The line of this GSI was acknowledged: down with it, and who resamples it looks again. */
+void irqfd_acked(struct irqchip *chip, unsigned gsi);
+/* Who resamples it looks again; false: nobody does. */
 bool irqfd_resample(struct irqchip *chip, unsigned gsi);
 
+/*
+ * For the helper thread: entries for poll() from `at` on, as far as there is `room`; returns how many
+ * there would be. After the poll, what has been written to is handled.
+ */
 struct pollfd;
-/* For the helper thread: handles those whose `revents` are set in the `used` entries that it filled in
- * the last time. Then the same number of entries as irqfds is needed for the next. */
-unsigned irqfd_count(const struct irqchip *chip);
-void irqfd_serve(struct irqchip *chip, const struct pollfd *polled, unsigned used);
-/* Fills in entries from `at` on, at most `room`: how many. */
 unsigned irqfd_poll(struct irqchip *chip, struct pollfd *entry, unsigned at, unsigned room);
+void irqfd_serve(struct irqchip *chip, const struct pollfd *entry, unsigned used);
 
 /* ------------------------------------------------------------------ bus.c, coalesced.c */
 
@@ -92,6 +93,8 @@ void bus_free(struct irqchip *chip);
 int bus_add(struct irqchip *chip, bool port, const struct bus_device *device);
 void bus_remove(struct irqchip *chip, bool port, const void *opaque);
 
+/* The ring of the VM; NULL: it has no vCPU yet. */
+struct kvm_coalesced_mmio_ring *coalesced_ring(const struct shim_vm *vm);
 /* KVM_REGISTER_COALESCED_MMIO, KVM_UNREGISTER_COALESCED_MMIO. Takes chip->lock itself. */
 long coalesced_ioctl(struct irqchip *chip, unsigned long request, unsigned long argument);
 void coalesced_free(struct irqchip *chip);

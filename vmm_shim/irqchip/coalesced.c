@@ -5,15 +5,16 @@
  * vCPU's mapping; here it is that of the first vCPU, and interpose_memory.c lets the others have it.
  */
 #include "vmm_shim/irqchip/chips.h"
+#include "vmm_shim/raw.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* KVM_COALESCED_MMIO_MAX, with 4096 for PAGE_SIZE */
-#define RING_ENTRIES                                             \
-	((PAGE_SIZE - sizeof(struct kvm_coalesced_mmio_ring)) / \
-	 sizeof(struct kvm_coalesced_mmio))
+#define RING_ENTRIES \
+	((PAGE_SIZE - sizeof(struct kvm_coalesced_mmio_ring)) / sizeof(struct kvm_coalesced_mmio))
 
 struct zone {
 	struct zone *next;
@@ -25,6 +26,26 @@ struct kvm_coalesced_mmio_ring *coalesced_ring(const struct shim_vm *vm)
 	const struct shim_vcpu *first = vm->vcpu[0];
 
 	return first ? (void *)((char *)first->run + ABI_COALESCED_PAGE_OFFSET * PAGE_SIZE) : NULL;
+}
+
+/* A second mapping of the same pages needs no descriptor: mremap(2), "old_size is zero". */
+void shim_mapped(struct shim_file *file, void *address, size_t size, uint64_t offset,
+		 int protection)
+{
+	const uint64_t ring_offset = ABI_COALESCED_PAGE_OFFSET * PAGE_SIZE;
+	char *at = (char *)address + (ring_offset - offset);
+	const struct shim_vcpu *vcpu;
+
+	if (file->kind != SHIM_VCPU || !file_is_ours(file) || offset > ring_offset ||
+	    offset + size < ring_offset + PAGE_SIZE)
+		return;
+	vcpu = (const struct shim_vcpu *)(const void *)file;
+	if (vcpu == vcpu->vm->vcpu[0])
+		return;
+	raw_syscall(SYS_mremap, coalesced_ring(vcpu->vm), 0, PAGE_SIZE,
+		    MREMAP_MAYMOVE | MREMAP_FIXED, at);
+	if (protection != (PROT_READ | PROT_WRITE))
+		raw_syscall(SYS_mprotect, at, PAGE_SIZE, protection);
 }
 
 static bool contains(const struct zone *zone, uint64_t address, uint64_t size)

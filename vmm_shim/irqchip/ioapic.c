@@ -224,8 +224,8 @@ static void read_register(const struct ioapic *ioapic, unsigned reg, unsigned si
 	memcpy(data, &value, size < sizeof(value) ? size : sizeof(value));
 }
 
-static bool access(struct irqchip *chip, void *opaque, uint64_t address, unsigned size, bool write,
-		   void *data)
+static bool mmio(struct irqchip *chip, void *opaque, uint64_t address, unsigned size, bool write,
+		 void *data)
 {
 	struct ioapic *ioapic = opaque;
 	unsigned reg = address & 0xff;
@@ -274,7 +274,7 @@ void ioapic_set(struct irqchip *chip, const struct kvm_ioapic_state *state)
 int ioapic_new(struct irqchip *chip)
 {
 	struct ioapic *ioapic = calloc(1, sizeof(*ioapic));
-	const struct bus_device device = { BASE_ADDRESS, LENGTH, access, ioapic, false };
+	const struct bus_device device = { BASE_ADDRESS, LENGTH, mmio, ioapic, false };
 	int r;
 
 	if (!ioapic)

@@ -34,6 +34,9 @@ struct irqchip {
 	struct routing *routing;
 	struct bus *bus;
 	struct irqfd *irqfds;
+	struct ioeventfd *ioeventfds;
+	struct zone *zones;  /* coalesced.c */
+	unsigned split_pins; /* of the monitor's I/O APICs, IRQCHIP_SPLIT: the first GSIs */
 
 	/* lapic_vcpu.c */
 	struct lapic *apic[EMU_MAX_VCPUS]; /* of the VM's vCPUs, in order of creation */
@@ -60,6 +63,8 @@ bool irq_next_timer(const struct irqchip *chip, uint64_t *at_ns);
 /* Fires all that are due at `now_ns`, in the order of their times. In real time the helper thread calls
  * it, in virtual time who passes time. */
 void irq_run_timers(struct irqchip *chip, uint64_t now_ns);
+/* What has been written to irqfds is delivered now, and not when the helper thread gets to it. */
+void irqfd_look(struct irqchip *chip);
 
 /* ------------------------------------------------------------------ local APICs: lapic.c */
 
@@ -91,6 +96,8 @@ void lapic_pic_changed(struct irqchip *chip);
 /* kvm_apic_match_dest() and kvm_apic_pending_eoi(), of a vCPU with a local APIC. */
 bool lapic_is_destination(const struct shim_vcpu *vcpu, uint32_t destination, bool logical);
 bool lapic_has_vector(const struct shim_vcpu *vcpu, uint8_t vector);
+/* Does any vCPU take the 8259s' interrupts now (kvm_apic_accept_pic_intr())? */
+bool lapic_takes_pic(const struct irqchip *chip);
 /* The 8254 has ticked: LINT0 of those where it is an NMI (kvm_apic_nmi_wd_deliver()). */
 void lapic_nmi_watchdog(struct irqchip *chip);
 /* A timer came first that was not, in virtual time: vCPUs that wait in HLT wait for it, too. */
@@ -102,8 +109,10 @@ void lapic_timer_came_first(struct irqchip *chip);
 bool pic_pending(const struct irqchip *chip);
 /* INTA: the vector, which is in service from now on (a spurious one if nothing is pending). */
 uint8_t pic_acknowledge(struct irqchip *chip);
-/* A local APIC broadcasts the end of a level-triggered interrupt (SDM vol. 3, 11.8.5). */
-void ioapic_eoi(struct irqchip *chip, uint8_t vector);
+/* The end of an interrupt in a local APIC, with KVM_CREATE_IRQCHIP of any: an edge's end is what the 8254
+ * and irqfds wait for. `level`: it was level-triggered, and its end is broadcast (SDM vol. 3, 11.8.5; not
+ * with SPIV bit 12). */
+void ioapic_eoi(struct irqchip *chip, uint8_t vector, bool level);
 /* Split: does one of the monitor's routes to its I/O APIC have this vector for this vCPU, level-triggered?
  * Then KVM_EXIT_IOAPIC_EOI is due. */
 bool routing_wants_eoi(struct irqchip *chip, const struct shim_vcpu *vcpu, uint8_t vector);
@@ -126,6 +135,9 @@ int irq_send_msi(struct irqchip *chip, uint32_t address, uint32_t address_high, 
  */
 bool bus_access(struct shim_vcpu *vcpu, bool port, uint64_t address, unsigned size, bool write,
 		void *data);
+/* The elements of IN, OUT, INS or OUTS one after the other; the first decides whose port it is. */
+bool bus_ports(struct shim_vcpu *vcpu, uint16_t port, unsigned size, unsigned count, bool write,
+	       void *data);
 bool lapic_mmio(struct shim_vcpu *vcpu, uint64_t gpa, unsigned size, bool write, void *data);
 
 /* ------------------------------------------------------------------ of the VM: irqchip.c */
@@ -138,6 +150,11 @@ int irqchip_new(struct shim_vm *vm);
 void irqchip_stop(struct shim_vm *vm);
 void irqchip_free(struct shim_vm *vm);
 enum irqchip_mode irqchip_mode(const struct shim_vm *vm); /* any thread, no lock */
+
+/* KVM_ENABLE_CAP(KVM_CAP_SPLIT_IRQCHIP): `pins` of the monitor's own I/O APICs. */
+int irqchip_split(struct shim_vm *vm, uint64_t pins);
+/* In a forked child: no helper thread, no lock is held. */
+void irqchip_after_fork(void);
 
 /* KVM_CREATE_IRQCHIP, KVM_CREATE_PIT2, KVM_IRQ_LINE, KVM_GET_IRQCHIP, KVM_SET_GSI_ROUTING, KVM_IRQFD,
  * KVM_IOEVENTFD, KVM_SIGNAL_MSI … -ENOTTY: none of these. */

@@ -158,7 +158,16 @@ uint8_t pic_acknowledge(struct irqchip *chip)
 #define POLL_INTERRUPTED 0x80
 
 /* OCW2, bits 7 to 5 */
-enum { ROTATE_AEOI_OFF, EOI, NOTHING, EOI_INPUT, ROTATE_AEOI_ON, ROTATE_EOI, SET_PRIORITY, ROTATE_EOI_INPUT };
+enum {
+	ROTATE_AEOI_OFF,
+	EOI,
+	NOTHING,
+	EOI_INPUT,
+	ROTATE_AEOI_ON,
+	ROTATE_EOI,
+	SET_PRIORITY,
+	ROTATE_EOI_INPUT
+};
 
 static void initialize(struct irqchip *chip, unsigned side, uint8_t icw1)
 {
@@ -335,8 +344,8 @@ static bool command_access(struct irqchip *chip, void *opaque, uint64_t port, un
 	return true;
 }
 
-static bool elcr_access(struct irqchip *chip, void *opaque, uint64_t port, unsigned size, bool write,
-			void *data)
+static bool elcr_access(struct irqchip *chip, void *opaque, uint64_t port, unsigned size,
+			bool write, void *data)
 {
 	struct kvm_pic_state *s = &chip->pic->side[port & 1];
 	uint8_t *value = data;

@@ -21,6 +21,8 @@
 enum { LOW = 1, HIGH, WORD0, WORD1 };
 enum { CONTROL = 3, CHANNELS = 3, NO_MODE = 0xff };
 
+__extension__ typedef unsigned __int128 wide; /* nanoseconds times clocks */
+
 struct pit {
 	struct kvm_pit_channel_state channel[CHANNELS];
 	uint32_t flags; /* KVM_PIT_FLAGS_ */
@@ -48,7 +50,7 @@ static void tick(struct irqchip *chip)
 	}
 	irq_set_line(chip, IRQ_SOURCE_PIT, 0, true);
 	irq_set_line(chip, IRQ_SOURCE_PIT, 0, false);
-	lapic_pit_tick(chip);
+	lapic_nmi_watchdog(chip);
 }
 
 static void reset_reinject(struct pit *pit)
@@ -118,7 +120,7 @@ static uint64_t elapsed(const struct pit *pit, unsigned index)
 			return 0;
 		since = pit->due_ns - pit->period_ns;
 	}
-	return now < since ? 0 : (uint64_t)((unsigned __int128)(now - since) * FREQUENCY / SECOND);
+	return now < since ? 0 : (uint64_t)((wide)(now - since) * FREQUENCY / SECOND);
 }
 
 static uint16_t counter(const struct pit *pit, unsigned index)
@@ -324,9 +326,8 @@ static bool counter_access(struct irqchip *chip, void *opaque, uint64_t port, un
 		control(pit, value);
 	else if (write)
 		write_count(chip, index, value);
-	else if (index != CONTROL)
-		give(data, size, read_count(pit, index));
-	/* A read of the control word changes nothing: the register keeps what it had. */
+	else /* nobody answers a read of the control word; in Linux AL keeps what it had */
+		give(data, size, index == CONTROL ? 0 : read_count(pit, index));
 	return true;
 }
 
@@ -445,14 +446,16 @@ static void set_channels(struct irqchip *chip, const struct kvm_pit_channel_stat
 static long get_pit(struct irqchip *chip, unsigned long argument)
 {
 	struct kvm_pit_state state;
+	bool there;
 
 	if (user_read(&state, argument, sizeof(state)))
 		return -EFAULT;
 	lock_take(&chip->lock);
-	if (chip->pit)
+	there = chip->pit != NULL;
+	if (there)
 		memcpy(state.channels, chip->pit->channel, sizeof(state.channels));
 	lock_drop(&chip->lock);
-	return chip->pit ? user_write(argument, &state, sizeof(state)) : -ENXIO;
+	return there ? user_write(argument, &state, sizeof(state)) : -ENXIO;
 }
 
 static long set_pit(struct irqchip *chip, unsigned long argument)

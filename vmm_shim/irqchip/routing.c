@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHIPS 3 /* KVM_IRQCHIP_PIC_MASTER, _PIC_SLAVE, _IOAPIC */
-#define NO_GSI (-1)
+#define CHIPS    3 /* KVM_IRQCHIP_PIC_MASTER, _PIC_SLAVE, _IOAPIC */
+#define NO_GSI   (-1)
 #define NO_ROUTE (-1)
 
 /* flags of an entry */
@@ -159,7 +159,8 @@ bool routing_wants_eoi(struct irqchip *chip, const struct shim_vcpu *vcpu, uint8
 			message = message_of(chip, route->msi.address_lo, route->msi.address_hi,
 					     route->msi.data);
 			if (message.level_triggered && message.vector == vector &&
-			    lapic_is_destination(vcpu, message.destination, message.logical))
+			    (lapic_is_destination(vcpu, message.destination, message.logical) ||
+			     lapic_has_vector(vcpu, vector)))
 				return true;
 		}
 	}
@@ -269,8 +270,8 @@ int routing_default(struct irqchip *chip)
 			continue;
 		entry[n].gsi = gsi;
 		entry[n].type = KVM_IRQ_ROUTING_IRQCHIP;
-		entry[n].u.irqchip.irqchip =
-			gsi < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE;
+		entry[n].u.irqchip.irqchip = gsi < 8 ? KVM_IRQCHIP_PIC_MASTER
+						     : KVM_IRQCHIP_PIC_SLAVE;
 		entry[n++].u.irqchip.pin = gsi % 8;
 	}
 	return replace(chip, entry, n);

@@ -195,47 +195,16 @@ static long enable_cap(struct shim_vm *vm, unsigned long argument)
 	return r;
 }
 
-/*
- * There is no interrupt controller in this kernel (KVM_CAP_IRQCHIP reads 0). These exist all the same,
- * and answer as they do on a VM without KVM_CREATE_IRQCHIP or KVM_CREATE_PIT2: an argument that cannot
- * be read is noticed first, where the kernel reads it first.
- */
-static const struct {
-	unsigned long request;
-	unsigned size;
-	int error;
-} no_irqchip[] = {
-	{ KVM_IRQ_LINE, sizeof(struct kvm_irq_level), -ENXIO },
-	{ KVM_IRQ_LINE_STATUS, sizeof(struct kvm_irq_level), -ENXIO },
-	{ KVM_GET_IRQCHIP, sizeof(struct kvm_irqchip), -ENXIO },
-	{ KVM_SET_IRQCHIP, sizeof(struct kvm_irqchip), -ENXIO },
-	{ KVM_CREATE_PIT, 0, -ENOENT },
-	{ KVM_CREATE_PIT2, sizeof(struct kvm_pit_config), -ENOENT },
-	{ KVM_GET_PIT, sizeof(struct kvm_pit_state), -ENXIO },
-	{ KVM_SET_PIT, sizeof(struct kvm_pit_state), -ENXIO },
-	{ KVM_GET_PIT2, 0, -ENXIO },
-	{ KVM_SET_PIT2, sizeof(struct kvm_pit_state2), -ENXIO },
-	{ KVM_REINJECT_CONTROL, sizeof(struct kvm_reinject_control), -ENXIO },
-	{ KVM_SET_GSI_ROUTING, sizeof(struct kvm_irq_routing), -EINVAL },
-	{ KVM_CREATE_DEVICE, sizeof(struct kvm_create_device), -ENODEV },
-};
-
 static long other_ioctl(struct shim_vm *vm, unsigned long request, unsigned long argument)
 {
-	char data[sizeof(struct kvm_irqchip)];
+	struct kvm_create_device device;
 	long r = irqchip_vm_ioctl(vm, request, argument);
 
 	if (r != -ENOTTY)
 		return r;
-
-	for (size_t i = 0; i < sizeof(no_irqchip) / sizeof(no_irqchip[0]); i++) {
-		if (no_irqchip[i].request != request)
-			continue;
-		if (user_read(data, argument, no_irqchip[i].size))
-			return -EFAULT;
-		return ioctl_unknown("VM", request, no_irqchip[i].error);
-	}
-	return ioctl_unknown("VM", request, -ENOTTY);
+	if (request == KVM_CREATE_DEVICE) /* it exists, and none of its devices does */
+		r = user_read(&device, argument, sizeof(device)) ? -EFAULT : -ENODEV;
+	return r == -EFAULT ? r : ioctl_unknown("VM", request, (int)r);
 }
 
 long vm_ioctl(struct shim_vm *vm, unsigned long request, unsigned long argument)

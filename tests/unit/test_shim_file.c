@@ -385,9 +385,9 @@ static void test_request_of_a_missing_irqchip_answers_as_on_a_vm_without_one(voi
 	} vm[] = {
 		{ KVM_CREATE_IRQCHIP, -ENOTTY },  { KVM_IRQ_LINE, -ENXIO },
 		{ KVM_GET_IRQCHIP, -ENXIO },      { KVM_CREATE_PIT2, -ENOENT },
-		{ KVM_GET_PIT2, -ENXIO },         { KVM_IOEVENTFD, -ENOTTY },
-		{ KVM_IRQFD, -ENOTTY },           { KVM_SIGNAL_MSI, -ENOTTY },
-		{ KVM_SET_GSI_ROUTING, -EINVAL }, { KVM_REGISTER_COALESCED_MMIO, -ENOTTY },
+		{ KVM_GET_PIT2, -ENXIO },         { KVM_IOEVENTFD, -EINVAL },
+		{ KVM_IRQFD, -EAGAIN },           { KVM_SIGNAL_MSI, -EINVAL },
+		{ KVM_SET_GSI_ROUTING, -EINVAL }, { KVM_REGISTER_COALESCED_MMIO, 0 },
 		{ KVM_CREATE_DEVICE, -ENODEV },   { KVM_GET_STATS_FD, -ENOTTY },
 	};
 	static const unsigned long vcpu[] = { KVM_GET_LAPIC,        KVM_SET_LAPIC,

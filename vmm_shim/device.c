@@ -29,8 +29,23 @@ long device_ioctl(unsigned long request, unsigned long argument)
 		log_debug("KVM_ENABLE_CAP is for the VM descriptor only (this is /dev/kvm)");
 		return -EINVAL;
 	default:
-		return ioctl_unknown("/dev/kvm", request, -EINVAL);
+		return ioctl_refuse(SHIM_DEVICE, request, argument);
 	}
+}
+
+static long dispatch(struct shim_file *file, unsigned long request, unsigned long argument)
+{
+	if (ioctl_is_newer(request))
+		return ioctl_refuse(file->kind, request, argument);
+	switch (file->kind) {
+	case SHIM_DEVICE:
+		return device_ioctl(request, argument);
+	case SHIM_VM:
+		return vm_ioctl((struct shim_vm *)file, request, argument);
+	case SHIM_VCPU:
+		return vcpu_ioctl((struct shim_vcpu *)file, request, argument);
+	}
+	return -EINVAL;
 }
 
 long shim_ioctl(struct shim_file *file, unsigned long request, unsigned long argument)
@@ -49,19 +64,7 @@ long shim_ioctl(struct shim_file *file, unsigned long request, unsigned long arg
 	process_enter();
 	mask = signals_block();
 	files_reap();
-	switch (file->kind) {
-	case SHIM_DEVICE:
-		r = device_ioctl(request, argument);
-		break;
-	case SHIM_VM:
-		r = vm_ioctl((struct shim_vm *)file, request, argument);
-		break;
-	case SHIM_VCPU:
-		r = vcpu_ioctl((struct shim_vcpu *)file, request, argument);
-		break;
-	default:
-		r = -EINVAL;
-	}
+	r = dispatch(file, request, argument);
 	signals_restore(mask);
 	return r;
 }

@@ -386,16 +386,47 @@ void exit_complete(struct shim_vcpu *vcpu);
 
 int run_vcpu(struct shim_vcpu *vcpu, unsigned long argument);
 
-/* ------------------------------------------------------------------ ioctl_names.c, log.c */
+/* ------------------------------------------------------------------ ioctls.c */
 
+/* An ioctl of <linux/kvm.h>; sets of descriptors have bit 1 << enum shim_kind. */
+struct ioctl_info {
+	unsigned long request;
+	const char *name;
+	uint8_t on;      /* where Linux 6.12 has it on x86 */
+	uint8_t here;    /* where it is emulated */
+	uint16_t reads;  /* without it: so much of the argument is read first … */
+	int16_t error;   /* … and this is said; 0: what the descriptor says to unknown numbers */
+	uint16_t cap;    /* 1 + the capability that it belongs to; 0: it has none of its own */
+	unsigned since;  /* kernel; 0: all */
+	const char *why; /* not emulated, where no capability says it */
+};
+#define IOCTL_OBSOLETE "in headers only: 6.12 has no code for it" /* a `why` */
+extern const struct ioctl_info ioctl_table[];
+extern const size_t ioctl_table_size;
+/* One that x86 does not have: the same number may mean something else there. */
+struct ioctl_foreign {
+	uint8_t direction, nr;
+	const char *name, *architecture;
+	unsigned since;
+};
+extern const struct ioctl_foreign ioctl_foreign[];
+extern const size_t ioctl_foreign_size;
+
+const struct ioctl_info *ioctl_find(unsigned long request);
 /* "KVM_RUN", or NULL. */
 const char *ioctl_name(unsigned long request);
+/* Is it of a later kernel than the one in force? */
+bool ioctl_is_newer(unsigned long request);
+int ioctl_default_error(enum shim_kind kind);
+/* What this kernel does not have (yet): said in the log, answered as the table says. */
+long ioctl_refuse(enum shim_kind kind, unsigned long request, unsigned long argument);
+
+/* ------------------------------------------------------------------ log.c */
+
 #define log_debug(...)                                                       \
 	do {                                                                 \
 		if (__builtin_expect(shim_config.options.log_level >= 3, 0)) \
 			shim_log(3, __VA_ARGS__);                            \
 	} while (0)
-/* An ioctl that this kernel does not have: said in the log, `error` returned. */
-long ioctl_unknown(const char *descriptor, unsigned long request, int error);
 
 #endif

@@ -22,8 +22,17 @@
 #ifndef KVM_CAP_MEMORY_FAULT_INFO /* 6.8 */
 #define KVM_CAP_MEMORY_FAULT_INFO 232
 #endif
+#ifndef KVM_CAP_MEMORY_ATTRIBUTES /* 6.8 */
+#define KVM_CAP_MEMORY_ATTRIBUTES 233
+#endif
+#ifndef KVM_CAP_GUEST_MEMFD /* 6.8 */
+#define KVM_CAP_GUEST_MEMFD 234
+#endif
 #ifndef KVM_CAP_VM_TYPES /* 6.8 */
 #define KVM_CAP_VM_TYPES 235
+#endif
+#ifndef KVM_CAP_PRE_FAULT_MEMORY /* 6.11 */
+#define KVM_CAP_PRE_FAULT_MEMORY 236
 #endif
 #ifndef KVM_CAP_X86_GUEST_MODE /* 6.11 */
 #define KVM_CAP_X86_GUEST_MODE 238

@@ -30,20 +30,3 @@ void shim_log(int level, const char *format, ...)
 	line[n++] = '\n';
 	raw_syscall(SYS_write, 2, line, (size_t)n);
 }
-
-long ioctl_unknown(const char *descriptor, unsigned long request, int error)
-{
-	const char *name = ioctl_name(request);
-
-	if (shim_config.options.log_level >= 3)
-		shim_log(3,
-			 "%s (%#lx) on the %s descriptor is not emulated: answered with %s as a "
-			 "kernel "
-			 "without it does",
-			 name ? name : "unknown ioctl", request, descriptor,
-			 error == -ENOTTY   ? "ENOTTY"
-			 : error == -EINVAL ? "EINVAL"
-			 : error == -ENXIO  ? "ENXIO"
-					    : "an error");
-	return error;
-}

@@ -234,8 +234,6 @@ static long set_region(struct shim_vm *vm, unsigned long request, unsigned long 
 	bool second = request == ABI_SET_USER_MEMORY_REGION2;
 	long r;
 
-	if (second && capability_value(vm, KVM_CAP_USER_MEMORY2) == 0)
-		return ioctl_unknown("VM", request, -ENOTTY);
 	r = user_read(&region, argument,
 		      second ? sizeof(region) : sizeof(struct kvm_userspace_memory_region));
 	if (r)

@@ -283,8 +283,7 @@ static long small_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned 
 	case KVM_ENABLE_CAP:
 		return enable_cap(argument);
 	default:
-		/* among them KVM_SMI, KVM_GET_LAPIC, KVM_GET_NESTED_STATE, KVM_GET_STATS_FD */
-		return ioctl_unknown("vCPU", request, -EINVAL);
+		return ioctl_refuse(SHIM_VCPU, request, argument);
 	}
 }
 

@@ -197,14 +197,9 @@ static long enable_cap(struct shim_vm *vm, unsigned long argument)
 
 static long other_ioctl(struct shim_vm *vm, unsigned long request, unsigned long argument)
 {
-	struct kvm_create_device device;
 	long r = irqchip_vm_ioctl(vm, request, argument);
 
-	if (r != -ENOTTY)
-		return r;
-	if (request == KVM_CREATE_DEVICE) /* it exists, and none of its devices does */
-		r = user_read(&device, argument, sizeof(device)) ? -EFAULT : -ENODEV;
-	return r == -EFAULT ? r : ioctl_unknown("VM", request, (int)r);
+	return r == -ENOTTY ? ioctl_refuse(SHIM_VM, request, argument) : r;
 }
 
 long vm_ioctl(struct shim_vm *vm, unsigned long request, unsigned long argument)

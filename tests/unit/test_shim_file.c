@@ -390,10 +390,9 @@ static void test_request_of_a_missing_irqchip_answers_as_on_a_vm_without_one(voi
 		{ KVM_SET_GSI_ROUTING, -EINVAL }, { KVM_REGISTER_COALESCED_MMIO, 0 },
 		{ KVM_CREATE_DEVICE, -ENODEV },   { KVM_GET_STATS_FD, -ENOTTY },
 	};
-	static const unsigned long vcpu[] = { KVM_GET_LAPIC,        KVM_SET_LAPIC,
-					      KVM_SET_VAPIC_ADDR,   KVM_SMI,
-					      KVM_GET_NESTED_STATE, KVM_KVMCLOCK_CTRL,
-					      KVM_GET_STATS_FD };
+	static const unsigned long vcpu[] = { KVM_GET_LAPIC,      KVM_SET_LAPIC,
+					      KVM_SET_VAPIC_ADDR, KVM_GET_NESTED_STATE,
+					      KVM_KVMCLOCK_CTRL,  KVM_GET_STATS_FD };
 	char zero[1024] = { 0 };
 	struct machine m;
 

@@ -31,6 +31,7 @@ int command_exec(int argc, char **argv);
 int command_explain(int argc, char **argv);
 int command_host(int argc, char **argv);
 int command_lab(int argc, char **argv);
+int command_import(int argc, char **argv);
 
 /* "buslock: " and the message on standard error. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -19,6 +19,7 @@ static const struct command {
 	{ "explain", command_explain, "say whether an instruction takes a bus lock, and why" },
 	{ "host", command_host, "say what this host can do by itself" },
 	{ "lab", command_lab, "experiments with tables and plots" },
+	{ "import", command_import, "a trace from logs of KVM's tracepoints and the kernel" },
 	{ "help", command_help, "this text, or that of a sub-command" },
 	{ "version", command_version, "print the version" },
 };

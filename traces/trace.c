@@ -266,6 +266,8 @@ static const char *const names[TRACE_EVENTS] = {
 	[TRACE_NONDETERMINISTIC] = "nondeterministic",
 	[TRACE_LOCKED] = "locked",
 	[TRACE_NOT_COVERED] = "not_covered",
+	[TRACE_VM_EXIT] = "vm_exit",
+	[TRACE_VM_ENTRY] = "vm_entry",
 };
 
 const char *trace_event_name(enum trace_event event)

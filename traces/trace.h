@@ -31,6 +31,8 @@ enum trace_event {
 	TRACE_NONDETERMINISTIC,
 	TRACE_LOCKED,
 	TRACE_NOT_COVERED,
+	TRACE_VM_EXIT, /* these two in imported logs only (import.h) */
+	TRACE_VM_ENTRY,
 	TRACE_EVENTS
 };
 /* "vm_created" …; the value of "event" in its lines. */

@@ -46,7 +46,7 @@ static const struct trace_field end_fields[] = {
 	{ 0 },
 };
 
-#define MAX_FIELDS 14
+#define MAX_FIELDS 18
 static const struct trace_field event_fields[TRACE_EVENTS][MAX_FIELDS] = {
 	[TRACE_VM_CREATED] = { { 0 } },
 	[TRACE_VCPU_CREATED] = { { "id", TRACE_NUMBER, 0 } },
@@ -61,15 +61,17 @@ static const struct trace_field event_fields[TRACE_EVENTS][MAX_FIELDS] = {
 	[TRACE_EXIT] = {
 		{ "result", TRACE_SIGNED, 0 },
 		{ "error", TRACE_STRING, TRACE_OPTIONAL },
-		{ "reason", TRACE_NUMBER, 0 },
+		{ "reason", TRACE_NUMBER, TRACE_NULLABLE },
 		{ "reason_name", TRACE_STRING, TRACE_NULLABLE },
-		{ "flags", TRACE_NUMBER, 0 },
-		{ "flag_names", TRACE_STRINGS, 0 },
+		{ "flags", TRACE_NUMBER, TRACE_OPTIONAL },
+		{ "flag_names", TRACE_STRINGS, TRACE_OPTIONAL },
 		{ "word", TRACE_HEX, TRACE_OPTIONAL },
 		{ "rip", TRACE_HEX, TRACE_OPTIONAL },
 		{ "linear_rip", TRACE_HEX, TRACE_OPTIONAL },
 		{ "registers", TRACE_HEX, TRACE_OPTIONAL },
 		{ "kept", TRACE_BOOL, TRACE_OPTIONAL },
+		{ "thread", TRACE_NUMBER, TRACE_OPTIONAL },
+		{ "cpu", TRACE_NUMBER, TRACE_OPTIONAL },
 	},
 	[TRACE_BUS_LOCK] = {
 		{ "cause", TRACE_STRINGS, 0 },
@@ -86,7 +88,15 @@ static const struct trace_field event_fields[TRACE_EVENTS][MAX_FIELDS] = {
 		{ "stuffed", TRACE_STRING, TRACE_NULLABLE },
 		{ "in_delivery", TRACE_BOOL, 0 },
 	},
-	[TRACE_HOST_MESSAGE] = { { "text", TRACE_STRING, 0 } },
+	[TRACE_HOST_MESSAGE] = {
+		{ "text", TRACE_STRING, 0 },
+		{ "trap", TRACE_STRING, TRACE_OPTIONAL },
+		{ "comm", TRACE_STRING, TRACE_OPTIONAL },
+		{ "address", TRACE_HEX, TRACE_OPTIONAL },
+		{ "suppressed", TRACE_NUMBER, TRACE_OPTIONAL },
+		{ "thread", TRACE_NUMBER, TRACE_OPTIONAL },
+		{ "cpu", TRACE_NUMBER, TRACE_OPTIONAL },
+	},
 	[TRACE_SLEEP] = {
 		{ "who", TRACE_STRING, 0 },
 		{ "ns", TRACE_NUMBER, 0 },
@@ -108,6 +118,31 @@ static const struct trace_field event_fields[TRACE_EVENTS][MAX_FIELDS] = {
 	[TRACE_NOT_COVERED] = {
 		{ "rip", TRACE_HEX, TRACE_OPTIONAL },
 		{ "why", TRACE_STRING, 0 },
+	},
+	[TRACE_VM_EXIT] = {
+		{ "vendor", TRACE_STRING, TRACE_NULLABLE },
+		{ "reason", TRACE_NUMBER, TRACE_NULLABLE },
+		{ "reason_name", TRACE_STRING, TRACE_NULLABLE },
+		{ "word", TRACE_HEX, TRACE_OPTIONAL },
+		{ "printed", TRACE_STRING, TRACE_OPTIONAL },
+		{ "bus_lock", TRACE_BOOL, TRACE_NULLABLE },
+		{ "rip", TRACE_HEX, 0 },
+		{ "info1", TRACE_HEX, TRACE_OPTIONAL },
+		{ "info2", TRACE_HEX, TRACE_OPTIONAL },
+		{ "interruption", TRACE_HEX, TRACE_OPTIONAL },
+		{ "error_code", TRACE_HEX, TRACE_OPTIONAL },
+		{ "requests", TRACE_HEX, TRACE_OPTIONAL },
+		{ "nested", TRACE_BOOL, TRACE_OPTIONAL },
+		{ "thread", TRACE_NUMBER, TRACE_OPTIONAL },
+		{ "cpu", TRACE_NUMBER, TRACE_OPTIONAL },
+	},
+	[TRACE_VM_ENTRY] = {
+		{ "rip", TRACE_HEX, TRACE_OPTIONAL },
+		{ "immediate_exit", TRACE_BOOL, 0 },
+		{ "interruption", TRACE_HEX, TRACE_OPTIONAL },
+		{ "error_code", TRACE_HEX, TRACE_OPTIONAL },
+		{ "thread", TRACE_NUMBER, TRACE_OPTIONAL },
+		{ "cpu", TRACE_NUMBER, TRACE_OPTIONAL },
 	},
 };
 /* clang-format on */

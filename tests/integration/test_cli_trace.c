@@ -21,7 +21,7 @@ static void test_cli_trace_of_run_has_all_exits(void **state)
 	assert_int_equal(WEXITSTATUS(run.status) % 2, 1);
 	expect_trace("vm_created=1 vcpu_created=1 capability=1 ");
 	expect_trace(" bus_lock=10 host_message=0 sleep=0 nondeterministic=0 locked=0 "
-		     "not_covered=0 header=1 end=1 other=0 "
+		     "not_covered=0 vm_exit=0 vm_entry=0 header=1 end=1 other=0 "
 		     "bad=0");
 	assert_int_equal(lines_with("\"flag_names\":\\[\"BUS_LOCK\"\\]"), 10);
 	assert_int_equal(lines_with("\"command\":\\[\"[^\"]*lock_bts.bin\"\\]"), 1);

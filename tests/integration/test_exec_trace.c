@@ -31,7 +31,7 @@ static void run_case(struct run *run, const char *name)
 	"vm_created=" #n " vcpu_created=" #n " capability=" #n                              \
 	" run=" n2(n) " exit=" n2(n) " bus_lock=" #n                                        \
 				     " host_message=0 sleep=0 nondeterministic=0 locked=0 " \
-				     "not_covered=0 header=1 end=1 other=0 bad=0"
+				     "not_covered=0 vm_exit=0 vm_entry=0 header=1 end=1 other=0 bad=0"
 #define n2(n) n2_##n
 #define n2_1  "2"
 #define n2_3  "6"
@@ -197,7 +197,7 @@ static void test_exec_trace_of_virtual_time_is_the_same_twice(void **state)
 			    "--trace", trace_path, "--", MONITOR, "--rate=1", "--offset=62",
 			    GUEST("lock_bts.bin"));
 		expect_trace(" bus_lock=10 host_message=2 sleep=18 nondeterministic=0 locked=0 "
-			     "not_covered=0 header=1 end=1 "
+			     "not_covered=0 vm_exit=0 vm_entry=0 header=1 end=1 "
 			     "other=0 bad=0");
 		assert_true(run.seconds < 5);
 		if (!i)

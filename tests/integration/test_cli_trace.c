@@ -138,7 +138,7 @@ static void test_cli_trace_on_the_device_tells_runs_and_exits(void **state)
 	unlink(guest_path);
 	expect_trace("vm_created=0 vcpu_created=0 capability=0 run=");
 	expect_trace(" bus_lock=0 host_message=0 sleep=0 nondeterministic=0 locked=0 not_covered=0 "
-		     "header=1 end=1 other=0 "
+		     "vm_exit=0 vm_entry=0 header=1 end=1 other=0 "
 		     "bad=0");
 	assert_int_equal(lines_with("\"backend\":\"/dev/kvm\",\"options\":null"), 1);
 	assert_true(lines_with("\"event\":\"exit\".*\"reason_name\":\"IO\"") > 0);

@@ -27,11 +27,10 @@ static void run_case(struct run *run, const char *name)
 }
 
 /* vm_created … of n guests of trace_descriptor */
-#define GUESTS(n)                                                                           \
-	"vm_created=" #n " vcpu_created=" #n " capability=" #n                              \
-	" run=" n2(n) " exit=" n2(n) " bus_lock=" #n                                        \
-				     " host_message=0 sleep=0 nondeterministic=0 locked=0 " \
-				     "not_covered=0 vm_exit=0 vm_entry=0 header=1 end=1 other=0 bad=0"
+#define GUESTS(n)                                                                         \
+	"vm_created=" #n " vcpu_created=" #n " capability=" #n " run=" n2(n) " exit=" n2( \
+		n) " bus_lock=" #n " host_message=0 sleep=0 nondeterministic=0 locked=0 " \
+		   "not_covered=0 vm_exit=0 vm_entry=0 header=1 end=1 other=0 bad=0"
 #define n2(n) n2_##n
 #define n2_1  "2"
 #define n2_3  "6"

@@ -37,6 +37,15 @@ static struct {
 	_Atomic unsigned generation;
 } cache[CACHED_FDS];
 
+/* Numbers that have been ours, and may be still. */
+static _Atomic uint64_t numbers[CACHED_FDS / 64];
+
+static void number_note(int fd)
+{
+	if (fd >= 0 && fd < CACHED_FDS)
+		atomic_fetch_or_explicit(&numbers[fd / 64], 1ull << fd % 64, memory_order_relaxed);
+}
+
 /* One page that fork() empties in the child (MADV_WIPEONFORK): the process's number as long as it is
  * the process that set up the shim, whoever may have called fork or clone, and at no cost. */
 static _Atomic(_Atomic pid_t *) identity;
@@ -183,6 +192,7 @@ int file_open(struct shim_file *file, enum shim_kind kind, const char *name, int
 		raw_syscall(SYS_close, fd);
 		return r;
 	}
+	number_note(fd);
 	return fd;
 }
 
@@ -241,6 +251,8 @@ static struct shim_file *get_slowly(int fd, unsigned generation)
 	if (!atomic_load_explicit(&files_used, memory_order_relaxed) || fd_identify(fd, &dev, &ino))
 		return NULL;
 	file = find(dev, ino);
+	if (file)
+		number_note(fd);
 	if (file && file->kind == SHIM_VCPU && fd < CACHED_FDS) {
 		atomic_store_explicit(&cache[fd].file, file, memory_order_relaxed);
 		atomic_store_explicit(&cache[fd].generation, generation, memory_order_release);
@@ -268,6 +280,22 @@ struct shim_file *shim_file_get(int fd)
 			return file;
 	}
 	return get_slowly(fd, generation);
+}
+
+int shim_descriptor_class(int fd)
+{
+	struct shim_file *file;
+	int class;
+
+	if (fd < 0 || fd >= CACHED_FDS ||
+	    !(atomic_load_explicit(&numbers[fd / 64], memory_order_relaxed) >> fd % 64 & 1))
+		return -1;
+	file = shim_file_get(fd);
+	if (!file)
+		return -1;
+	class = file->kind != SHIM_DEVICE;
+	shim_file_put(file);
+	return class;
 }
 
 /* ------------------------------------------------------------------ letting go of them */

@@ -32,6 +32,7 @@
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <time.h>
 
 #ifndef __x86_64__
@@ -123,6 +124,12 @@ static inline long raw_result(long result)
 	F(int, timerfd_settime, (int, int, const struct itimerspec *, struct itimerspec *))      \
 	F(int, timerfd_gettime, (int, struct itimerspec *))                                      \
 	F(ssize_t, read, (int, void *, size_t))                                                  \
+	F(ssize_t, write, (int, const void *, size_t))                                           \
+	F(ssize_t, pread, (int, void *, size_t, off_t))                                          \
+	F(ssize_t, pwrite, (int, const void *, size_t, off_t))                                   \
+	F(ssize_t, readv, (int, const struct iovec *, int))                                      \
+	F(ssize_t, writev, (int, const struct iovec *, int))                                     \
+	F(off_t, lseek, (int, off_t, int))                                                       \
 	F(int, poll, (struct pollfd *, nfds_t, int))                                             \
 	F(int, ppoll, (struct pollfd *, nfds_t, const struct timespec *, const sigset_t *))      \
 	F(int, select, (int, fd_set *, fd_set *, fd_set *, struct timeval *))                    \
@@ -247,6 +254,14 @@ int interpose_timerfd_settime(int fd, int flags, const struct itimerspec *value,
 			      struct itimerspec *old);
 int interpose_timerfd_gettime(int fd, struct itimerspec *value);
 ssize_t interpose_read(int fd, void *data, size_t size);
+ssize_t interpose_write(int fd, const void *data, size_t size);
+ssize_t interpose_pread(int fd, void *data, size_t size, off_t offset);
+ssize_t interpose_pwrite(int fd, const void *data, size_t size, off_t offset);
+ssize_t interpose_readv(int fd, const struct iovec *part, int count);
+ssize_t interpose_writev(int fd, const struct iovec *part, int count);
+off_t interpose_lseek(int fd, off_t offset, int whence);
+/* 0, or what read() and its kin say to a descriptor of KVM: -EINVAL, pread() and pwrite() -ESPIPE. */
+int interpose_no_io(int fd, bool at_offset);
 int interpose_poll(struct pollfd *fds, nfds_t n, int timeout);
 int interpose_select(int n, fd_set *in, fd_set *out, fd_set *except, struct timeval *timeout);
 int interpose_epoll_wait(int fd, struct epoll_event *events, int max, int timeout);

@@ -189,6 +189,51 @@ ssize_t own_read(int fd, void *data, size_t size)
 {
 	return raw_result(RAW(SYS_read, fd, data, size));
 }
+ssize_t own_write(int fd, const void *data, size_t size) OWN(write);
+ssize_t own_write(int fd, const void *data, size_t size)
+{
+	return raw_result(RAW(SYS_write, fd, data, size));
+}
+ssize_t own_pread(int fd, void *data, size_t size, off_t offset) OWN(pread);
+ssize_t own_pread(int fd, void *data, size_t size, off_t offset)
+{
+	return raw_result(RAW(SYS_pread64, fd, data, size, offset));
+}
+ssize_t own_pread64(int fd, void *data, size_t size, off_t offset) OWN(pread64);
+ssize_t own_pread64(int fd, void *data, size_t size, off_t offset)
+{
+	return own_pread(fd, data, size, offset);
+}
+ssize_t own_pwrite(int fd, const void *data, size_t size, off_t offset) OWN(pwrite);
+ssize_t own_pwrite(int fd, const void *data, size_t size, off_t offset)
+{
+	return raw_result(RAW(SYS_pwrite64, fd, data, size, offset));
+}
+ssize_t own_pwrite64(int fd, const void *data, size_t size, off_t offset) OWN(pwrite64);
+ssize_t own_pwrite64(int fd, const void *data, size_t size, off_t offset)
+{
+	return own_pwrite(fd, data, size, offset);
+}
+ssize_t own_readv(int fd, const struct iovec *part, int count) OWN(readv);
+ssize_t own_readv(int fd, const struct iovec *part, int count)
+{
+	return raw_result(RAW(SYS_readv, fd, part, count));
+}
+ssize_t own_writev(int fd, const struct iovec *part, int count) OWN(writev);
+ssize_t own_writev(int fd, const struct iovec *part, int count)
+{
+	return raw_result(RAW(SYS_writev, fd, part, count));
+}
+off_t own_lseek(int fd, off_t offset, int whence) OWN(lseek);
+off_t own_lseek(int fd, off_t offset, int whence)
+{
+	return raw_result(RAW(SYS_lseek, fd, offset, whence));
+}
+off_t own_lseek64(int fd, off_t offset, int whence) OWN(lseek64);
+off_t own_lseek64(int fd, off_t offset, int whence)
+{
+	return own_lseek(fd, offset, whence);
+}
 int own_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *),
 		       void *argument) OWN(pthread_create);
 int own_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *),

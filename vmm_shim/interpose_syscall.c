@@ -86,6 +86,12 @@ static long forked(long result)
 						     (struct itimerspec *)d))                      \
 	F(timerfd_gettime, interpose_timerfd_gettime((int)a, (struct itimerspec *)b))              \
 	F(read, interpose_read((int)a, (void *)b, (size_t)c))                                      \
+	F(write, interpose_write((int)a, (const void *)b, (size_t)c))                              \
+	F(pread64, interpose_pread((int)a, (void *)b, (size_t)c, d))                               \
+	F(pwrite64, interpose_pwrite((int)a, (const void *)b, (size_t)c, d))                       \
+	F(readv, interpose_readv((int)a, (const struct iovec *)b, (int)c))                         \
+	F(writev, interpose_writev((int)a, (const struct iovec *)b, (int)c))                       \
+	F(lseek, interpose_lseek((int)a, b, (int)c))                                               \
 	F(poll, interpose_poll((struct pollfd *)a, (nfds_t)b, (int)c))                             \
 	F(ppoll, interpose_sys_ppoll((void *)a, b, (const void *)c, (const void *)d, e))           \
 	F(select,                                                                                  \

@@ -204,6 +204,10 @@ static int wait_for_timer(int fd)
 
 ssize_t interpose_read(int fd, void *data, size_t size)
 {
+	int refused = interpose_no_io(fd, false);
+
+	if (refused)
+		return raw_result(refused);
 	if (vclock_virtual() && vtimer_is_fd(fd) && wait_for_timer(fd))
 		return raw_result(-EINTR);
 	return INTERPOSE_PASS(read, raw_result(RAW(SYS_read, fd, data, size)), fd, data, size);
@@ -312,6 +316,7 @@ INTERPOSE(interpose_epoll_wait, epoll_wait);
 INTERPOSE(interpose_epoll_pwait, epoll_pwait);
 INTERPOSE(interpose_epoll_pwait2, epoll_pwait2);
 INTERPOSE(interpose_read, read);
+INTERPOSE(interpose_read, __read);
 INTERPOSE(interpose_read_chk, __read_chk);
 INTERPOSE(interpose_sigtimedwait, sigtimedwait);
 INTERPOSE(interpose_sigwaitinfo, sigwaitinfo);

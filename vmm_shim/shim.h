@@ -115,6 +115,11 @@ bool shim_is_kvm_path(const char *path);
  */
 struct shim_file *shim_file_get(int fd);
 void shim_file_put(struct shim_file *file);
+/*
+ * What read(), write() and lseek() do on one of ours: -1 if it is none, which costs next to nothing, 0
+ * for /dev/kvm itself, 1 for a VM or a vCPU. A dup() that was never used for an ioctl is not known.
+ */
+int shim_descriptor_class(int fd);
 
 /* ioctl() on one of ours: the result, or -errno. KVM_RUN blocks here. */
 long shim_ioctl(struct shim_file *file, unsigned long request, unsigned long argument);

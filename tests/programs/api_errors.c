@@ -5,6 +5,8 @@
  */
 #include "tests/integration/kvm_api.h"
 
+#include <sys/uio.h>
+
 static struct vm vm;
 static struct vcpu vcpu;
 
@@ -268,11 +270,34 @@ static void map_a_vcpu(void)
 		munmap(second, vm.run_size);
 	SHOW("ioctl through a dup", _kvm_ioctl(fd, KVM_RUN, 1));
 	close(fd);
-	char byte;
-	ssize_t n = read(vcpu.fd, &byte, 1);
-	SHOW("read of a vCPU", n < 0 ? -errno : n);
-	n = write(vm.fd, &byte, 1);
-	SHOW("write to a VM", n < 0 ? -errno : n);
+}
+
+/* They are no files. */
+static void file_calls(const char *where, int fd)
+{
+	struct iovec part;
+	char byte = 0;
+
+	part.iov_base = &byte;
+	part.iov_len = 1;
+#define FILE_CALL(call)                                                 \
+	do {                                                            \
+		long n = (call);                                        \
+                                                                        \
+		printf("%s: ", where), show(#call, n < 0 ? -errno : n); \
+	} while (0)
+	FILE_CALL(read(fd, &byte, 1));
+	FILE_CALL(read(fd, &byte, 0));
+	FILE_CALL(read(fd, NULL, 1));
+	FILE_CALL(readv(fd, &part, 1));
+	FILE_CALL(pread(fd, &byte, 1, 0));
+	FILE_CALL(write(fd, &byte, 1));
+	FILE_CALL(writev(fd, &part, 1));
+	FILE_CALL(pwrite(fd, &byte, 1, 0));
+	FILE_CALL(lseek(fd, 5, SEEK_SET));
+	FILE_CALL(lseek(fd, 0, SEEK_END));
+	FILE_CALL(lseek(fd, 0, 99));
+#undef FILE_CALL
 }
 
 int main(void)
@@ -286,5 +311,8 @@ int main(void)
 	bad_sregs();
 	run_state();
 	map_a_vcpu();
+	file_calls("system", vm.kvm);
+	file_calls("vm", vm.fd);
+	file_calls("vcpu", vcpu.fd);
 	return 0;
 }

@@ -120,8 +120,8 @@ static struct kvm_msr_filter no_filter;
 
 static void check_result(unsigned long request, long r)
 {
-	static const int known[] = { EINVAL, EFAULT, ENOTTY, E2BIG,  EINTR, ENOENT,
-				     EEXIST, ENXIO,  EBUSY,  ENODEV, ENOMEM };
+	static const int known[] = { EINVAL, EFAULT, ENOTTY, E2BIG,  EINTR,  ENOENT,
+				     EEXIST, ENXIO,  EBUSY,  ENODEV, ENOMEM, EBADF };
 
 	if (r >= 0)
 		return;

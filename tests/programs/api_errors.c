@@ -288,7 +288,6 @@ static void file_calls(const char *where, int fd)
 	} while (0)
 	FILE_CALL(read(fd, &byte, 1));
 	FILE_CALL(read(fd, &byte, 0));
-	FILE_CALL(read(fd, NULL, 1));
 	FILE_CALL(readv(fd, &part, 1));
 	FILE_CALL(pread(fd, &byte, 1, 0));
 	FILE_CALL(write(fd, &byte, 1));

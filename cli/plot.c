@@ -140,6 +140,10 @@ static void put_style(FILE *out, const struct plot *plot)
 	      "set xtics nomirror\n"
 	      "set ytics nomirror\n",
 	      out);
+	if (plot->second_axis) {
+		put_setting(out, "y2label", plot->y2_label);
+		fputs("set border 11\nset y2tics\nset y2range [0:*]\nset key below\n", out);
+	}
 	if (plot->log_x)
 		fputs("set logscale x\n", out);
 	if (plot->log_y)
@@ -154,17 +158,24 @@ static void put_style(FILE *out, const struct plot *plot)
 		      out);
 }
 
-/* Lines differ by their points, too: a picture is also printed in black and white. */
+/* Lines differ by their points or dashes, too: a picture is also printed in black and white. */
 static void put_series(FILE *out, const struct plot *plot, unsigned i)
 {
+	const char *axes = plot->second_axis && i >= plot->second_axis ? " axes x1y2" : "";
+
 	fputs(i ? ", " : "plot ", out);
 	if (plot->kind == PLOT_BARS)
 		fprintf(out, "$data using %u:xtic(1) linecolor rgb '%s' title ", i + 2, colours[i]);
+	else if (plot->no_points)
+		fprintf(out,
+			"$data using 1:%u%s with lines linewidth 2 dashtype %u linecolor rgb '%s' "
+			"title ",
+			i + 2, axes, i + 1, colours[i]);
 	else
 		fprintf(out,
-			"$data using 1:%u with linespoints linewidth 2 pointtype %u "
+			"$data using 1:%u%s with linespoints linewidth 2 pointtype %u "
 			"pointsize 0.8 linecolor rgb '%s' title ",
-			i + 2, i + 4, colours[i]);
+			i + 2, axes, i + 4, colours[i]);
 	put_text(out, plot->series[i].name);
 }
 
@@ -185,8 +196,10 @@ static void put_script(FILE *out, const struct plot *plot, const struct picture 
 	put_rows(out, plot);
 	fputs("end_of_data\n", out);
 	put_style(out, plot);
-	put_picture(out, plot, "svg font 'sans-serif,14'", pictures[SVG].fd);
-	put_picture(out, plot, "pngcairo font 'sans,11'", pictures[PNG].fd);
+	if (pictures[SVG].fd >= 0)
+		put_picture(out, plot, "svg font 'sans-serif,14'", pictures[SVG].fd);
+	if (pictures[PNG].fd >= 0)
+		put_picture(out, plot, "pngcairo font 'sans,11'", pictures[PNG].fd);
 }
 
 /* ------------------------------------------------------------------ gnuplot */
@@ -303,9 +316,16 @@ static int check(const struct plot *plot, const char *file)
 	return STATUS_OK;
 }
 
-static bool open_pictures(struct picture *pictures)
+static bool is_wanted(const struct plot *plot, unsigned file)
+{
+	return !plot->files || plot->files & file;
+}
+
+static bool open_pictures(const struct plot *plot, struct picture *pictures)
 {
 	for (unsigned i = 0; i < PICTURES; i++) {
+		if (!is_wanted(plot, i == SVG ? PLOT_SVG : PLOT_PNG))
+			continue;
 		/* gnuplot inherits it */
 		pictures[i].fd = open(pictures[i].path, O_RDWR | O_CREAT | O_TRUNC, 0666);
 		if (pictures[i].fd < 0) {
@@ -331,13 +351,16 @@ static int close_pictures(struct picture *pictures, int status)
 
 static int write_all(const struct plot *plot, const char *table, struct picture *pictures)
 {
-	int error = write_table(plot, table), status = STATUS_USAGE;
+	int error = is_wanted(plot, PLOT_TSV) ? write_table(plot, table) : 0;
+	int status = STATUS_USAGE;
 
 	if (error) {
 		complain("plot: %s: %s", table, strerror(-error));
 		return STATUS_NO_PLOT;
 	}
-	if (open_pictures(pictures))
+	if (!is_wanted(plot, PLOT_SVG | PLOT_PNG))
+		return STATUS_OK;
+	if (open_pictures(plot, pictures))
 		status = draw(plot, pictures);
 	return close_pictures(pictures, status);
 }

@@ -46,8 +46,7 @@ static const struct trace_field end_fields[] = {
 	{ 0 },
 };
 
-#define MAX_FIELDS 18
-static const struct trace_field event_fields[TRACE_EVENTS][MAX_FIELDS] = {
+static const struct trace_field event_fields[TRACE_EVENTS][TRACE_MAX_FIELDS] = {
 	[TRACE_VM_CREATED] = { { 0 } },
 	[TRACE_VCPU_CREATED] = { { "id", TRACE_NUMBER, 0 } },
 	[TRACE_CAPABILITY] = {
@@ -374,7 +373,7 @@ static bool check_event(struct trace_reader *r, struct trace_line *line, const c
 		return false;
 	if (line->event < 0)
 		return true;
-	if (!has_fields(line->json, event_fields[line->event], MAX_FIELDS, why))
+	if (!has_fields(line->json, event_fields[line->event], TRACE_MAX_FIELDS, why))
 		return false;
 	r->seen[line->event]++;
 	return true;

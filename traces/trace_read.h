@@ -33,7 +33,8 @@ struct trace_field {
 enum trace_kind { TRACE_LINE_HEADER, TRACE_LINE_EVENT, TRACE_LINE_END, TRACE_KINDS };
 /* Fields of a kind of line: of an event those that all have. */
 const struct trace_field *trace_fields(enum trace_kind kind);
-/* Those that an event has besides. */
+/* Those that an event has besides, at most so many. */
+#define TRACE_MAX_FIELDS 18
 const struct trace_field *trace_event_fields(enum trace_event event);
 
 /* ------------------------------------------------------------------ the reader */

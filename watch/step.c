@@ -1,0 +1,496 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KVM_RUN one instruction at a time. Before each entry the next instruction is decoded and its locked
+ * operand found; after it, what RIP became says whether it was executed. The debug exits stay here.
+ * docs/record.md lists what this does not cover; each case that can be noticed is said in the trace.
+ *
+ * The kernel hides the TF that it sets from KVM_GET_REGS (kvm_get_rflags()); the guest's own code can see
+ * it in what PUSHF, SYSCALL and the delivery of events save, and there it is cleared again.
+ */
+#include "watch/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define FL_TF 0x100u
+
+#define MSR_LSTAR 0xc0000082u
+
+#define SPREAD_NS      10000000 /* between two split locks on the real device */
+#define STARVED_ENOUGH 64       /* events in a row in front of one instruction that never runs */
+
+/* One entry. */
+struct step {
+	struct watch_look before, after;
+	bool shadow; /* `before` loads SS: the next one may be executed in the same step */
+	struct watch_look second;
+	long result;
+	uint32_t reason;
+	bool stepping; /* single-step was on */
+};
+
+/* ------------------------------------------------------------------ guest debugging */
+
+static bool is_load_ss(const struct watch_look *look)
+{
+	const struct insn *insn = &look->insn;
+
+	if (!look->decoded)
+		return false;
+	return (insn->op == OP_MOV_TO_SEG && insn->reg == SEG_SS) ||
+	       (insn->op == OP_POP_SEG && insn->map == MAP_ONE && insn->opcode == 0x17);
+}
+
+/* The stack's top, as many bytes as it has. 0 or -errno. */
+static int stack_read(struct watch_vcpu *vcpu, const struct watch_look *look, uint64_t offset,
+		      void *data, size_t size)
+{
+	uint64_t sp = look->regs.rsp;
+
+	if (look->mode != 64)
+		sp = look->sregs.ss.base + (look->sregs.ss.db ? (uint32_t)sp : (uint16_t)sp);
+	return watch_linear_read(vcpu->vm, &look->sregs, sp + offset, data, size);
+}
+
+static int stack_write(struct watch_vcpu *vcpu, const struct watch_look *look, uint64_t offset,
+		       const void *data, size_t size)
+{
+	uint64_t sp = look->regs.rsp;
+
+	if (look->mode != 64)
+		sp = look->sregs.ss.base + (look->sregs.ss.db ? (uint32_t)sp : (uint16_t)sp);
+	return watch_linear_write(vcpu->vm, &look->sregs, sp + offset, data, size);
+}
+
+/*
+ * Instructions that may load an RFLAGS without TF and so leave single-stepping: where they go to, so
+ * that a breakpoint catches the guest there. False: it is not one of them, or nobody knows.
+ */
+static bool landing(struct watch_vcpu *vcpu, int fd, const struct watch_look *look,
+		    uint64_t *linear)
+{
+	struct {
+		struct kvm_msrs header;
+		struct kvm_msr_entry entry;
+	} msr = { .header.nmsrs = 1, .entry.index = MSR_LSTAR };
+	uint64_t rip = 0;
+
+	switch (look->insn.op) {
+	case OP_SYSCALL:
+		if (watch.kernel->ioctl(fd, KVM_GET_MSRS, (unsigned long)&msr) != 1)
+			return false;
+		*linear = msr.entry.data;
+		return look->mode == 64;
+	case OP_SYSRET:
+		*linear = look->insn.opsize == 8 ? look->regs.rcx : (uint32_t)look->regs.rcx;
+		return true;
+	case OP_IRET:
+		if (stack_read(vcpu, look, 0, &rip, look->insn.opsize))
+			return false;
+		/* In other modes the new CS has a base of its own. */
+		*linear = rip;
+		return look->mode == 64;
+	default:
+		return false;
+	}
+}
+
+/*
+ * HLT under single-step ends in a debug exit instead of its own, and may then be passed over. So it runs
+ * as it is where it leaves for the monitor, unless an event comes first, whose handler would then run
+ * unseen.
+ */
+static bool runs_plain(const struct watch_vcpu *vcpu, int fd, const struct watch_look *look)
+{
+	struct kvm_vcpu_events events;
+
+	if (!look->decoded || look->insn.op != OP_HLT || atomic_load(&vcpu->vm->irqchip))
+		return false;
+	if (watch.kernel->ioctl(fd, KVM_GET_VCPU_EVENTS, (unsigned long)&events) < 0)
+		return true;
+	return !events.interrupt.injected && !events.exception.injected && !events.nmi.injected &&
+	       !events.nmi.pending;
+}
+
+/* Each time: KVM keeps single-stepping to the place where it was asked for (kvm_is_linear_rip()), and the
+ * monitor may have moved the guest since. */
+static long set_debug(struct watch_vcpu *vcpu, int fd, struct step *step)
+{
+	struct kvm_guest_debug debug = { 0 };
+
+	step->stepping = !runs_plain(vcpu, fd, &step->before);
+	if (step->stepping) {
+		debug.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
+		if (watch.options.hold_interrupts)
+			debug.control |= KVM_GUESTDBG_BLOCKIRQ;
+		if (step->before.decoded &&
+		    landing(vcpu, fd, &step->before, (uint64_t *)&debug.arch.debugreg[0])) {
+			debug.control |= KVM_GUESTDBG_USE_HW_BP;
+			debug.arch.debugreg[7] = 1 << 10 | 2; /* G0: execution, one byte */
+		}
+	}
+	return watch.kernel->ioctl(fd, KVM_SET_GUEST_DEBUG, (unsigned long)&debug);
+}
+
+/* ------------------------------------------------------------------ split locks */
+
+static void pause_between(void)
+{
+	const struct timespec time = { .tv_nsec = SPREAD_NS };
+
+	syscall(SYS_nanosleep, &time, NULL);
+}
+
+static bool may_run(void)
+{
+	static _Atomic uint64_t own; /* without a report */
+	_Atomic uint64_t *count = watch.report ? &watch.report->native_split_locks : &own;
+	uint64_t taken = atomic_load(count);
+
+	do {
+		if (taken >= watch.options.native_split_locks)
+			return false;
+	} while (!atomic_compare_exchange_weak(count, &taken, taken + 1));
+	if (taken)
+		pause_between();
+	return true;
+}
+
+/* As Linux ends a run that it cannot go on with (api.rst 5, KVM_EXIT_INTERNAL_ERROR). */
+static long refuse(struct watch_vcpu *vcpu)
+{
+	vcpu->run->exit_reason = KVM_EXIT_INTERNAL_ERROR;
+	vcpu->run->internal.suberror = KVM_INTERNAL_ERROR_EMULATION;
+	vcpu->run->internal.ndata = 0;
+	return 0;
+}
+
+static void end_run(struct watch_vcpu *vcpu, const struct watch_look *look)
+{
+	char text[160];
+
+	snprintf(text, sizeof(text),
+		 "split lock at rip 0x%llx, %u bytes at 0x%llx: on the real device it would stall "
+		 "every core of this host",
+		 (unsigned long long)look->lock.rip, look->lock.size,
+		 (unsigned long long)look->lock.linear);
+	watch_not_covered(vcpu, look, "not run: %s (native-split-locks=%llu)", text,
+			  (unsigned long long)watch.options.native_split_locks);
+	report_note_end(watch.report, text);
+	vcpu->refused = true;
+	watch.kernel->terminate();
+}
+
+static bool is_split(const struct watch_look *look)
+{
+	return look->locked && look->operand && look->lock.cause & REPORT_SPLIT;
+}
+
+/* True: it must not be entered. */
+static bool refused(struct watch_vcpu *vcpu, const struct step *step)
+{
+	const struct watch_look *look = is_split(&step->before)                   ? &step->before
+					: step->shadow && is_split(&step->second) ? &step->second
+										  : NULL;
+
+	if (vcpu->refused)
+		return true;
+	if (!look || may_run())
+		return false;
+	end_run(vcpu, look);
+	return true;
+}
+
+/* ------------------------------------------------------------------ what has happened */
+
+static void lock_taken(struct watch_vcpu *vcpu, const struct watch_look *look)
+{
+	if (!look->locked)
+		return;
+	if (!look->operand) {
+		if (look->insn.seg == SEG_SS && look->mode != 64)
+			watch_not_covered(vcpu, look,
+					  "a locked access behind a load of SS: its address is not "
+					  "known");
+		return;
+	}
+	vcpu->locked++;
+	if (watch.options.locked)
+		trace_note_locked(watch.trace, vcpu->vm->number, vcpu->index, &look->lock);
+	if (!look->lock.cause)
+		return;
+	report_note_lock(watch.report, vcpu->index, &look->lock);
+	trace_note_lock(watch.trace, vcpu->vm->number, vcpu->index, &look->lock);
+}
+
+/* A stack frame of an event, as its delivery in this mode makes it (SDM 6.12.1, 6.14.2, 20.1.4). */
+struct frame {
+	uint64_t offset; /* of the image of RIP, from the stack pointer */
+	unsigned size;   /* of a word of it */
+	uint64_t rip;
+};
+
+/* Was an event taken, in front of this instruction or behind it? */
+static bool find_frame(struct watch_vcpu *vcpu, const struct step *step, struct frame *frame)
+{
+	const struct watch_look *after = &step->after;
+	bool real = !(after->sregs.cr0 & 1);
+	uint64_t here = step->before.regs.rip, next = watch_look_next(&step->before);
+	uint8_t bytes[2 * 8];
+
+	frame->size = after->mode == 64 ? 8 : real || after->mode == 16 ? 2 : 4;
+	if (stack_read(vcpu, after, 0, bytes, 2 * frame->size))
+		return false;
+	/* with an error code in front, or without */
+	for (unsigned i = 0; i < 2; i++) {
+		frame->offset = i * frame->size;
+		frame->rip = 0;
+		memcpy(&frame->rip, bytes + frame->offset, frame->size);
+		if (frame->rip == here || frame->rip == next)
+			return true;
+	}
+	return false;
+}
+
+/* Not the guest's: what is stored there is what single-stepping needs. */
+static void clear_tf(struct watch_vcpu *vcpu, const struct watch_look *look, uint64_t offset)
+{
+	uint16_t flags;
+
+	if (stack_read(vcpu, look, offset, &flags, sizeof(flags)) || !(flags & FL_TF))
+		return;
+	flags &= (uint16_t)~FL_TF;
+	stack_write(vcpu, look, offset, &flags, sizeof(flags));
+}
+
+static void clear_saved_tf(int fd, struct watch_look *look)
+{
+	if (!(look->regs.r11 & FL_TF))
+		return;
+	look->regs.r11 &= ~(uint64_t)FL_TF;
+	watch.kernel->ioctl(fd, KVM_SET_REGS, (unsigned long)&look->regs);
+}
+
+static void event_taken(struct watch_vcpu *vcpu, const struct step *step, const struct frame *frame)
+{
+	uint64_t rip = step->before.regs.rip;
+
+	clear_tf(vcpu, &step->after, frame->offset + 2 * frame->size);
+	if (frame->rip != rip)
+		return;
+	vcpu->starved = rip == vcpu->starved_rip ? vcpu->starved + 1 : 1;
+	vcpu->starved_rip = rip;
+	if (vcpu->starved < STARVED_ENOUGH || vcpu->told_starved)
+		return;
+	vcpu->told_starved = true;
+	watch_not_covered(vcpu, &step->before,
+			  "events come faster than single steps: %u in a row in front of this "
+			  "instruction. A timer starves the guest; see --hold-interrupts",
+			  STARVED_ENOUGH);
+}
+
+static void executed(struct watch_vcpu *vcpu, const struct watch_look *look)
+{
+	vcpu->instructions++;
+	if (look->regs.rip == vcpu->starved_rip)
+		vcpu->starved = 0;
+	lock_taken(vcpu, look);
+}
+
+/* The guest has been somewhere else in the meantime. */
+static void lost(struct watch_vcpu *vcpu, const struct step *step)
+{
+	const struct watch_look *before = &step->before;
+	bool native = before->mode == 64 && before->cpl == 3;
+
+	if (native && vcpu->told_lost_cpl3)
+		return;
+	vcpu->told_lost_cpl3 |= native;
+	watch_not_covered(
+		vcpu, before,
+		native ? "64-bit user code: this KVM does not single-step it. None of its "
+			 "instructions are seen, here and in all that follows (next seen: "
+			 "rip 0x%llx)"
+		       : "single-stepping was lost between here and rip 0x%llx: what ran "
+			 "there is not seen",
+		(unsigned long long)step->after.regs.rip);
+}
+
+/* May RIP be anywhere afterwards? */
+static bool transfers(const struct watch_look *look)
+{
+	switch (look->insn.op) {
+	case OP_BRANCH:
+	case OP_JMP_FAR:
+	case OP_CALL_FAR:
+	case OP_RET_FAR:
+	case OP_IRET:
+	case OP_INT:
+	case OP_INT1:
+	case OP_INT3:
+	case OP_INTO:
+	case OP_SYSCALL:
+	case OP_SYSRET:
+	case OP_SYSENTER:
+	case OP_SYSEXIT:
+	case OP_RSM:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* The monitor gets an exit: the instruction has caused it, or stands in front of it. */
+static bool judge_exit(struct watch_vcpu *vcpu, const struct step *step)
+{
+	uint64_t rip = step->after.regs.rip;
+	struct frame frame;
+
+	if (rip == step->before.regs.rip)
+		return true;
+	if (rip == watch_look_next(&step->before)) {
+		executed(vcpu, &step->before);
+		return true;
+	}
+	/* A signal may come behind the delivery of an event; of a shutdown nothing is known. */
+	if (step->result < 0 || step->reason == KVM_EXIT_SHUTDOWN)
+		return find_frame(vcpu, step, &frame) || step->result == 0;
+	return false;
+}
+
+static bool judge_step(struct watch_vcpu *vcpu, int fd, struct step *step)
+{
+	uint64_t rip = step->after.regs.rip, next = watch_look_next(&step->before);
+	struct frame frame;
+
+	if (rip == next) {
+		executed(vcpu, &step->before);
+		if (step->before.insn.op == OP_PUSHF)
+			clear_tf(vcpu, &step->after, 0);
+		return true;
+	}
+	if (rip == step->before.regs.rip) { /* REP, or a jump to itself */
+		if (step->before.insn.op == OP_BRANCH)
+			executed(vcpu, &step->before);
+		return true;
+	}
+	if (step->shadow && step->second.decoded && rip == watch_look_next(&step->second)) {
+		executed(vcpu, &step->before);
+		executed(vcpu, &step->second);
+		return true;
+	}
+	if (transfers(&step->before)) {
+		executed(vcpu, &step->before);
+		if (step->before.insn.op == OP_SYSCALL)
+			clear_saved_tf(fd, &step->after);
+		else if (find_frame(vcpu, step, &frame))
+			clear_tf(vcpu, &step->after, frame.offset + 2 * frame.size);
+		return true;
+	}
+	if (!find_frame(vcpu, step, &frame))
+		return false;
+	if (frame.rip == next)
+		executed(vcpu, &step->before);
+	event_taken(vcpu, step, &frame);
+	return true;
+}
+
+static void judge(struct watch_vcpu *vcpu, int fd, struct step *step, bool ours)
+{
+	if (!step->before.decoded)
+		return;
+	if (!(ours ? judge_step(vcpu, fd, step) : judge_exit(vcpu, step)))
+		lost(vcpu, step);
+}
+
+/* ------------------------------------------------------------------ the loop */
+
+/* POPF or IRET with TF in the image: the guest debugs itself, and two cannot have one flag. */
+static void look_for_own_tf(struct watch_vcpu *vcpu, const struct watch_look *look)
+{
+	uint64_t offset;
+	uint16_t flags;
+
+	if (!look->decoded || (look->insn.op != OP_POPF && look->insn.op != OP_IRET))
+		return;
+	offset = look->insn.op == OP_IRET ? 2 * look->insn.opsize : 0;
+	if (!stack_read(vcpu, look, offset, &flags, sizeof(flags)) && flags & FL_TF)
+		watch_not_covered(vcpu, look,
+				  "the guest sets TF, to single-step itself: its debug traps are "
+				  "taken for ours");
+}
+
+/* What the monitor has left in kvm_run for the kernel to load (sync_regs()), so that it can be looked at
+ * before. What is not valid is left for the kernel to refuse. */
+static void load_dirty_registers(struct watch_vcpu *vcpu, int fd)
+{
+	static const struct {
+		uint64_t bit;
+		unsigned long request;
+		size_t offset;
+	} sets[] = {
+		{ KVM_SYNC_X86_REGS, KVM_SET_REGS, offsetof(struct kvm_sync_regs, regs) },
+		{ KVM_SYNC_X86_SREGS, KVM_SET_SREGS, offsetof(struct kvm_sync_regs, sregs) },
+		{ KVM_SYNC_X86_EVENTS, KVM_SET_VCPU_EVENTS,
+		  offsetof(struct kvm_sync_regs, events) },
+	};
+	struct kvm_run *run = vcpu->run;
+
+	if (run->kvm_dirty_regs & ~(uint64_t)KVM_SYNC_X86_VALID_FIELDS)
+		return;
+	for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++) {
+		unsigned long from = (unsigned long)&run->s.regs + sets[i].offset;
+
+		if (run->kvm_dirty_regs & sets[i].bit &&
+		    watch.kernel->ioctl(fd, sets[i].request, from) == 0)
+			run->kvm_dirty_regs &= ~sets[i].bit;
+	}
+}
+
+static void look(struct watch_vcpu *vcpu, int fd, struct step *step)
+{
+	watch_look_ahead(vcpu, fd, &step->before);
+	look_for_own_tf(vcpu, &step->before);
+	step->shadow = is_load_ss(&step->before);
+	if (step->shadow)
+		watch_look_behind(vcpu, fd, &step->before, &step->second);
+}
+
+long watch_step(struct watch_vcpu *vcpu, int fd)
+{
+	struct step step;
+	long error;
+	bool ours;
+
+	if (vcpu->run->kvm_dirty_regs)
+		load_dirty_registers(vcpu, fd);
+	error = watch_look_registers(fd, &step.before);
+	for (;;) {
+		/* What cannot be looked at (a vCPU that waits for SIPI, a broken VM) runs as it is. */
+		if (error < 0)
+			return watch_enter(fd);
+		look(vcpu, fd, &step);
+		if (refused(vcpu, &step))
+			return refuse(vcpu);
+		error = set_debug(vcpu, fd, &step);
+		if (error < 0) {
+			watch_not_covered(vcpu, &step.before,
+					  "KVM_SET_GUEST_DEBUG: errno %ld: not single-stepped",
+					  -error);
+			return watch_enter(fd);
+		}
+		step.result = watch_enter(fd);
+		step.reason = vcpu->run->exit_reason;
+		ours = step.result == 0 && step.reason == KVM_EXIT_DEBUG;
+		error = watch_look_registers(fd, &step.after);
+		if (error >= 0)
+			judge(vcpu, fd, &step, ours);
+		if (!ours)
+			return step.result;
+		step.before = step.after;
+	}
+}

@@ -28,6 +28,7 @@ enum {
 /* Sub-commands: argv[0] is "buslock NAME". They return the exit status. */
 int command_run(int argc, char **argv);
 int command_exec(int argc, char **argv);
+int command_record(int argc, char **argv);
 int command_explain(int argc, char **argv);
 int command_host(int argc, char **argv);
 int command_lab(int argc, char **argv);

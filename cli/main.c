@@ -15,6 +15,8 @@ static const struct command {
 	const char *summary;
 } commands[] = {
 	{ "exec", command_exec, "run a KVM monitor with the bus-lock feature that the host lacks" },
+	{ "record", command_record,
+	  "run a KVM monitor on the real device and write down what happens" },
 	{ "run", command_run, "run a guest image with the built-in monitor" },
 	{ "explain", command_explain, "say whether an instruction takes a bus lock, and why" },
 	{ "host", command_host, "say what this host can do by itself" },
@@ -47,6 +49,7 @@ static void usage(FILE *out)
 	fputs("\nTry these:\n"
 	      "  buslock exec --report -- qemu-system-x86_64 -accel kvm -M "
 	      "microvm,bus-lock-ratelimit=10 ...\n"
+	      "  buslock record --trace run.jsonl -- qemu-system-x86_64 -accel kvm ...\n"
 	      "  buslock run kernel.elf --rate 10\n"
 	      "  buslock explain --mode 16 \"26 87 55 02\" es=0070 di=007D\n"
 	      "\n`buslock COMMAND --help` tells the options of one.\n",

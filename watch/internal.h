@@ -66,6 +66,13 @@ struct watch_vm {
 	_Atomic unsigned slots_lock;
 	unsigned slots; /* highest used, plus one */
 	struct watch_slot *slot;
+	bool sync; /* kvm_run can show the registers (KVM_CAP_SYNC_REGS) */
+};
+
+/* Where the code was found last, until the guest may have changed that: a TLB of one entry. */
+struct watch_code {
+	bool valid;
+	uint64_t linear, gpa, cr3; /* pages */
 };
 
 struct watch_vcpu {
@@ -79,6 +86,7 @@ struct watch_vcpu {
 	_Atomic bool busy; /* a thread is in a run of several entries */
 	bool refused;      /* a split lock: it does not run any more */
 	/* step.c: what has been told already, or is being counted */
+	struct watch_code code;
 	uint64_t starved_rip, starved;
 	uint64_t locked, instructions;
 	bool told_lost_cpl3, told_starved;
@@ -156,6 +164,8 @@ struct watch_look {
 };
 /* Registers only. 0 or -errno of the kernel. */
 int watch_look_registers(int fd, struct watch_look *look);
+/* … from kvm_run, after a run with kvm_valid_regs */
+void watch_look_synced(const struct kvm_run *run, struct watch_look *look);
 void watch_look_ahead(struct watch_vcpu *vcpu, int fd, struct watch_look *look);
 /* The instruction behind one that loads SS. Where its operand depends on that it is `locked` without
  * an `operand`. */

@@ -36,6 +36,19 @@ uint64_t watch_look_next(const struct watch_look *look)
 	return look->mode == 64 ? next : look->mode == 32 ? (uint32_t)next : (uint16_t)next;
 }
 
+static void conclude(struct watch_look *look)
+{
+	look->mode = mode_of(&look->sregs);
+	look->cpl = cpl_of(look);
+}
+
+void watch_look_synced(const struct kvm_run *run, struct watch_look *look)
+{
+	look->regs = run->s.regs.regs;
+	look->sregs = run->s.regs.sregs;
+	conclude(look);
+}
+
 int watch_look_registers(int fd, struct watch_look *look)
 {
 	long result = watch.kernel->ioctl(fd, KVM_GET_REGS, (unsigned long)&look->regs);
@@ -44,26 +57,46 @@ int watch_look_registers(int fd, struct watch_look *look)
 		result = watch.kernel->ioctl(fd, KVM_GET_SREGS, (unsigned long)&look->sregs);
 	if (result < 0)
 		return (int)result;
-	look->mode = mode_of(&look->sregs);
-	look->cpl = cpl_of(look);
+	conclude(look);
 	return 0;
 }
 
 /* ------------------------------------------------------------------ the instruction */
 
+/* Code in one page. What the processor itself remembers of its page tables may be remembered here, too,
+ * as long as nothing that makes it forget has run: step.c. */
+static int read_code(struct watch_vcpu *vcpu, const struct watch_look *look, uint64_t linear,
+		     void *data, size_t size)
+{
+	uint64_t offset = linear & (WATCH_PAGE - 1);
+	struct watch_code *code = &vcpu->code;
+	struct watch_walk at;
+
+	if (!code->valid || code->linear != linear - offset || code->cr3 != look->sregs.cr3) {
+		code->valid = false;
+		if (watch_walk(vcpu->vm, &look->sregs, linear, &at))
+			return -ENOENT;
+		*code = (struct watch_code){ .valid = true,
+					     .linear = linear - offset,
+					     .gpa = at.gpa - offset,
+					     .cr3 = look->sregs.cr3 };
+	}
+	return watch_memory_read(vcpu->vm, code->gpa + offset, data, size);
+}
+
 /* No more than the page has, unless it goes on in the next: that may not be there. */
-static bool decode(struct watch_vm *vm, struct watch_look *look, uint64_t linear)
+static bool decode(struct watch_vcpu *vcpu, struct watch_look *look, uint64_t linear)
 {
 	size_t room = WATCH_PAGE - (linear & (WATCH_PAGE - 1));
 	size_t n = room < INSN_MAX_LENGTH ? room : INSN_MAX_LENGTH;
 	uint8_t bytes[INSN_MAX_LENGTH];
 	int result;
 
-	if (watch_linear_read(vm, &look->sregs, linear, bytes, n))
+	if (read_code(vcpu, look, linear, bytes, n))
 		return false;
 	result = insn_decode(&look->insn, bytes, n, look->mode);
 	if (result == -ENODATA && n < INSN_MAX_LENGTH) {
-		if (watch_linear_read(vm, &look->sregs, linear + n, bytes + n, INSN_MAX_LENGTH - n))
+		if (read_code(vcpu, look, linear + n, bytes + n, INSN_MAX_LENGTH - n))
 			return false;
 		result = insn_decode(&look->insn, bytes, INSN_MAX_LENGTH, look->mode);
 	}
@@ -172,11 +205,24 @@ static bool find_operand(struct watch_vcpu *vcpu, int fd, struct watch_look *loo
 	return true;
 }
 
+/* Beyond the segment's limit is a fault, and no lock. Segments that grow down are left to the processor. */
+static bool within_limit(const struct watch_look *look, const struct insn_access *access)
+{
+	const struct kvm_sregs *s = &look->sregs;
+	const struct kvm_segment *segments[] = { &s->es, &s->cs, &s->ss, &s->ds, &s->fs, &s->gs };
+	const struct kvm_segment *segment = segments[access->seg];
+
+	if (look->mode == 64 || (segment->type & 0xc) == 4)
+		return true;
+	return access->offset + access->size - 1 <= segment->limit;
+}
+
 static void find_lock(struct watch_vcpu *vcpu, int fd, struct watch_look *look)
 {
 	struct insn_access access[INSN_MAX_ACCESSES];
 	struct report_lock *lock = &look->lock;
 	struct insn_regs regs;
+	bool within = false;
 	int n;
 
 	insn_registers(look, &regs);
@@ -185,6 +231,7 @@ static void find_lock(struct watch_vcpu *vcpu, int fd, struct watch_look *look)
 		if (!(access[i].access & INSN_WRITE))
 			continue;
 		look->locked = true;
+		within = within_limit(look, &access[i]);
 		lock->linear = access[i].linear;
 		lock->size = access[i].size;
 	}
@@ -198,14 +245,14 @@ static void find_lock(struct watch_vcpu *vcpu, int fd, struct watch_look *look)
 	memcpy(lock->insn, look->insn.bytes, look->insn.length);
 	if ((lock->linear & (LINE - 1)) + lock->size > LINE)
 		lock->cause |= REPORT_SPLIT;
-	look->operand = find_operand(vcpu, fd, look);
+	look->operand = within && find_operand(vcpu, fd, look);
 }
 
 static void look(struct watch_vcpu *vcpu, int fd, struct watch_look *look)
 {
 	look->locked = look->operand = false;
 	memset(&look->lock, 0, sizeof(look->lock));
-	look->decoded = decode(vcpu->vm, look, watch_look_linear_rip(look));
+	look->decoded = decode(vcpu, look, watch_look_linear_rip(look));
 	if (look->decoded && look->insn.flags & INSN_LOCKED && look->insn.op != OP_UD)
 		find_lock(vcpu, fd, look);
 }

@@ -30,7 +30,7 @@ struct step {
 	struct watch_look second;
 	long result;
 	uint32_t reason;
-	bool stepping; /* single-step was on */
+	bool armed; /* single-step is on, and nothing else */
 };
 
 /* ------------------------------------------------------------------ guest debugging */
@@ -116,23 +116,46 @@ static bool runs_plain(const struct watch_vcpu *vcpu, int fd, const struct watch
 	       !events.nmi.pending;
 }
 
-/* Each time: KVM keeps single-stepping to the place where it was asked for (kvm_is_linear_rip()), and the
- * monitor may have moved the guest since. */
+/*
+ * KVM's emulator drops TF where it writes RFLAGS back (__kvm_set_rflags() knows one RIP only), and so do
+ * instructions that load RFLAGS, and events. What touches registers alone never gets to any of these.
+ */
+static bool keeps_tf(const struct watch_look *look)
+{
+	const struct insn *insn = &look->insn;
+
+	if (!look->decoded || insn->flags & INSN_MEM)
+		return false;
+	if (insn->op == OP_PLAIN || insn->op == OP_BRANCH) {
+		struct insn_access access[INSN_MAX_ACCESSES];
+		const struct insn_regs none = { .stack_size = 8 };
+
+		return insn_accesses(insn, &none, access) == 0;
+	}
+	return (insn->op >= OP_ADD && insn->op <= OP_MOVSX) || insn->op == OP_NOP;
+}
+
 static long set_debug(struct watch_vcpu *vcpu, int fd, struct step *step)
 {
 	struct kvm_guest_debug debug = { 0 };
+	uint64_t linear;
+	bool plain = runs_plain(vcpu, fd, &step->before);
+	bool breakpoint = !plain && step->before.decoded &&
+			  landing(vcpu, fd, &step->before, &linear);
 
-	step->stepping = !runs_plain(vcpu, fd, &step->before);
-	if (step->stepping) {
+	if (step->armed && !plain && !breakpoint)
+		return 0;
+	if (!plain) {
 		debug.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
 		if (watch.options.hold_interrupts)
 			debug.control |= KVM_GUESTDBG_BLOCKIRQ;
-		if (step->before.decoded &&
-		    landing(vcpu, fd, &step->before, (uint64_t *)&debug.arch.debugreg[0])) {
-			debug.control |= KVM_GUESTDBG_USE_HW_BP;
-			debug.arch.debugreg[7] = 1 << 10 | 2; /* G0: execution, one byte */
-		}
 	}
+	if (breakpoint) {
+		debug.control |= KVM_GUESTDBG_USE_HW_BP;
+		debug.arch.debugreg[0] = linear;
+		debug.arch.debugreg[7] = 1 << 10 | 2; /* G0: execution, one byte */
+	}
+	step->armed = !plain && !breakpoint;
 	return watch.kernel->ioctl(fd, KVM_SET_GUEST_DEBUG, (unsigned long)&debug);
 }
 
@@ -234,23 +257,30 @@ struct frame {
 	uint64_t rip;
 };
 
+/* The handler's first instruction may have pushed something by now: as much as PUSHA does. */
+#define FRAME_WORDS 10
+
 /* Was an event taken, in front of this instruction or behind it? */
 static bool find_frame(struct watch_vcpu *vcpu, const struct step *step, struct frame *frame)
 {
 	const struct watch_look *after = &step->after;
 	bool real = !(after->sregs.cr0 & 1);
-	uint64_t here = step->before.regs.rip, next = watch_look_next(&step->before);
-	uint8_t bytes[2 * 8];
+	uint64_t here = step->before.regs.rip, next = watch_look_next(&step->before), cs;
+	uint8_t bytes[(FRAME_WORDS + 2) * 8];
+	unsigned words = FRAME_WORDS + 2;
 
 	frame->size = after->mode == 64 ? 8 : real || after->mode == 16 ? 2 : 4;
-	if (stack_read(vcpu, after, 0, bytes, 2 * frame->size))
-		return false;
-	/* with an error code in front, or without */
-	for (unsigned i = 0; i < 2; i++) {
-		frame->offset = i * frame->size;
-		frame->rip = 0;
+	/* less, where the stack begins */
+	while (stack_read(vcpu, after, 0, bytes, (size_t)words * frame->size))
+		if (--words < 3)
+			return false;
+	for (unsigned i = 0; i + 2 <= words; i++) {
+		frame->offset = (uint64_t)i * frame->size;
+		frame->rip = cs = 0;
 		memcpy(&frame->rip, bytes + frame->offset, frame->size);
-		if (frame->rip == here || frame->rip == next)
+		memcpy(&cs, bytes + frame->offset + frame->size, 2);
+		if ((frame->rip == here || frame->rip == next) &&
+		    cs == step->before.sregs.cs.selector)
 			return true;
 	}
 	return false;
@@ -275,11 +305,11 @@ static void clear_saved_tf(int fd, struct watch_look *look)
 	watch.kernel->ioctl(fd, KVM_SET_REGS, (unsigned long)&look->regs);
 }
 
-static void event_taken(struct watch_vcpu *vcpu, const struct step *step, const struct frame *frame)
+/* In front of the same instruction again and again? */
+static void count_event(struct watch_vcpu *vcpu, const struct step *step, const struct frame *frame)
 {
 	uint64_t rip = step->before.regs.rip;
 
-	clear_tf(vcpu, &step->after, frame->offset + 2 * frame->size);
 	if (frame->rip != rip)
 		return;
 	vcpu->starved = rip == vcpu->starved_rip ? vcpu->starved + 1 : 1;
@@ -299,6 +329,98 @@ static void executed(struct watch_vcpu *vcpu, const struct watch_look *look)
 	if (look->regs.rip == vcpu->starved_rip)
 		vcpu->starved = 0;
 	lock_taken(vcpu, look);
+}
+
+/* ------------------------------------------------------------------ into a handler */
+
+/* Entry point of a gate (SDM 6.11, 6.14.1; 20.1.4 in real mode); false: none that matches the mode. */
+static bool gate_target(const struct watch_look *after, const uint8_t *gate, uint64_t *rip)
+{
+	uint16_t low, high, selector;
+	uint32_t top = 0;
+
+	memcpy(&low, gate, 2);
+	memcpy(&selector, gate + 2, 2);
+	*rip = low;
+	if (!(after->sregs.cr0 & 1))
+		return selector == after->sregs.cs.selector;
+	memcpy(&high, gate + 6, 2);
+	if (after->sregs.efer >> 10 & 1)
+		memcpy(&top, gate + 8, 4);
+	if (!(gate[5] & 0x80) || (selector & ~3u) != (after->sregs.cs.selector & ~3u))
+		return false;
+	if (gate[5] & 8) /* 32 or 64 bits */
+		*rip |= (uint64_t)high << 16 | (uint64_t)top << 32;
+	return true;
+}
+
+/* What is at `rip`, with the registers that the handler began with. */
+static void look_at_handler(struct watch_vcpu *vcpu, int fd, const struct step *step,
+			    const struct frame *frame, uint64_t rip, struct watch_look *out)
+{
+	*out = step->after;
+	out->regs = step->before.regs;
+	out->regs.rsp = step->after.regs.rsp + frame->offset;
+	out->regs.rip = rip;
+	watch_look_ahead(vcpu, fd, out);
+}
+
+/* Does the instruction lead to where the guest is now? Branches through registers or memory may. */
+static bool leads_to(const struct watch_look *first, uint64_t rip)
+{
+	uint64_t next = watch_look_next(first);
+
+	if (rip == next)
+		return true;
+	return first->insn.op == OP_BRANCH &&
+	       (!(first->insn.flags & INSN_IMM) || next + first->insn.imm == rip);
+}
+
+/*
+ * A KVM that emulates the delivery goes on with the handler's first instruction in the same step. Which
+ * vector it was is not told, but the interrupt table has only so many entries: the guest stands at the
+ * beginning of one, or behind the first instruction of one.
+ */
+static void handler_entered(struct watch_vcpu *vcpu, int fd, const struct step *step,
+			    const struct frame *frame)
+{
+	const struct watch_look *after = &step->after;
+	bool real = !(after->sregs.cr0 & 1), found = false;
+	size_t size = real ? 4 : after->sregs.efer >> 10 & 1 ? 16 : 8;
+	struct watch_look first;
+	uint8_t gate[16];
+	uint64_t rip;
+
+	for (unsigned pass = 0; pass < 2 && !found; pass++) {
+		for (unsigned i = 0; i < 256 && (i + 1) * size <= after->sregs.idt.limit + 1u;
+		     i++) {
+			if (watch_linear_read(vcpu->vm, &after->sregs,
+					      after->sregs.idt.base + i * size, gate, size) ||
+			    !gate_target(after, gate, &rip))
+				continue;
+			if (pass == 0 && rip == after->regs.rip)
+				return;
+			if (pass == 0)
+				continue;
+			look_at_handler(vcpu, fd, step, frame, rip, &first);
+			found = first.decoded && leads_to(&first, after->regs.rip);
+			if (found)
+				break;
+		}
+	}
+	if (!found) {
+		watch_not_covered(vcpu, after,
+				  "the first instruction of an event's handler is not "
+				  "seen, only what follows");
+		return;
+	}
+	executed(vcpu, &first);
+	if (is_split(&first) && !may_run()) {
+		watch_not_covered(vcpu, &first,
+				  "a split lock has run on the real device: the first "
+				  "instruction of an event's handler is not seen before");
+		end_run(vcpu, &first);
+	}
 }
 
 /* The guest has been somewhere else in the meantime. */
@@ -395,7 +517,9 @@ static bool judge_step(struct watch_vcpu *vcpu, int fd, struct step *step)
 		return false;
 	if (frame.rip == next)
 		executed(vcpu, &step->before);
-	event_taken(vcpu, step, &frame);
+	clear_tf(vcpu, &step->after, frame.offset + 2 * frame.size);
+	count_event(vcpu, step, &frame);
+	handler_entered(vcpu, fd, step, &frame);
 	return true;
 }
 
@@ -460,37 +584,89 @@ static void look(struct watch_vcpu *vcpu, int fd, struct step *step)
 		watch_look_behind(vcpu, fd, &step->before, &step->second);
 }
 
-long watch_step(struct watch_vcpu *vcpu, int fd)
+/* Instructions behind which the processor forgets translations (SDM 4.10.4.1). */
+static bool forgets_translations(const struct watch_look *look)
 {
-	struct step step;
-	long error;
-	bool ours;
+	switch (look->insn.op) {
+	case OP_MOV_TO_CR:
+	case OP_LMSW:
+	case OP_WRMSR:
+	case OP_INVLPG:
+	case OP_INVPCID:
+	case OP_IRET: /* and task switches */
+	case OP_JMP_FAR:
+	case OP_CALL_FAR:
+	case OP_RSM:
+		return true;
+	default:
+		return false;
+	}
+}
 
-	if (vcpu->run->kvm_dirty_regs)
-		load_dirty_registers(vcpu, fd);
-	error = watch_look_registers(fd, &step.before);
+/* One entry. True: it was a step of ours, of which the monitor knows nothing. */
+static bool step_once(struct watch_vcpu *vcpu, int fd, struct step *step, int *error)
+{
+	bool ours, sequential;
+
+	step->result = watch_enter(fd);
+	step->reason = vcpu->run->exit_reason;
+	ours = step->result == 0 && step->reason == KVM_EXIT_DEBUG;
+	if (vcpu->vm->sync)
+		watch_look_synced(vcpu->run, &step->after);
+	else
+		*error = watch_look_registers(fd, &step->after);
+	if (*error < 0)
+		return ours;
+	judge(vcpu, fd, step, ours);
+	sequential = step->before.decoded &&
+		     (step->after.regs.rip == watch_look_next(&step->before) ||
+		      step->before.insn.op == OP_BRANCH);
+	step->armed = step->armed && sequential && keeps_tf(&step->before);
+	if (!sequential || forgets_translations(&step->before))
+		vcpu->code.valid = false;
+	return ours;
+}
+
+static long step_all(struct watch_vcpu *vcpu, int fd)
+{
+	struct step step = { .armed = false };
+	int error = watch_look_registers(fd, &step.before);
+
+	vcpu->code.valid = false; /* the monitor may have done anything */
 	for (;;) {
+		long refusal;
+
 		/* What cannot be looked at (a vCPU that waits for SIPI, a broken VM) runs as it is. */
 		if (error < 0)
 			return watch_enter(fd);
 		look(vcpu, fd, &step);
 		if (refused(vcpu, &step))
 			return refuse(vcpu);
-		error = set_debug(vcpu, fd, &step);
-		if (error < 0) {
+		refusal = set_debug(vcpu, fd, &step);
+		if (refusal < 0) {
 			watch_not_covered(vcpu, &step.before,
 					  "KVM_SET_GUEST_DEBUG: errno %ld: not single-stepped",
-					  -error);
+					  -refusal);
 			return watch_enter(fd);
 		}
-		step.result = watch_enter(fd);
-		step.reason = vcpu->run->exit_reason;
-		ours = step.result == 0 && step.reason == KVM_EXIT_DEBUG;
-		error = watch_look_registers(fd, &step.after);
-		if (error >= 0)
-			judge(vcpu, fd, &step, ours);
-		if (!ours)
+		if (!step_once(vcpu, fd, &step, &error))
 			return step.result;
 		step.before = step.after;
 	}
+}
+
+long watch_step(struct watch_vcpu *vcpu, int fd)
+{
+	struct kvm_run *run = vcpu->run;
+	uint64_t valid;
+	long result;
+
+	if (run->kvm_dirty_regs)
+		load_dirty_registers(vcpu, fd);
+	valid = run->kvm_valid_regs;
+	if (vcpu->vm->sync)
+		run->kvm_valid_regs = valid | KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
+	result = step_all(vcpu, fd);
+	run->kvm_valid_regs = valid;
+	return result;
 }

@@ -67,6 +67,8 @@ static void enable_exits(struct watch_vm *vm, int fd)
 		atomic_store(&watch.report->detection_enabled, 1);
 }
 
+#define SYNCED (KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS)
+
 static void vm_created(int fd)
 {
 	struct watch_vm *vm = watch_vm_new(fd);
@@ -81,6 +83,8 @@ static void vm_created(int fd)
 	trace_note_vm_created(watch.trace, vm->number);
 	if (watch.options.enable)
 		enable_exits(vm, fd);
+	if (watch.options.step)
+		vm->sync = (pass(fd, KVM_CHECK_EXTENSION, KVM_CAP_SYNC_REGS) & SYNCED) == SYNCED;
 }
 
 /* Something ran a vCPU, or made one, whose beginning has not been seen. */

@@ -56,7 +56,8 @@ static void test_trace_each_event_has_its_fields(void **state)
 			    "\"events\":{\"vm_created\":1,\"vcpu_created\":1,\"capability\":1,"
 			    "\"run\":1,"
 			    "\"exit\":1,\"bus_lock\":1,\"host_message\":1,\"sleep\":1,"
-			    "\"nondeterministic\":1,\"locked\":1,\"not_covered\":1}}\n");
+			    "\"nondeterministic\":1,\"locked\":1,\"not_covered\":1,"
+			    "\"vm_exit\":0,\"vm_entry\":0}}\n");
 	free(text);
 }
 

@@ -506,6 +506,7 @@ struct emu_exit {
 		/* At most 8 bytes of one access; the next fragment comes with the next run. */
 		struct {
 			uint64_t gpa;
+			uint64_t rip; /* of the instruction, which a write has completed */
 			uint8_t size;
 			bool write;
 			uint8_t *data;
@@ -529,7 +530,11 @@ struct emu_exit {
 	};
 };
 
-enum { EMU_RUN_COMPLETE_ONLY = 1 }; /* finish a pending IN or MMIO access, execute nothing more */
+enum {
+	EMU_RUN_COMPLETE_ONLY = 1, /* finish a pending IN or MMIO access, execute nothing more */
+	EMU_RUN_URGENT =
+		2, /* another vCPU that runs gives way at the end of its block, not of its slice */
+};
 
 /*
  * Runs until an exit. First completes what the last exit left pending (unless the caller changed RIP,

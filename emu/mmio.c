@@ -25,6 +25,7 @@ static enum outcome device_read(struct emu_vcpu *v, uint64_t gpa, uint8_t *data,
 			leave(v, EMU_EXIT_MMIO, VMX_EPT_MISCONFIG);
 			v->exit->guest_physical = gpa;
 			v->exit->mmio.gpa = gpa;
+			v->exit->mmio.rip = run->executing.rip;
 			v->exit->mmio.size = (uint8_t)n;
 			v->exit->mmio.write = false;
 			v->exit->mmio.data = p->data;
@@ -210,6 +211,7 @@ static enum outcome send_write(struct emu_vcpu *v)
 	leave(v, EMU_EXIT_MMIO, VMX_EPT_MISCONFIG);
 	v->exit->guest_physical = p->gpa;
 	v->exit->mmio.gpa = p->gpa;
+	v->exit->mmio.rip = run->executing.rip;
 	v->exit->mmio.size = p->size;
 	v->exit->mmio.write = true;
 	v->exit->mmio.data = p->data;

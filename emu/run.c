@@ -721,7 +721,7 @@ int emu_vcpu_run(struct emu_vcpu *v, unsigned flags, struct emu_exit *exit)
 	memset(exit, 0, offsetof(struct emu_exit, lock));
 	memset(&exit->error, 0, sizeof(exit->error));
 	v->exit = exit;
-	if (!run_lock_acquire(&v->vm->lock, false, &v->kicked)) {
+	if (!run_lock_acquire(&v->vm->lock, flags & EMU_RUN_URGENT, &v->kicked)) {
 		atomic_store(&v->kicked, 0);
 		leave(v, EMU_EXIT_KICKED, VMX_EXTERNAL_INTERRUPT);
 		return 0;

@@ -239,7 +239,6 @@ int capability_enable(struct shim_vm *vm, const struct kvm_enable_cap *cap)
 				KVM_MSR_EXIT_REASON_FILTER))
 			return -EINVAL;
 		atomic_store(&vm->user_space_msr, (uint32_t)cap->args[0]);
-		msr_apply_user_space(vm);
 		return 0;
 	case KVM_CAP_MAX_VCPU_ID:
 		return shim_config.profile.sets_max_vcpu_id ? enable_max_vcpu_id(vm, cap->args[0])

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* CPUID: what the processor supports, and what a vCPU shows (arch/x86/kvm/cpuid.c). */
 #include "vmm_shim/internal.h"
+#include "vmm_shim/irqchip/lapic.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -8,12 +9,15 @@
 
 #define DEFAULT_PHYSICAL_BITS 36 /* cpuid_query_maxphyaddr() without leaf 80000008h */
 
+#define X2APIC            (1u << 21) /* leaf 1, ECX */
 #define BUS_LOCK_DETECT   (1u << 24) /* leaf 7, ECX */
 #define CORE_CAPABILITIES (1u << 30) /* leaf 7, EDX */
 
 /* kvm_set_cpu_caps(): what the processor has and this kernel passes on. */
 void cpuid_offer(const struct profile *profile, bool intel, bool guest_sld, struct emu_cpuid *leaf)
 {
+	if (leaf->function == 1) /* emulated whatever the processor has: kvm_set_cpu_caps() */
+		leaf->ecx |= X2APIC;
 	if (leaf->function != 7 || leaf->index != 0)
 		return;
 	if (!profile->guest_bld || (!intel && profile->svm_hides_bld))
@@ -216,6 +220,8 @@ static int set_entries(struct shim_vcpu *vcpu, struct kvm_cpuid_entry2 *entries,
 	free(vcpu->cpuid);
 	vcpu->cpuid = entries;
 	vcpu->cpuid_count = n;
+	if (vcpu->apic)
+		lapic_cpuid_changed(vcpu);
 	/* vmx_vcpu_after_set_cpuid() writes the secondary controls again; SVM's do not change */
 	if (config_intel())
 		vcpu_latch_bus_lock(vcpu);

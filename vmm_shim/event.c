@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Exceptions, interrupts and NMIs on their way into the guest, and guest debugging. */
 #include "vmm_shim/internal.h"
+#include "vmm_shim/irqchip/lapic.h"
 
 #include <errno.h>
 #include <string.h>
@@ -115,8 +116,9 @@ void event_get(struct shim_vcpu *vcpu, struct kvm_vcpu_events *k)
 	k->interrupt.nr = e.interrupt.vector;
 	k->interrupt.shadow = e.interrupt.shadow; /* KVM_X86_SHADOW_INT_ has EMU_SHADOW_'s bits */
 	k->nmi.injected = e.nmi.injected;
-	k->nmi.pending = e.nmi.pending;
+	k->nmi.pending = e.nmi.pending || (vcpu->apic && atomic_load(&vcpu->apic->nmis));
 	k->nmi.masked = e.nmi.masked;
+	k->smi.latched_init = vcpu->apic && vcpu->apic->init;
 	k->flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW |
 		   KVM_VCPUEVENT_VALID_SMM;
 	if (vm->exception_payload)
@@ -186,6 +188,8 @@ int event_set(struct shim_vcpu *vcpu, const struct kvm_vcpu_events *given)
 	e.nmi.injected = k.nmi.injected;
 	if (k.flags & KVM_VCPUEVENT_VALID_NMI_PENDING)
 		e.nmi.pending = k.nmi.pending;
+	if (vcpu->apic)
+		lapic_set_events(vcpu, &k);
 	e.nmi.masked = k.nmi.masked;
 	if (k.flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT)
 		e.triple_fault_pending = k.triple_fault.pending;
@@ -203,6 +207,8 @@ static long interrupt(struct shim_vcpu *vcpu, unsigned long argument)
 		return -EFAULT;
 	if (irq.irq >= ABI_NR_INTERRUPTS)
 		return -EINVAL;
+	if (vcpu->apic)
+		return lapic_interrupt(vcpu, (uint8_t)irq.irq);
 	event_queue_interrupt(vcpu, (uint8_t)irq.irq);
 	return 0;
 }
@@ -237,6 +243,8 @@ static long set_mp_state(struct shim_vcpu *vcpu, unsigned long argument)
 
 	if (user_read(&k, argument, sizeof(k)))
 		return -EFAULT;
+	if (vcpu->apic)
+		return lapic_set_mp_state(vcpu, k.mp_state);
 	/* Every other state is the in-kernel interrupt controller's. */
 	if (k.mp_state != KVM_MP_STATE_RUNNABLE)
 		return -EINVAL;
@@ -260,7 +268,7 @@ long event_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned long ar
 	case KVM_SET_MP_STATE:
 		return set_mp_state(vcpu, argument);
 	case KVM_GET_MP_STATE:
-		mp.mp_state = vcpu->mp_state;
+		mp.mp_state = vcpu->apic ? lapic_get_mp_state(vcpu) : vcpu->mp_state;
 		return user_write(argument, &mp, sizeof(mp));
 	case KVM_GET_VCPU_EVENTS:
 		event_get(vcpu, &events);

@@ -4,7 +4,7 @@
  * its table is in vmx_handle_exit() and svm's bus_lock_exit().
  */
 #include "vmm_shim/internal.h"
-#include "vmm_shim/irqchip/irqchip.h"
+#include "vmm_shim/irqchip/lapic.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -206,7 +206,8 @@ static int mmio(struct shim_vcpu *vcpu, struct emu_exit *exit)
 
 	if (exit->mmio.size > sizeof(run->mmio.data))
 		return -EIO;
-	if (bus_access(vcpu, false, exit->mmio.gpa, exit->mmio.size, exit->mmio.write,
+	if (lapic_mmio(vcpu, exit->mmio.gpa, exit->mmio.size, exit->mmio.write, exit->mmio.data) ||
+	    bus_access(vcpu, false, exit->mmio.gpa, exit->mmio.size, exit->mmio.write,
 		       exit->mmio.data))
 		return 1;
 	run->exit_reason = KVM_EXIT_MMIO;
@@ -300,6 +301,8 @@ static int window(struct shim_vcpu *vcpu)
 	/* "exec_controls_clearbit(CPU_BASED_INTR_WINDOW_EXITING)": the run loop asks again */
 	vcpu->ops->request_interrupt_window(vcpu->emu, false);
 	vcpu->window_requested = false;
+	if (vcpu->apic)
+		lapic_look(vcpu->apic);
 	return 1;
 }
 
@@ -307,6 +310,27 @@ static int plain(struct shim_vcpu *vcpu, uint32_t reason)
 {
 	vcpu->run->exit_reason = reason;
 	return 0;
+}
+
+/* kvm_emulate_halt(): without a local APIC here it is not "halted", the monitor waits */
+static int halt(struct shim_vcpu *vcpu)
+{
+	if (!vcpu->apic)
+		return plain(vcpu, KVM_EXIT_HLT);
+	lapic_halt(vcpu);
+	return 1;
+}
+
+/* handle_set_cr8(): it has become lower */
+static int task_priority(struct shim_vcpu *vcpu)
+{
+	struct backend_brief brief;
+
+	if (!vcpu->apic)
+		return plain(vcpu, KVM_EXIT_SET_TPR);
+	vcpu->ops->get_brief(vcpu->emu, &brief);
+	lapic_cr8_changed(vcpu, brief.cr8);
+	return 1;
 }
 
 /* handle_exception_nmi() */
@@ -333,8 +357,7 @@ static int handle(struct shim_vcpu *vcpu, struct emu_exit *exit)
 	case EMU_EXIT_MMIO:
 		return mmio(vcpu, exit);
 	case EMU_EXIT_HLT:
-		/* kvm_emulate_halt() without an in-kernel APIC: not "halted", the monitor waits */
-		return plain(vcpu, KVM_EXIT_HLT);
+		return halt(vcpu);
 	case EMU_EXIT_RDMSR:
 	case EMU_EXIT_WRMSR:
 		return msr_exit(vcpu, exit);
@@ -347,7 +370,7 @@ static int handle(struct shim_vcpu *vcpu, struct emu_exit *exit)
 	case EMU_EXIT_KICKED:
 		return 1;
 	case EMU_EXIT_SET_TPR:
-		return plain(vcpu, KVM_EXIT_SET_TPR);
+		return task_priority(vcpu);
 	case EMU_EXIT_VMCALL:
 		return vmcall(vcpu);
 	case EMU_EXIT_INTERNAL_ERROR:

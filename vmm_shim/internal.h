@@ -213,6 +213,8 @@ enum memory_change { MEMORY_NOTHING, MEMORY_CREATE, MEMORY_DELETE, MEMORY_MOVE, 
 int memory_check(const struct shim_vm *vm, const struct abi_memory_region2 *region,
 		 enum memory_change *change);
 void memory_free(struct shim_vm *vm);
+/* Where [gpa, gpa+size), all in one slot, is in the monitor's memory; -EFAULT. */
+int memory_host(struct shim_vm *vm, uint64_t gpa, uint64_t size, uint64_t *host);
 
 /* ------------------------------------------------------------------ vcpu.c and its parts */
 
@@ -288,6 +290,8 @@ struct shim_vcpu *vcpu_current(void);
 uint64_t state_linear_rip(const struct emu_state *state);
 /* kvm_vcpu_reset() with init_event */
 void state_init(struct shim_vcpu *vcpu);
+/* Could IA32_APIC_BASE be that, whatever it is now? */
+bool state_valid_apic_base(const struct shim_vcpu *vcpu, uint64_t base);
 void state_get_regs(struct shim_vcpu *vcpu, struct kvm_regs *regs);
 int state_set_regs(struct shim_vcpu *vcpu, const struct kvm_regs *regs);
 void state_get_sregs(struct shim_vcpu *vcpu, struct kvm_sregs *sregs);
@@ -327,7 +331,7 @@ long msr_device_ioctl(unsigned long request, unsigned long argument);
 long msr_vcpu_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned long argument);
 long msr_filter_ioctl(struct shim_vm *vm, unsigned long argument);
 void msr_filter_free(struct shim_vm *vm);
-void msr_apply_user_space(struct shim_vm *vm); /* msr_exit.c, as the two above */
+void msr_watch(struct shim_vm *vm); /* of a new VM; msr_exit.c, as the two above */
 /* 0; -ENOENT unknown; -EINVAL #GP */
 int msr_get(struct shim_vcpu *vcpu, uint32_t index, uint64_t *value, bool host);
 int msr_set(struct shim_vcpu *vcpu, uint32_t index, uint64_t value, bool host);

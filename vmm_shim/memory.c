@@ -339,3 +339,25 @@ void memory_free(struct shim_vm *vm)
 	free(vm->slot);
 	free(vm->slot_order);
 }
+
+/* ------------------------------------------------------------------ the kernel's own accesses */
+
+/* kvm_gfn_to_hva_cache_init(): where the monitor has that piece of guest memory. */
+int memory_host(struct shim_vm *vm, uint64_t gpa, uint64_t size, uint64_t *host)
+{
+	int r = -EFAULT;
+
+	lock_take(&vm->slots_lock);
+	for (size_t i = 0; i < vm->slots; i++) {
+		const struct memory_slot *slot = &vm->slot[i];
+
+		if (gpa < slot->gpa || gpa - slot->gpa >= slot->size ||
+		    size > slot->size - (gpa - slot->gpa))
+			continue;
+		*host = slot->host + (gpa - slot->gpa);
+		r = 0;
+		break;
+	}
+	lock_drop(&vm->slots_lock);
+	return r;
+}

@@ -5,6 +5,7 @@
  * that are only remembered. Rules: kvm_set_msr_common(), kvm_get_msr_common(), mtrr.c.
  */
 #include "vmm_shim/internal.h"
+#include "vmm_shim/irqchip/lapic.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -87,7 +88,7 @@ static const struct {
 	{ 0x01dd, READ_ONLY, 0, 0 },
 	{ 0x01de, READ_ONLY, 0, 0 },
 	{ 0x0345, READ_ONLY | HOST_ONLY | INTEL, 0, 0 },       /* IA32_PERF_CAPABILITIES */
-	{ 0x06e0, 0, 0, ~0ull },                               /* IA32_TSC_DEADLINE */
+	{ 0x06e0, 0, 0, ~0ull },                               /* IA32_TSC_DEADLINE: lapic_vcpu.c */
 	{ 0xc0010015, 0, 0, 1ull << 24 | 1ull << 18 | 0x148 }, /* HWCR */
 	{ 0xc001001f, UNLISTED | IGNORED, 0, 0 },              /* NB_CFG */
 	{ 0xc0010117, AMD, 0, ~0ull },                         /* VM_HSAVE_PA */
@@ -399,8 +400,10 @@ static bool as_host(const struct shim_vcpu *vcpu, uint32_t index, bool host)
 /* The processor first, then ours. */
 int msr_get(struct shim_vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
 {
-	int r = vcpu->ops->get_msr(vcpu->emu, index, value, as_host(vcpu, index, host));
+	int r = lapic_get_msr(vcpu, index, value);
 
+	if (r == -ENOENT)
+		r = vcpu->ops->get_msr(vcpu->emu, index, value, as_host(vcpu, index, host));
 	if (r == -ENOENT)
 		r = plain_get(vcpu->msrs, index, value, host);
 	if (r == -ENOENT)
@@ -412,8 +415,10 @@ int msr_get(struct shim_vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
 
 int msr_set(struct shim_vcpu *vcpu, uint32_t index, uint64_t value, bool host)
 {
-	int r = vcpu->ops->set_msr(vcpu->emu, index, value, as_host(vcpu, index, host));
+	int r = lapic_set_msr(vcpu, index, value, host);
 
+	if (r == -ENOENT)
+		r = vcpu->ops->set_msr(vcpu->emu, index, value, as_host(vcpu, index, host));
 	if (r == -ENOENT)
 		r = plain_set(vcpu->msrs, index, value, host);
 	if (r == -ENOENT)

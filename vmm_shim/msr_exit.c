@@ -4,6 +4,7 @@
  * monitor's wish to see those that fail (KVM_CAP_X86_USER_SPACE_MSR). KVM api.rst 4.97, 7.21.
  */
 #include "vmm_shim/internal.h"
+#include "vmm_shim/irqchip/lapic.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -32,6 +33,8 @@ static bool exits(void *opaque, struct emu_vcpu *emu, uint32_t index, bool write
 	struct shim_vm *vm = opaque;
 
 	(void)emu;
+	if (write && lapic_owns_write(vcpu_current(), index))
+		return true;
 	/* To report a #GP instead of raising it, look at each access before it happens. */
 	if (atomic_load_explicit(&vm->user_space_msr, memory_order_relaxed) &
 	    KVM_MSR_EXIT_REASON_INVAL)
@@ -39,12 +42,9 @@ static bool exits(void *opaque, struct emu_vcpu *emu, uint32_t index, bool write
 	return !allowed(atomic_load(&vm->msr_filter), index, write);
 }
 
-void msr_apply_user_space(struct shim_vm *vm)
+void msr_watch(struct shim_vm *vm)
 {
-	bool wanted = atomic_load(&vm->msr_filter) ||
-		      atomic_load(&vm->user_space_msr) & KVM_MSR_EXIT_REASON_INVAL;
-
-	vm->ops->set_msr_filter(vm->emu, wanted ? exits : NULL, vm);
+	vm->ops->set_msr_filter(vm->emu, exits, vm);
 }
 
 static void free_filter(struct msr_filter *filter)
@@ -130,7 +130,6 @@ long msr_filter_ioctl(struct shim_vm *vm, unsigned long argument)
 	lock_take(&vm->lock);
 	filter->before = atomic_load(&vm->msr_filter);
 	atomic_store(&vm->msr_filter, filter);
-	msr_apply_user_space(vm);
 	lock_drop(&vm->lock);
 	return 0;
 }

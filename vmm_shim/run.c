@@ -6,6 +6,7 @@
 #include "traces/report.h"
 #include "traces/trace.h"
 #include "vmm_shim/internal.h"
+#include "vmm_shim/irqchip/lapic.h"
 #include "vmm_shim/vclock.h"
 
 #include <errno.h>
@@ -52,9 +53,19 @@ static bool signal_arrived(struct shim_vcpu *vcpu)
 
 /* ------------------------------------------------------------------ vcpu_run() */
 
+/* dm_request_for_irq_injection(), kvm_cpu_accept_dm_intr(): the monitor has interrupts to give, and the
+ * guest takes them from it. Not with 8259s in the kernel. */
+static bool monitor_wants_window(struct shim_vcpu *vcpu)
+{
+	if (!vcpu->run->request_interrupt_window)
+		return false;
+	return !vcpu->apic ||
+	       (irqchip_mode(vcpu->vm) == IRQCHIP_SPLIT && lapic_accepts_external(vcpu));
+}
+
 static void want_window(struct shim_vcpu *vcpu)
 {
-	bool wanted = vcpu->run->request_interrupt_window;
+	bool wanted = (vcpu->apic && vcpu->apic->window) || monitor_wants_window(vcpu);
 
 	if (wanted == vcpu->window_requested)
 		return;
@@ -62,10 +73,10 @@ static void want_window(struct shim_vcpu *vcpu)
 	vcpu->window_requested = wanted;
 }
 
-/* dm_request_for_irq_injection(), kvm_vcpu_ready_for_interrupt_injection() */
+/* kvm_vcpu_ready_for_interrupt_injection() */
 static bool window_open(struct shim_vcpu *vcpu)
 {
-	return vcpu->run->request_interrupt_window && vcpu->ops->interruptible(vcpu->emu);
+	return monitor_wants_window(vcpu) && vcpu->ops->interruptible(vcpu->emu);
 }
 
 static struct run_result enter(struct shim_vcpu *vcpu, unsigned flags)
@@ -125,20 +136,51 @@ static bool virtual_turn(struct shim_vcpu *vcpu, bool kicked, int *ret)
 	return false;
 }
 
+/*
+ * With a local APIC in the kernel: what has come for the vCPU is taken up, and HLT waits here. True: back
+ * to the monitor.
+ */
+static bool take_up_events(struct shim_vcpu *vcpu, unsigned *flags, int *ret)
+{
+	enum lapic_next next;
+
+	while ((next = lapic_before_entry(vcpu)) == LAPIC_WAIT) {
+		lapic_wait(vcpu);
+		if (leave(vcpu, true, ret))
+			return true;
+		*flags = EMU_RUN_URGENT; /* as a scheduler does for one that wakes up */
+	}
+	*ret = 0;
+	return next == LAPIC_EXIT;
+}
+
 static int run_loop(struct shim_vcpu *vcpu)
 {
 	struct run_result result;
 	bool kicked = false;
+	unsigned flags;
 	int ret;
 
 	if (shim_config.profile.resets_exit_reason)
 		vcpu->run->exit_reason = KVM_EXIT_UNKNOWN;
 	vcpu->has_run = true;
 	for (;;) {
-		want_window(vcpu);
-		if (vclock_virtual() && virtual_turn(vcpu, kicked, &ret))
+		flags = 0;
+		if (vcpu->apic && take_up_events(vcpu, &flags, &ret))
 			return ret;
-		result = enter(vcpu, 0);
+		want_window(vcpu);
+		if (flags) /* it has waited: nothing of its turn is left */
+			kicked = false;
+		if (vclock_virtual()) {
+			if (virtual_turn(vcpu, kicked, &ret))
+				return ret;
+			kicked = false;
+			if (vcpu->apic && lapic_has_news(vcpu)) { /* while others had their turns */
+				vclock_guest_end(vcpu);
+				continue;
+			}
+		}
+		result = enter(vcpu, flags);
 		if (!result.again)
 			return result.ret;
 		kicked = vcpu->exit.type == EMU_EXIT_KICKED;
@@ -216,6 +258,8 @@ static int load_cr8(struct shim_vcpu *vcpu)
 	uint64_t cr8 = vcpu->run->cr8;
 	struct emu_state state;
 
+	if (vcpu->apic)
+		return 0;
 	if (__builtin_expect(cr8 == vcpu->cr8, 1))
 		return 0;
 	if (cr8 > 15)
@@ -240,7 +284,27 @@ static void save(struct shim_vcpu *vcpu)
 	run->apic_base = brief.apic_base;
 	vcpu->rip = brief.rip;
 	vcpu->linear_rip = brief.linear_rip;
-	run->ready_for_interrupt_injection = vcpu->ops->interruptible(vcpu->emu);
+	if (vcpu->apic)
+		lapic_after_run(vcpu, brief.cr8);
+	run->ready_for_interrupt_injection = irqchip_mode(vcpu->vm) == IRQCHIP_KERNEL ||
+					     (vcpu->ops->interruptible(vcpu->emu) &&
+					      (!vcpu->apic || lapic_accepts_external(vcpu)));
+}
+
+/* One that nobody has started waits for INIT: then, or at a signal, the monitor is asked again. */
+static int run_uninitialized(struct shim_vcpu *vcpu, bool wants_to_run)
+{
+	int ret;
+
+	if (!wants_to_run)
+		return -EINTR;
+	do {
+		if (lapic_before_entry(vcpu) != LAPIC_WAIT ||
+		    vcpu->mp_state != KVM_MP_STATE_UNINITIALIZED)
+			return -EAGAIN;
+		lapic_wait(vcpu);
+	} while (!leave(vcpu, true, &ret));
+	return ret;
 }
 
 static int run_with_state(struct shim_vcpu *vcpu, bool wants_to_run)
@@ -266,21 +330,32 @@ static int run_with_state(struct shim_vcpu *vcpu, bool wants_to_run)
 	return run_loop(vcpu);
 }
 
-static int run_locked(struct shim_vcpu *vcpu)
+static int run_initialized(struct shim_vcpu *vcpu, bool wants_to_run)
 {
-	struct kvm_run *run = vcpu->run;
-	/* Read once: a monitor that sets it during the run must also send a signal. */
-	bool wants_to_run = !*(volatile uint8_t *)&run->immediate_exit;
 	int ret = 0;
 
-	run->flags = 0;
-	vcpu->has_word = false;
-	if (run->kvm_valid_regs | run->kvm_dirty_regs)
+	if (vcpu->run->kvm_valid_regs | vcpu->run->kvm_dirty_regs)
 		ret = sync_from_monitor(vcpu);
 	if (!ret)
 		ret = load_cr8(vcpu);
 	if (!ret)
 		ret = run_with_state(vcpu, wants_to_run);
+	return ret;
+}
+
+static int run_locked(struct shim_vcpu *vcpu)
+{
+	struct kvm_run *run = vcpu->run;
+	/* Read once: a monitor that sets it during the run must also send a signal. */
+	bool wants_to_run = !*(volatile uint8_t *)&run->immediate_exit;
+	int ret;
+
+	run->flags = 0;
+	vcpu->has_word = false;
+	if (vcpu->mp_state == KVM_MP_STATE_UNINITIALIZED)
+		ret = run_uninitialized(vcpu, wants_to_run);
+	else
+		ret = run_initialized(vcpu, wants_to_run);
 	if (vclock_virtual())
 		vclock_settle();
 	if (run->kvm_valid_regs)

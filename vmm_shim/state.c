@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Registers in the kernel's structures, with the kernel's checks (arch/x86/kvm/regs.c). */
 #include "vmm_shim/internal.h"
+#include "vmm_shim/irqchip/lapic.h"
 
 #include <errno.h>
 #include <string.h>
@@ -47,13 +48,15 @@ void state_init(struct shim_vcpu *vcpu)
 	s.segment[EMU_TR] = (struct emu_segment){ .limit = 0xffff, .attributes = 0x83 };
 	s.gdt.limit = s.idt.limit = 0xffff;
 	s.cr0 = CR0_ET | (old.cr0 & (CR0_CD | CR0_NW));
-	s.cr8 = old.cr8;
+	s.cr8 = vcpu->apic ? 0 : old.cr8;
 	s.xcr0 = old.xcr0;
 	s.dr[6] = ABI_DR6_ACTIVE_LOW;
 	s.dr[7] = 0x400;
 	s.apic_base = old.apic_base;
 	vcpu->ops->set_events(vcpu->emu, &none);
 	vcpu->ops->set_state(vcpu->emu, &s);
+	if (vcpu->apic)
+		lapic_init(vcpu);
 }
 
 /* ------------------------------------------------------------------ KVM_GET_REGS, KVM_SET_REGS */
@@ -279,7 +282,7 @@ static bool valid_sregs(const struct shim_vcpu *vcpu, const struct kvm_sregs *k)
 }
 
 /* kvm_apic_set_base(), by the host */
-static bool valid_apic_base(const struct shim_vcpu *vcpu, uint64_t base)
+bool state_valid_apic_base(const struct shim_vcpu *vcpu, uint64_t base)
 {
 	uint64_t reserved = reserved_address_bits(vcpu) | 0x2ff;
 
@@ -290,12 +293,19 @@ static bool valid_apic_base(const struct shim_vcpu *vcpu, uint64_t base)
 	return !(base & APIC_X2) || (base & APIC_ON);
 }
 
+/* "Older userspace won't unhalt the vcpu on reset": __set_sregs_common() */
+static bool at_reset_vector(const struct emu_state *s)
+{
+	return s->apic_base & APIC_BASE_BSP && s->rip == 0xfff0 && !(s->cr0 & CR0_PE) &&
+	       s->segment[EMU_CS].selector == 0xf000 && s->segment[EMU_CS].base == 0xffff0000;
+}
+
 static int set_common(struct shim_vcpu *vcpu, const struct kvm_sregs *k)
 {
 	struct emu_state s;
 	int r;
 
-	if (!valid_sregs(vcpu, k) || !valid_apic_base(vcpu, k->apic_base))
+	if (!valid_sregs(vcpu, k) || !state_valid_apic_base(vcpu, k->apic_base))
 		return -EINVAL;
 	vcpu->ops->get_state(vcpu->emu, &s);
 #define SET(name, which) set_segment(&s.segment[which], &k->name, which);
@@ -314,9 +324,16 @@ static int set_common(struct shim_vcpu *vcpu, const struct kvm_sregs *k)
 	s.efer = k->efer & (EFER_SCE | EFER_LME | EFER_LMA | EFER_NX);
 	s.apic_base = k->apic_base;
 	r = vcpu->ops->set_state(vcpu->emu, &s);
-	if (!r)
-		vcpu->cr8 = s.cr8;
-	return r;
+	if (r)
+		return r;
+	vcpu->cr8 = s.cr8;
+	if (vcpu->apic) {
+		lapic_set_base(vcpu, k->apic_base, true);
+		lapic_cr8_changed(vcpu, s.cr8);
+		if (at_reset_vector(&s))
+			vcpu->mp_state = KVM_MP_STATE_RUNNABLE;
+	}
+	return 0;
 }
 
 int state_set_sregs(struct shim_vcpu *vcpu, const struct kvm_sregs *k)

@@ -5,6 +5,7 @@
  * runs a vCPU then wakes it.
  */
 #include "vmm_shim/internal.h"
+#include "vmm_shim/irqchip/lapic.h"
 #include "vmm_shim/raw.h"
 #include "vmm_shim/vclock.h"
 
@@ -23,7 +24,15 @@ _Atomic unsigned ticker_generation = 1; /* 0 is that of an empty cache entry */
 _Atomic uint32_t ticker_state;
 static struct shim_lock start_lock;
 
-/* True if a vCPU is inside KVM_RUN. */
+/* Its thread waits in KVM_RUN for an event: it looks after itself. */
+static bool vcpu_sleeps(const struct shim_vcpu *vcpu)
+{
+	const struct lapic *a = vcpu->apic;
+
+	return a && atomic_load(&a->asleep);
+}
+
+/* True if a vCPU is inside KVM_RUN, and awake. */
 static bool kick_all(void)
 {
 	unsigned n = atomic_load(&shim_vcpu_slots);
@@ -33,7 +42,7 @@ static bool kick_all(void)
 	for (unsigned i = 0; i < n; i++) {
 		struct shim_vcpu *vcpu = atomic_load(&shim_vcpus[i]);
 
-		if (!vcpu || !atomic_load(&vcpu->runner))
+		if (!vcpu || !atomic_load(&vcpu->runner) || vcpu_sleeps(vcpu))
 			continue;
 		vcpu->ops->kick(vcpu->emu);
 		any = true;
@@ -51,7 +60,7 @@ static bool anything_runs(void)
 	for (unsigned i = 0; i < n && !any; i++) {
 		struct shim_vcpu *vcpu = atomic_load(&shim_vcpus[i]);
 
-		any = vcpu && atomic_load(&vcpu->runner);
+		any = vcpu && atomic_load(&vcpu->runner) && !vcpu_sleeps(vcpu);
 	}
 	readers_leave();
 	return any;
@@ -153,6 +162,8 @@ void shim_signal_sent(int tid)
 			continue;
 		atomic_store(&vcpu->signal_expected, true);
 		vcpu->ops->kick(vcpu->emu);
+		if (vcpu->apic)
+			lapic_wake(vcpu->apic);
 	}
 	readers_leave();
 }

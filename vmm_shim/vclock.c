@@ -11,6 +11,7 @@
 
 #include "traces/report.h"
 #include "traces/trace.h"
+#include "vmm_shim/irqchip/irqchip.h"
 #include "vmm_shim/raw.h"
 
 #include <errno.h>
@@ -680,6 +681,19 @@ static uint64_t guest_cycles_since(const struct vthread *t, const struct emu_sta
 	       (stats->bus_locks - t->bus_locks) * o->lock_cycles;
 }
 
+/* Until when it may run: who has the next turn, or a timer of the VM's interrupt hardware. */
+static uint64_t horizon(const struct vthread *t, const struct shim_vcpu *vcpu)
+{
+	uint64_t at = vsched_horizon(&vsched, t->index), soonest = task_of(t)->time + 1, timer_ns;
+
+	if (irq_next_timer(vcpu->vm->irqchip, &timer_ns)) {
+		uint64_t timer = vsched_cycles(&vsched, timer_ns);
+
+		at = timer < at ? timer : at;
+	}
+	return at > soonest ? at : soonest;
+}
+
 bool vclock_guest_begin(struct shim_vcpu *vcpu)
 {
 	struct emu_stats stats;
@@ -701,7 +715,7 @@ bool vclock_guest_begin(struct shim_vcpu *vcpu)
 	vcpu->ops->get_stats(vcpu->emu, &stats);
 	t->instructions = stats.instructions;
 	t->bus_locks = stats.bus_locks;
-	t->horizon = vsched_horizon(&vsched, t->index);
+	t->horizon = horizon(t, vcpu);
 	cycles = t->horizon - task_of(t)->time;
 	cycles = cycles / shim_config.options.insn_cycles + 1;
 	/* never so many that the sum wraps */
@@ -710,6 +724,25 @@ bool vclock_guest_begin(struct shim_vcpu *vcpu)
 	t->in_guest = !look;
 	drop();
 	return look;
+}
+
+void vclock_guest_wait(struct shim_vcpu *vcpu, uint64_t deadline_ns, const _Atomic uint32_t *word,
+		       uint32_t value)
+{
+	const struct vwait w = {
+		.deadline = deadline_ns,
+		.address = word,
+		.word = word,
+		.value = value,
+		.signals = true,
+		.masked = true,
+		.mask = vcpu->caller_mask,
+	};
+
+	take();
+	if (come_in())
+		vclock_wait(self, &w);
+	drop();
 }
 
 void vclock_bus_lock(struct shim_vcpu *vcpu)

@@ -58,6 +58,12 @@ uint64_t vclock_tsc(void *opaque, struct emu_vcpu *vcpu);
  */
 bool vclock_guest_begin(struct shim_vcpu *vcpu);
 void vclock_guest_end(struct shim_vcpu *vcpu);
+/*
+ * A halted vCPU gives up its turn until *word, to be woken by vclock_wake(), is no longer `value`, until
+ * `deadline_ns` (UINT64_MAX: never), or until a signal comes that ends KVM_RUN.
+ */
+void vclock_guest_wait(struct shim_vcpu *vcpu, uint64_t deadline_ns, const _Atomic uint32_t *word,
+		       uint32_t value);
 /* The stretch that has just ended goes on, as if it had not. False: begin another one. */
 bool vclock_guest_resume(void);
 /* The guest has taken a bus lock, which costs. */

@@ -3,6 +3,7 @@
 #include "traces/report.h"
 #include "traces/trace.h"
 #include "vmm_shim/internal.h"
+#include "vmm_shim/irqchip/lapic.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -102,6 +103,7 @@ void vcpu_destroy(struct shim_vcpu *vcpu)
 {
 	registry_remove(vcpu);
 	host_remove_vcpu(vcpu);
+	lapic_free(vcpu);
 	if (vcpu->emu)
 		vcpu->ops->vcpu_destroy(vcpu->emu);
 	if (vcpu->run) /* the monitor's own mapping stays valid without us */
@@ -148,9 +150,13 @@ static int prepare(struct shim_vcpu *vcpu)
 	vcpu->ops->get_brief(vcpu->emu, &brief);
 	vcpu->cr8 = brief.cr8;
 	vcpu->tsc_khz = vcpu->vm->tsc_khz;
-	/* all but the BSP of a VM with an in-kernel interrupt controller */
 	vcpu->mp_state = KVM_MP_STATE_RUNNABLE;
-	return 0;
+	if (irqchip_mode(vcpu->vm) == IRQCHIP_NONE)
+		return 0;
+	/* kvm_arch_vcpu_postcreate(): all but one wait for INIT and SIPI */
+	if (vcpu->id != vcpu->vm->boot_cpu_id)
+		vcpu->mp_state = KVM_MP_STATE_UNINITIALIZED;
+	return lapic_create(vcpu);
 }
 
 static int check_and_count(struct shim_vm *vm, unsigned long id)
@@ -248,7 +254,7 @@ static long tpr_access_reporting(struct shim_vcpu *vcpu, unsigned long argument)
 		return -EFAULT;
 	if (k.flags)
 		return -EINVAL;
-	/* There is no APIC whose accesses could be reported, as with Linux's own in user space. */
+	/* only accesses of an APIC that is here are ever reported */
 	vcpu->tpr_access_reporting = k.enabled;
 	return user_write(argument, &k, sizeof(k));
 }
@@ -269,6 +275,10 @@ static long enable_cap(unsigned long argument)
 
 static long small_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned long argument)
 {
+	long r = irqchip_vcpu_ioctl(vcpu, request, argument);
+
+	if (r != -ENOTTY)
+		return r;
 	switch (request) {
 	case KVM_SET_SIGNAL_MASK:
 		return set_signal_mask(vcpu, argument);

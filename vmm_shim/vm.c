@@ -117,6 +117,7 @@ static int vm_new(struct shim_vm **result)
 	}
 	/* MSRs that the processor does not have are the kernel's: msr.c */
 	vm->ops->set_msr_exits(vm->emu, true);
+	msr_watch(vm);
 	if (shim_config.options.report || shim_config.options.trace || vclock_virtual())
 		vm->ops->set_lock_observer(vm->emu, observe, vm);
 	if (vclock_virtual())

@@ -44,6 +44,13 @@ static int irqchip_offered(const struct shim_vm *vm)
 	return shim_config.options.irqchip != SHIM_IRQCHIP_NONE;
 }
 
+static int x2apic_api(const struct shim_vm *vm)
+{
+	return irqchip_offered(vm)
+		       ? KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK
+		       : 0;
+}
+
 static int xcrs(const struct shim_vm *vm)
 {
 	(void)vm; /* boot_cpu_has(X86_FEATURE_XSAVE) */
@@ -77,6 +84,10 @@ static const struct capability table[] = {
 	{ CAP(IOEVENTFD_ANY_LENGTH), 1, NULL, 0, MAIN },
 	{ CAP(COALESCED_PIO), 1, NULL, 0, MAIN },
 	{ CAP(IOAPIC_POLARITY_IGNORED), 0, irqchip_offered, 0, ARCH },
+	{ CAP(VAPIC), 0, irqchip_offered, 0, ARCH },
+	{ CAP(TSC_DEADLINE_TIMER), 0, irqchip_offered, 0, ARCH },
+	{ CAP(X2APIC_API), 0, x2apic_api, 0, ARCH },
+	{ CAP(X86_APIC_BUS_CYCLES_NS), 0, irqchip_offered, KERNEL(6, 11, 0), ARCH },
 	{ CAP(MMU_SHADOW_CACHE_CONTROL), 1, NULL, 0, ARCH },
 	{ CAP(USER_MEMORY), 1, NULL, 0, MAIN },
 	{ CAP(SET_TSS_ADDR), 1, NULL, 0, ARCH },
@@ -222,6 +233,9 @@ int capability_enable(struct shim_vm *vm, const struct kvm_enable_cap *cap)
 	case KVM_CAP_SPLIT_IRQCHIP:
 		return capability_value(vm, KVM_CAP_SPLIT_IRQCHIP) ? irqchip_split(vm, cap->args[0])
 								   : -EINVAL;
+	case KVM_CAP_X2APIC_API:
+	case KVM_CAP_X86_APIC_BUS_CYCLES_NS:
+		return capability_value(vm, cap->cap) ? lapic_enable_cap(vm, cap) : -EINVAL;
 	case KVM_CAP_EXCEPTION_PAYLOAD:
 		vm->exception_payload = cap->args[0] != 0;
 		return 0;

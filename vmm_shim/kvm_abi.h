@@ -34,6 +34,9 @@
 #ifndef KVM_CAP_PRE_FAULT_MEMORY /* 6.11 */
 #define KVM_CAP_PRE_FAULT_MEMORY 236
 #endif
+#ifndef KVM_CAP_X86_APIC_BUS_CYCLES_NS /* 6.11 */
+#define KVM_CAP_X86_APIC_BUS_CYCLES_NS 237
+#endif
 #ifndef KVM_CAP_X86_GUEST_MODE /* 6.11 */
 #define KVM_CAP_X86_GUEST_MODE 238
 #endif

@@ -18,7 +18,7 @@
 	{                                                                                        \
 		.vendor = EMU_INTEL, .capability = true, .split_lock_mitigate = true, .hz = 250, \
 		.lock_boundary = 64, .tsc_khz = 2000000, .insn_cycles = 1, .lock_cycles = 1000,  \
-		.log_level = 1                                                                   \
+		.irqchip = SHIM_IRQCHIP_KERNEL, .log_level = 1                                   \
 	}
 
 /* Without shim_configure(): what config_ready() completes when the first descriptor is opened. */
@@ -213,6 +213,8 @@ static const struct option {
 	FLAG_OPTION("split_lock_mitigate", split_lock_mitigate),
 	FLAG_OPTION("split_lock_fix", split_lock_fix),
 	{ "hz", "a number from 24 to 1000", UNSIGNED, .field = FIELD(hz), .low = 24, .high = 1000 },
+	{ "irqchip", "none or kernel", CHOICE, .field = FIELD(irqchip),
+	  .choices = NAMES("none", "kernel") },
 	FLAG_OPTION("bare_reason_74", bare_reason_74),
 	FLAG_OPTION("delivery_vectoring", delivery_vectoring),
 	{ "lock_boundary", "8, 16, 32 or 64", UNSIGNED, .field = FIELD(lock_boundary), .low = 8,

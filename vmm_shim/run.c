@@ -280,12 +280,10 @@ static void save(struct shim_vcpu *vcpu)
 
 	vcpu->ops->get_brief(vcpu->emu, &brief);
 	run->if_flag = (brief.rflags & FL_IF) != 0;
-	run->cr8 = vcpu->cr8 = brief.cr8;
+	run->cr8 = vcpu->cr8 = vcpu->apic ? lapic_after_run(vcpu, brief.cr8) : brief.cr8;
 	run->apic_base = brief.apic_base;
 	vcpu->rip = brief.rip;
 	vcpu->linear_rip = brief.linear_rip;
-	if (vcpu->apic)
-		lapic_after_run(vcpu, brief.cr8);
 	run->ready_for_interrupt_injection = irqchip_mode(vcpu->vm) == IRQCHIP_KERNEL ||
 					     (vcpu->ops->interruptible(vcpu->emu) &&
 					      (!vcpu->apic || lapic_accepts_external(vcpu)));

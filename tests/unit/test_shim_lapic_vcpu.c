@@ -212,9 +212,11 @@ static void test_vcpu_nmi_wakes_hlt_with_interrupts_off(void **state)
 	(void)state;
 	on_interrupt(2, 0);
 	x2_on(&c, true);
-	BYTES(&c, "\xf4");
+	out(&c);
 	out(&c);
 	cpu_at(0, CODE);
+	run_to_out(0);
+	assert_int_equal(set_mp_state(0, KVM_MP_STATE_HALTED), 0);
 	assert_int_equal(fd_ioctl(cpus[0].fd, KVM_NMI, 0), 0);
 	run_to_out(0);
 	assert_int_equal(counter(0), 1);

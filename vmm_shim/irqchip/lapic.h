@@ -197,8 +197,8 @@ bool lapic_has_news(struct shim_vcpu *vcpu);
 void lapic_wait(struct shim_vcpu *vcpu);
 void lapic_accept_events(struct shim_vcpu *vcpu); /* INIT, SIPI */
 void lapic_halt(struct shim_vcpu *vcpu);          /* HLT */
-/* Behind the guest, with the processor's CR8. */
-void lapic_after_run(struct shim_vcpu *vcpu, uint64_t cr8);
+/* Behind the guest, with the processor's CR8: what CR8 is then. */
+uint64_t lapic_after_run(struct shim_vcpu *vcpu, uint64_t cr8);
 /* kvm_cpu_accept_dm_intr(): the monitor may inject its ExtINT. */
 bool lapic_accepts_external(struct shim_vcpu *vcpu);
 

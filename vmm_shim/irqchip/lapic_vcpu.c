@@ -408,12 +408,13 @@ void lapic_wait(struct shim_vcpu *vcpu)
 	ticker_need();
 }
 
-void lapic_after_run(struct shim_vcpu *vcpu, uint64_t cr8)
+uint64_t lapic_after_run(struct shim_vcpu *vcpu, uint64_t cr8)
 {
 	if (cr8 != lapic_get(vcpu->apic, LAPIC_TPR) >> 4)
 		lapic_cr8_changed(vcpu, cr8);
 	if (vcpu->apic->vapic)
 		vapic_load(vcpu);
+	return lapic_get(vcpu->apic, LAPIC_TPR) >> 4;
 }
 
 /* ------------------------------------------------------------------ the page */

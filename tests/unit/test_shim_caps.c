@@ -106,7 +106,7 @@ static void test_check_extension_offers_what_qemu_insists_on(void **state)
 		assert_true(fd_ioctl(m.vm, KVM_CHECK_EXTENSION, (unsigned)needed[i]) > 0);
 	}
 	assert_int_equal(fd_ioctl(m.kvm, KVM_CHECK_EXTENSION, KVM_CAP_IMMEDIATE_EXIT), 1);
-	assert_int_equal(fd_ioctl(m.kvm, KVM_CHECK_EXTENSION, KVM_CAP_IRQCHIP), 0);
+	assert_int_equal(fd_ioctl(m.kvm, KVM_CHECK_EXTENSION, KVM_CAP_IRQCHIP), 1);
 	assert_int_equal(fd_ioctl(m.kvm, KVM_CHECK_EXTENSION, KVM_CAP_NR_MEMSLOTS), 32764);
 	assert_int_equal(fd_ioctl(m.kvm, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS), EMU_MAX_VCPUS);
 	assert_int_equal(fd_ioctl(m.kvm, KVM_CHECK_EXTENSION, KVM_CAP_SYNC_REGS), 7);
@@ -153,6 +153,34 @@ static void test_check_extension_knows_when_a_capability_came(void **state)
 	machine_stop(&m);
 }
 
+/* --irqchip=none: what only an interrupt controller has use for is gone with it */
+static void test_check_extension_without_irqchip_offers_none_of_it(void **state)
+{
+	static const unsigned gone[] = {
+		KVM_CAP_IRQCHIP,
+		KVM_CAP_PIT2,
+		KVM_CAP_IRQFD,
+		KVM_CAP_SIGNAL_MSI,
+		KVM_CAP_SPLIT_IRQCHIP,
+		KVM_CAP_X2APIC_API,
+		KVM_CAP_TSC_DEADLINE_TIMER,
+		KVM_CAP_VAPIC,
+		KVM_CAP_X86_APIC_BUS_CYCLES_NS,
+	};
+	struct machine m;
+
+	(void)state;
+	machine_start(&m, "");
+	for (size_t i = 0; i < sizeof(gone) / sizeof(gone[0]); i++) {
+		assert_true(fd_ioctl(m.kvm, KVM_CHECK_EXTENSION, gone[i]) > 0);
+		shim_config.options.irqchip = SHIM_IRQCHIP_NONE;
+		assert_int_equal(fd_ioctl(m.kvm, KVM_CHECK_EXTENSION, gone[i]), 0);
+		shim_config.options.irqchip = SHIM_IRQCHIP_KERNEL;
+	}
+	assert_int_equal(fd_ioctl(m.kvm, KVM_CHECK_EXTENSION, KVM_CAP_X2APIC_API), 3);
+	machine_stop(&m);
+}
+
 static void test_enable_cap_of_what_is_not_offered_is_einval(void **state)
 {
 	static const uint32_t caps[] = { KVM_CAP_SPLIT_IRQCHIP,
@@ -165,8 +193,10 @@ static void test_enable_cap_of_what_is_not_offered_is_einval(void **state)
 
 	(void)state;
 	machine_start(&m, "");
+	shim_config.options.irqchip = SHIM_IRQCHIP_NONE;
 	for (size_t i = 0; i < sizeof(caps) / sizeof(caps[0]); i++)
 		assert_int_equal(enable(m.vm, caps[i], 0, 0), -EINVAL);
+	shim_config.options.irqchip = SHIM_IRQCHIP_KERNEL;
 	assert_int_equal(enable(m.vm, KVM_CAP_EXCEPTION_PAYLOAD, 1, 1), -EINVAL); /* flags */
 	assert_int_equal(enable(m.vm, KVM_CAP_EXCEPTION_PAYLOAD, 0, 1), 0);
 	assert_int_equal(enable(m.vm, KVM_CAP_EXIT_ON_EMULATION_FAILURE, 0, 2), -EINVAL);
@@ -419,6 +449,7 @@ int main(void)
 		cmocka_unit_test(test_check_extension_offers_what_qemu_insists_on),
 		cmocka_unit_test(test_check_extension_knows_when_a_capability_came),
 		cmocka_unit_test(test_enable_cap_of_what_is_not_offered_is_einval),
+		cmocka_unit_test(test_check_extension_without_irqchip_offers_none_of_it),
 		cmocka_unit_test(test_device_small_ioctls_check_their_argument),
 		cmocka_unit_test(test_supported_cpuid_grows_until_it_fits),
 		cmocka_unit_test(test_msr_lists_tell_their_size_first),

@@ -397,12 +397,14 @@ static void test_request_of_a_missing_irqchip_answers_as_on_a_vm_without_one(voi
 	struct machine m;
 
 	(void)state;
+	shim_config.options.irqchip = SHIM_IRQCHIP_NONE;
 	machine_start(&m, "");
 	for (size_t i = 0; i < sizeof(vm) / sizeof(*vm); i++)
 		assert_int_equal(FD_IOCTL(m.vm, vm[i].request, zero), vm[i].result);
 	for (size_t i = 0; i < sizeof(vcpu) / sizeof(*vcpu); i++)
 		assert_int_equal(FD_IOCTL(m.vcpu, vcpu[i], zero), -EINVAL);
 	machine_stop(&m);
+	shim_config.options.irqchip = SHIM_IRQCHIP_KERNEL;
 }
 
 static void test_request_sign_extended_by_the_caller_is_the_same(void **state)

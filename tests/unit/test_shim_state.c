@@ -159,11 +159,9 @@ static void test_sregs_apic_base_is_checked(void **state)
 		uint64_t base;
 		bool ok;
 	} rows[] = {
-		{ 0xfee00900, true },
-		{ 0xfee00100, true },
-		{ 0xfee00901, false },
-		{ 0xfee00d00, false },
-		/* x2APIC, not in CPUID */ { 1ull << 41 | 0x900, false },
+		{ 0xfee00900, true },          { 0xfee00100, true },  { 0xfee00901, false },
+		{ 0xfee00d00, true },          { 0xfee00500, false }, /* x2APIC without enable */
+		{ 1ull << 41 | 0x900, false },
 	};
 	struct kvm_sregs sregs;
 
@@ -174,6 +172,16 @@ static void test_sregs_apic_base_is_checked(void **state)
 		sregs.apic_base = rows[i].base;
 		assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_SREGS, &sregs), rows[i].ok ? 0 : -EINVAL);
 	}
+}
+
+static void test_sregs_x2apic_mode_needs_cpuid(void **state)
+{
+	struct kvm_sregs sregs;
+
+	(void)state; /* no KVM_SET_CPUID2 */
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_GET_SREGS, &sregs), 0);
+	sregs.apic_base = 0xfee00d00;
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_SREGS, &sregs), -EINVAL);
 }
 
 static void test_sregs2_is_the_same_state_with_checked_flags(void **state)
@@ -665,6 +673,7 @@ int main(void)
 		TEST(test_sregs_segment_without_presence_is_unusable_and_accessed_is_fixed),
 		TEST(test_sregs_are_checked_as_kvm_is_valid_sregs_does),
 		TEST(test_sregs_apic_base_is_checked),
+		TEST(test_sregs_x2apic_mode_needs_cpuid),
 		TEST(test_sregs2_is_the_same_state_with_checked_flags),
 		TEST(test_debugregs_come_back_and_are_checked),
 		TEST(test_fpu_and_xsave_are_two_views_of_one_state),

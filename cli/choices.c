@@ -64,6 +64,8 @@ static const struct choice table[] = {
 	{ "backend", "NAME", "backend", NULL, NULL,
 	  "What runs the guest: emulator (default) or script, the exits of a file" },
 	{ "script", "FILE", "script", NULL, NULL, "The exits; implies --backend=script" },
+	{ "fault", "NAME", "fault", NULL, NULL,
+	  "A deliberate fault of processor or kernel: those of `buslock mutate --list`" },
 	{ "trace-registers", NULL, "trace_registers", "1", NULL,
 	  "With --trace: a digest of the general registers in each exit, to compare runs by" },
 	{ "log", "LEVEL", "log", NULL, NULL,

@@ -24,6 +24,7 @@ static const struct command {
 	{ "plot", command_plot, "draw bus locks and throttling of a trace over time" },
 	{ "export", command_export, "write a trace for another tool (Perfetto)" },
 	{ "lab", command_lab, "experiments with tables and plots" },
+	{ "mutate", command_mutate, "which faults of processor and kernel does your test notice?" },
 	{ "import", command_import, "a trace from logs of KVM's tracepoints and the kernel" },
 	{ "help", command_help, "this text, or that of a sub-command" },
 	{ "version", command_version, "print the version" },

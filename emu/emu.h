@@ -74,6 +74,9 @@ struct emu_config {
 	/* A hypervisor that does not virtualize them: MSRs CFh and 33h, and DEBUGCTL bit 2, are not there
 	 * whatever the vCPU's CPUID shows. */
 	bool no_core_capabilities, no_bus_lock_debug;
+	/* What no processor does: a bus-locking instruction that is left out, or done twice. For tests of
+	 * tests. */
+	enum emu_lock_fault { EMU_LOCK_RIGHT, EMU_LOCK_SKIPPED, EMU_LOCK_REPEATED } lock_fault;
 	/* AMD: a locked access that crosses a naturally aligned block of so many bytes counts as
 	 * misaligned (APM 7.3.3: at most the line). 0: 64; or 8, 16, 32. -EINVAL for others. */
 	unsigned lock_boundary;

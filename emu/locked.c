@@ -205,10 +205,26 @@ void note_lock(struct emu_vcpu *v, const struct emu_lock *lock)
 		v->vm->observe(v->vm->observe_opaque, v, lock);
 }
 
+static void perform(struct emu_vcpu *v, const struct insn *i, const struct place *place)
+{
+	unsigned size = i->mem_size;
+	struct operand old, new;
+	uint64_t flags;
+
+	load(place, size, &old);
+	do {
+		flags = v->cpu.rflags;
+		new = next_value(v, i, old, &flags);
+		/* written even when a compare fails (SDM vol. 2, CMPXCHG): it is a locked access then, too */
+	} while (!guest_compare_exchange(place->page.host, place->rest, place->split, size, &old,
+					 new));
+	write_back(v, i, old, flags);
+}
+
 enum outcome locked_execute(struct emu_vcpu *v, const struct insn *i)
 {
 	unsigned size = i->mem_size;
-	uint64_t linear, flags;
+	uint64_t linear;
 	struct place place;
 	enum outcome r = operand_linear(v, i, true, &linear);
 	if (r)
@@ -226,20 +242,15 @@ enum outcome locked_execute(struct emu_vcpu *v, const struct insn *i)
 		if (r)
 			return r;
 	}
-	struct operand old, new;
-	load(&place, size, &old);
-	do {
-		flags = v->cpu.rflags;
-		new = next_value(v, i, old, &flags);
-		/* written even when a compare fails (SDM vol. 2, CMPXCHG): it is a locked access then, too */
-	} while (
-		!guest_compare_exchange(place.page.host, place.rest, place.split, size, &old, new));
-
+	enum emu_lock_fault fault = place.cause ? v->vm->config.lock_fault : EMU_LOCK_RIGHT;
+	if (fault != EMU_LOCK_SKIPPED)
+		perform(v, i, &place);
+	if (fault == EMU_LOCK_REPEATED)
+		perform(v, i, &place);
 	v->stats.locked++;
 	v->stats.guest_non_wb += place.types.guest != EMU_MT_WB;
 	if (place.cause)
 		note_lock(v, &lock);
-	write_back(v, i, old, flags);
 	advance_rip(&v->cpu, i);
 	return DONE;
 }

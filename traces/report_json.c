@@ -161,6 +161,7 @@ struct json_object *report_json(const struct report *report, const struct report
 	put_string(json, "time", atomic_load(&report->virtual_time) ? "virtual" : "real");
 	put(json, "deterministic", json_object_new_boolean(!report_nondeterminism(report)));
 	put_number(json, "wall_ns", t->wall_ns);
+	put_number(json, "faults", atomic_load(&report->faults));
 	put_row(json, &t->all, t->counting);
 	for (unsigned i = 0; i < t->rows; i++) {
 		struct json_object *row = json_object_new_object();

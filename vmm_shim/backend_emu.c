@@ -16,6 +16,9 @@ static int vm_create(const struct shim_options *options, struct emu_vm **vm)
 		.mmio_all = options->mmio_all,
 		.count = options->count,
 		.lock_boundary = options->lock_boundary,
+		.lock_fault = options->fault == SHIM_FAULT_SKIPPED    ? EMU_LOCK_SKIPPED
+			      : options->fault == SHIM_FAULT_REPEATED ? EMU_LOCK_REPEATED
+								      : EMU_LOCK_RIGHT,
 		.bare_reason_74 = options->bare_reason_74,
 		.delivery_lock = options->delivery_vectoring ? EMU_DELIVERY_LOCK_VECTORING
 							     : EMU_DELIVERY_LOCK_AFTER,

@@ -28,6 +28,8 @@ static bool has_bus_lock_exit(void)
 static int bus_lock_exit(const struct shim_vm *vm)
 {
 	(void)vm; /* the same on both descriptors */
+	if (fault_is(SHIM_FAULT_NO_CAPABILITY))
+		return 0;
 	return has_bus_lock_exit() ? KVM_BUS_LOCK_DETECTION_OFF | KVM_BUS_LOCK_DETECTION_EXIT : 0;
 }
 
@@ -169,6 +171,8 @@ int capability_value(const struct shim_vm *vm, unsigned long number)
 /* semantics of KVM api.rst 7.22 and of kvm_vm_ioctl_enable_cap(), in its order */
 static int enable_bus_lock_exit(struct shim_vm *vm, uint64_t mode)
 {
+	if (fault_is(SHIM_FAULT_REFUSED))
+		return -EINVAL;
 	if (mode & ~(uint64_t)(KVM_BUS_LOCK_DETECTION_OFF | KVM_BUS_LOCK_DETECTION_EXIT))
 		return -EINVAL;
 	if ((mode & KVM_BUS_LOCK_DETECTION_OFF) && (mode & KVM_BUS_LOCK_DETECTION_EXIT))

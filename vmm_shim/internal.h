@@ -270,6 +270,10 @@ struct shim_vcpu {
 	struct msr_store *msrs;
 	struct emu_stats told; /* what the report already has */
 
+	/* fault.c */
+	bool fault_pending;
+	unsigned fault_runs;
+
 	/* for the trace */
 	bool has_word;            /* exit.word is of the last KVM_RUN */
 	uint64_t rip, linear_rip; /* as that left them */
@@ -360,6 +364,17 @@ int host_guest_ac(struct shim_vcpu *vcpu, uint32_t error);
 /* On the way out of KVM_RUN, with the thread's own mask in force: SIGBUS for this thread. `run_mask` was
  * in force during the run; `own_mask`: it was the thread's own. */
 void host_force_sigbus(kernel_sigset run_mask, bool own_mask);
+
+/* ------------------------------------------------------------------ fault.c */
+
+/* Faults that are other options. */
+void fault_configure(struct shim_options *options);
+/* This fault is in force, and has just come about: counted. */
+bool fault_is(enum shim_fault fault);
+/* A bus lock happened in a VM that has detection on, or not. */
+void fault_bus_lock(const struct shim_vm *vm);
+/* KVM_RUN as `run` does it, with the fault that is in force. */
+int fault_run(struct shim_vcpu *vcpu, int (*run)(struct shim_vcpu *vcpu));
 
 /* ------------------------------------------------------------------ run.c, exit.c */
 

@@ -158,6 +158,27 @@ static void format_split_lock(const struct shim_options *o, struct text *text)
 		put(text, "%u", o->host_ratelimit);
 }
 
+static int parse_fault(struct shim_options *o, const char *value)
+{
+	for (int i = 0; i < SHIM_FAULTS; i++) {
+		if (!strcmp(value, shim_fault_name((enum shim_fault)i))) {
+			o->fault = (enum shim_fault)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+static void format_fault(const struct shim_options *o, struct text *text)
+{
+	put(text, "%s", shim_fault_name(o->fault));
+}
+
+static bool has_fault(const struct shim_options *o)
+{
+	return o->fault;
+}
+
 static int parse_script(struct shim_options *o, const char *value)
 {
 	/* Lives as long as the options, which is as long as the process. */
@@ -232,6 +253,8 @@ static const struct option {
 	{ "log", "0, 1, 2 or 3", UNSIGNED, .field = FIELD(log_level), .low = 0, .high = 3 },
 	{ "trace_registers", "0 or 1", FLAG, .field = FIELD(trace_registers),
 	  .present = has_trace_registers },
+	{ "fault", "one of those that `buslock mutate --list` shows", OTHER, .parse = parse_fault,
+	  .format = format_fault, .present = has_fault },
 	{ "script", "a file name, as the last option", OTHER, .parse = parse_script,
 	  .format = format_script, .present = has_script },
 };
@@ -443,6 +466,8 @@ int shim_configure(const struct shim_options *options)
 	if (shim_options_check(options, NULL, 0))
 		return -EINVAL;
 	shim_config.options = *options;
+	fault_configure(&shim_config.options);
+	options = &shim_config.options;
 	shim_config.options.count |= options->time == SHIM_TIME_VIRTUAL;
 	shim_config.options.kernel = shim_options_kernel(options);
 	profile_for(shim_config.options.kernel, &shim_config.profile);

@@ -429,6 +429,13 @@ static void tell_trace(struct shim_vcpu *vcpu, struct trace *trace, int ret)
 	policy.vcpu = vcpu->index;
 }
 
+static int run_faulty(struct shim_vcpu *vcpu)
+{
+	if (__builtin_expect(!shim_config.options.fault, 1))
+		return run_locked(vcpu);
+	return fault_run(vcpu, run_locked);
+}
+
 static int run_told(struct shim_vcpu *vcpu)
 {
 	struct report *report = shim_config.options.report;
@@ -437,11 +444,11 @@ static int run_told(struct shim_vcpu *vcpu)
 	int ret;
 
 	if (!report && !trace)
-		return run_locked(vcpu);
+		return run_faulty(vcpu);
 	begun = report_note_run(report, vcpu->index);
 	if (trace)
 		trace_note_run(trace, vcpu->vm->number, vcpu->index, vcpu->run->immediate_exit);
-	ret = run_locked(vcpu);
+	ret = run_faulty(vcpu);
 	if (report)
 		tell_report(vcpu, report, begun, ret);
 	if (trace)

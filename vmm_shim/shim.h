@@ -45,6 +45,28 @@ enum shim_split_lock {
 
 enum shim_time { SHIM_TIME_REAL, SHIM_TIME_VIRTUAL };
 
+/*
+ * One deliberate fault of processor or kernel, for those who want to know what their tests notice
+ * (`buslock mutate`). fault.c says what each does.
+ */
+enum shim_fault {
+	SHIM_FAULT_NONE,
+	SHIM_FAULT_NO_EXIT,
+	SHIM_FAULT_EXIT_TWICE,
+	SHIM_FAULT_NO_FLAG,
+	SHIM_FAULT_FLAG_ALONE,
+	SHIM_FAULT_BIT_26_ALONE,
+	SHIM_FAULT_SKIPPED,
+	SHIM_FAULT_REPEATED,
+	SHIM_FAULT_UNASKED,
+	SHIM_FAULT_OTHER_VENDOR,
+	SHIM_FAULT_NO_CAPABILITY,
+	SHIM_FAULT_REFUSED,
+	SHIM_FAULT_EINTR_STORM,
+	SHIM_FAULT_ERROR_SWALLOWED,
+	SHIM_FAULTS
+};
+
 #define SHIM_MAX_UC 8
 struct shim_range {
 	uint64_t gpa, size;
@@ -80,6 +102,8 @@ struct shim_options {
 	unsigned insn_cycles; /* TSC cycles of an instruction in virtual time; default 1 */
 	unsigned lock_cycles; /* … of a bus lock, on top; default 1000 */
 
+	enum shim_fault fault;
+
 	enum shim_backend backend;
 	const char *script;    /* SHIM_BACKEND_SCRIPT: file with exits */
 	int log_level;         /* 0 nothing, 1 warnings, 2 info, 3 debug (BUSLOCK_LOG) */
@@ -98,6 +122,10 @@ int shim_options_format(const struct shim_options *options, char *text, size_t s
 
 /* What the option of that name takes, in words; NULL: there is no such option. */
 const char *shim_option_values(const char *name);
+
+/* "no-exit" …, and what is then wrong, in words. */
+const char *shim_fault_name(enum shim_fault fault);
+const char *shim_fault_text(enum shim_fault fault);
 
 /* Do they go together? -EINVAL with the reason in `why`: AMD with Intel's memory policy … */
 int shim_options_check(const struct shim_options *options, char *why, size_t size);

@@ -121,7 +121,13 @@ void vcpu_released(struct shim_vcpu *vcpu)
 
 void vcpu_latch_bus_lock(struct shim_vcpu *vcpu)
 {
-	vcpu->ops->set_bus_lock_exiting(vcpu->emu, atomic_load(&vcpu->vm->bus_lock_detection));
+	bool on = atomic_load(&vcpu->vm->bus_lock_detection);
+
+	if (shim_config.options.fault == SHIM_FAULT_NO_EXIT)
+		on = false;
+	if (shim_config.options.fault == SHIM_FAULT_UNASKED)
+		on = true;
+	vcpu->ops->set_bus_lock_exiting(vcpu->emu, on);
 	vcpu->ops->set_bus_lock_counter(vcpu->emu, 0);
 }
 

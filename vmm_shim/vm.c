@@ -41,6 +41,8 @@ static void observe(void *opaque, struct emu_vcpu *emu, const struct emu_lock *l
 	memcpy(told.insn, lock->insn, sizeof(told.insn));
 	if (!vcpu)
 		return;
+	if (shim_config.options.fault)
+		fault_bus_lock(vcpu->vm);
 	if (vclock_virtual())
 		vclock_bus_lock(vcpu);
 	report_note_lock(report, vcpu->index, &told);

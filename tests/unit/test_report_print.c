@@ -245,15 +245,15 @@ static void test_report_virtual_time_says_whether_it_is_deterministic(void **sta
 static void test_report_json_has_the_documented_keys(void **state)
 {
 	static const char *const keys[] = {
-		"schema",       "version",       "tool",
-		"vms",          "vcpus",         "detection_enabled",
-		"wall_ns",      "runs",          "exits",
-		"interrupted",  "errors",        "flags",
-		"locked",       "guest_non_wb",  "bus_locks",
-		"instructions", "host",          "run_ns",
-		"throttled_ns", "rate",          "vcpu",
-		"sites",        "sites_total",   "sites_lost",
-		"time",         "deterministic",
+		"schema",     "version",      "tool",
+		"vms",        "vcpus",        "detection_enabled",
+		"wall_ns",    "faults",       "runs",
+		"exits",      "interrupted",  "errors",
+		"flags",      "locked",       "guest_non_wb",
+		"bus_locks",  "instructions", "host",
+		"run_ns",     "throttled_ns", "rate",
+		"vcpu",       "sites",        "sites_total",
+		"sites_lost", "time",         "deterministic",
 	};
 	static const char *const site_keys[] = {
 		"count",         "share",       "linear_rip", "rip",     "symbol",

@@ -283,7 +283,7 @@ static void ioeventfd_errors(void)
 
 	show("ioeventfd of 3 bytes", ioeventfd(fd, GUEST_MMIO, 3, 0, 0));
 	show("ioeventfd over the end", ioeventfd(fd, UINT64_MAX, 4, 0, 0));
-	show("ioeventfd, unknown flag", ioeventfd(fd, GUEST_MMIO, 4, 16, 0));
+	show("ioeventfd, unknown flag", ioeventfd(fd, GUEST_MMIO, 4, 32, 0));
 	show("ioeventfd, mainframe flag", ioeventfd(fd, GUEST_MMIO, 4, 8, 0));
 	show("ioeventfd, mainframe flag again", ioeventfd(fd, GUEST_MMIO, 4, 8, 0));
 	show("ioeventfd of any length with match", ioeventfd(fd, GUEST_MMIO, 0, match, 0));

@@ -386,7 +386,7 @@ static void test_request_of_a_missing_irqchip_answers_as_on_a_vm_without_one(voi
 		{ KVM_CREATE_IRQCHIP, -ENOTTY },  { KVM_IRQ_LINE, -ENXIO },
 		{ KVM_GET_IRQCHIP, -ENXIO },      { KVM_CREATE_PIT2, -ENOENT },
 		{ KVM_GET_PIT2, -ENXIO },         { KVM_IOEVENTFD, -EINVAL },
-		{ KVM_IRQFD, -EAGAIN },           { KVM_SIGNAL_MSI, -EINVAL },
+		{ KVM_IRQFD, -EINVAL },           { KVM_SIGNAL_MSI, -EINVAL },
 		{ KVM_SET_GSI_ROUTING, -EINVAL }, { KVM_REGISTER_COALESCED_MMIO, 0 },
 		{ KVM_CREATE_DEVICE, -ENODEV },   { KVM_GET_STATS_FD, -ENOTTY },
 	};

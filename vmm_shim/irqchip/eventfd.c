@@ -211,11 +211,12 @@ static int irqfd_open(const struct kvm_irqfd *args, struct irqfd **result)
 static long irqfd_assign(struct irqchip *chip, const struct kvm_irqfd *args)
 {
 	struct irqfd *irqfd = NULL;
+	bool resample = args->flags & KVM_IRQFD_FLAG_RESAMPLE;
+	enum irqchip_mode mode = irqchip_mode(chip->vm);
 	long r;
 
-	if (irqchip_mode(chip->vm) == IRQCHIP_NONE)
-		return -EAGAIN; /* kvm_arch_intc_initialized() */
-	if (args->flags & KVM_IRQFD_FLAG_RESAMPLE && irqchip_mode(chip->vm) != IRQCHIP_KERNEL)
+	/* kvm_arch_irqfd_allowed() */
+	if (mode == IRQCHIP_NONE || (resample && mode != IRQCHIP_KERNEL))
 		return -EINVAL;
 	r = irqfd_open(args, &irqfd);
 	if (r)
@@ -351,9 +352,9 @@ static void ioeventfd_free(struct ioeventfd *io)
 	free(io);
 }
 
-#define VALID_FLAGS                                                                            \
-	(KVM_IOEVENTFD_FLAG_DATAMATCH | KVM_IOEVENTFD_FLAG_PIO | KVM_IOEVENTFD_FLAG_DEASSIGN | \
-	 KVM_IOEVENTFD_FLAG_VIRTIO_CCW_NOTIFY)
+/* KVM_IOEVENTFD_FLAG_ DATAMATCH, PIO, DEASSIGN, VIRTIO_CCW_NOTIFY and one that has a number only,
+ * kvm_ioeventfd_flag_nr_fast_mmio */
+#define VALID_FLAGS 0x1fu
 
 static int check(const struct kvm_ioeventfd *args)
 {

@@ -151,6 +151,27 @@ static void ioapic_show(const char *what)
 	printf("\n");
 }
 
+/* The vectors that are requested, in service, and level-triggered. */
+static void apic_show(const char *what)
+{
+	static const struct {
+		unsigned base;
+		const char *name;
+	} registers[] = { { 0x200, "IRR" }, { 0x100, "ISR" }, { 0x180, "TMR" } };
+	struct kvm_lapic_state apic;
+
+	kvm_ioctl(vcpu.fd, KVM_GET_LAPIC, &apic);
+	printf("%s, local APIC:", what);
+	for (unsigned r = 0; r < 3; r++) {
+		printf(" %s", registers[r].name);
+		for (unsigned v = 0; v < 256; v++) {
+			if (apic.regs[registers[r].base + v / 32 * 16 + v % 32 / 8] >> v % 8 & 1)
+				printf(" %02x", v);
+		}
+	}
+	printf("\n");
+}
+
 static void pit_show(const char *what)
 {
 	struct kvm_pit_state2 pit;
@@ -373,7 +394,7 @@ static void pic(const char *image)
 	RUN("unmasked", TAKE, O(0x21, 0), HALT, O(0x20, 0x65), I(0x20));
 	lines("level down", 5, 0);
 	pic_show("after levels");
-	RUN("automatic EOI with rotation", PIC_INIT(3), O(0x20, 0x80));
+	RUN("automatic EOI with rotation", PIC_INIT(3), O(0x20, 0x80), O(0x4d0, 0), O(0x4d1, 0));
 	lines("edge", 1, 1);
 	lines("edge", 6, 1);
 	RUN("two edges", HALT, HALT, O(0x20, 0x0b), I(0x20));
@@ -408,8 +429,11 @@ static void ioapic(const char *image)
 	lines("level", 18, 1);
 	ioapic_show("level");
 	RUN("a level", HALT, READ_PIN(18), APIC_EOI, READ_PIN(18), HALT);
+	apic_show("a level");
 	lines("level down", 18, 0);
 	RUN("its end", APIC_EOI, READ_PIN(18), TAKE);
+	apic_show("its end");
+	ioapic_show("its end");
 	RUN("masked", PIN(18, 0x18052));
 	lines("masked level", 18, 1);
 	ioapic_show("masked");

@@ -396,8 +396,9 @@ static void pic(const char *image)
 	pic_show("after levels");
 	RUN("automatic EOI with rotation", PIC_INIT(3), O(0x20, 0x80), O(0x4d0, 0), O(0x4d1, 0));
 	lines("edge", 1, 1);
+	RUN("the first", HALT, O(0x20, 0x0b), I(0x20));
 	lines("edge", 6, 1);
-	RUN("two edges", HALT, HALT, O(0x20, 0x0b), I(0x20));
+	RUN("the second", HALT, O(0x20, 0x0b), I(0x20));
 	pic_show("rotated");
 	lines("down", 1, 0);
 	lines("down", 6, 0);

@@ -370,10 +370,12 @@ static int split(const char *file, char **path, uint64_t *offset, bool *placed, 
 	if (end != at + 1 && !*end && !errno && isxdigit((unsigned char)at[1]))
 		return 0;
 	free(*path);
-	return fail(-EINVAL, why, size,
-		    "%s: '%s' is no offset (FILE@OFFSET, in hexadecimal: what is to be added to "
-		    "the file's addresses)",
-		    file, at + 1);
+	*path = NULL;
+	fail(-EINVAL, why, size,
+	     "%s: '%s' is no offset (FILE@OFFSET, in hexadecimal: what is to be added to the "
+	     "file's addresses)",
+	     file, at + 1);
+	return -EINVAL;
 }
 
 int symbols_check(const char *file, char *why, size_t size)

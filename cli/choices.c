@@ -66,6 +66,8 @@ static const struct choice table[] = {
 	{ "script", "FILE", "script", NULL, NULL, "The exits; implies --backend=script" },
 	{ "fault", "NAME", "fault", NULL, NULL,
 	  "A deliberate fault of processor or kernel: those of `buslock mutate --list`" },
+	{ "locked", NULL, "trace_locked", "1", NULL,
+	  "With --trace: every locked access, bus lock or not" },
 	{ "trace-registers", NULL, "trace_registers", "1", NULL,
 	  "With --trace: a digest of the general registers in each exit, to compare runs by" },
 	{ "log", "LEVEL", "log", NULL, NULL,

@@ -80,6 +80,9 @@ struct emu_config {
 	/* AMD: a locked access that crosses a naturally aligned block of so many bytes counts as
 	 * misaligned (APM 7.3.3: at most the line). 0: 64; or 8, 16, 32. -EINVAL for others. */
 	unsigned lock_boundary;
+	/* The lock observer is told of every locked access of an instruction, with cause
+	 * EMU_LOCK_NONE of what is no bus lock. */
+	bool observe_locked;
 };
 
 /* ------------------------------------------------------------------ the VM and its memory */

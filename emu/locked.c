@@ -236,8 +236,10 @@ enum outcome locked_execute(struct emu_vcpu *v, const struct insn *i)
 		return r;
 
 	struct emu_lock lock;
-	if (place.cause) {
+	bool told = v->vm->config.observe_locked && v->vm->observe && !v->run->emulating;
+	if (place.cause || told)
 		describe(v, i, linear, size, &place, &lock);
+	if (place.cause) {
 		r = lock_begin(v, &lock);
 		if (r)
 			return r;
@@ -251,6 +253,8 @@ enum outcome locked_execute(struct emu_vcpu *v, const struct insn *i)
 	v->stats.guest_non_wb += place.types.guest != EMU_MT_WB;
 	if (place.cause)
 		note_lock(v, &lock);
+	else if (told)
+		v->vm->observe(v->vm->observe_opaque, v, &lock);
 	advance_rip(&v->cpu, i);
 	return DONE;
 }

@@ -16,6 +16,7 @@ static int vm_create(const struct shim_options *options, struct emu_vm **vm)
 		.mmio_all = options->mmio_all,
 		.count = options->count,
 		.lock_boundary = options->lock_boundary,
+		.observe_locked = options->trace_locked,
 		.lock_fault = options->fault == SHIM_FAULT_SKIPPED    ? EMU_LOCK_SKIPPED
 			      : options->fault == SHIM_FAULT_REPEATED ? EMU_LOCK_REPEATED
 								      : EMU_LOCK_RIGHT,

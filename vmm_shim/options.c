@@ -126,6 +126,11 @@ static bool has_uc(const struct shim_options *o)
 	return o->ucs;
 }
 
+static bool has_trace_locked(const struct shim_options *o)
+{
+	return o->trace_locked;
+}
+
 static bool has_trace_registers(const struct shim_options *o)
 {
 	return o->trace_registers;
@@ -251,6 +256,8 @@ static const struct option {
 	{ "backend", "emulator or script", CHOICE, .field = FIELD(backend),
 	  .choices = NAMES("emulator", "script") },
 	{ "log", "0, 1, 2 or 3", UNSIGNED, .field = FIELD(log_level), .low = 0, .high = 3 },
+	{ "trace_locked", "0 or 1", FLAG, .field = FIELD(trace_locked),
+	  .present = has_trace_locked },
 	{ "trace_registers", "0 or 1", FLAG, .field = FIELD(trace_registers),
 	  .present = has_trace_registers },
 	{ "fault", "one of those that `buslock mutate --list` shows", OTHER, .parse = parse_fault,

@@ -109,6 +109,7 @@ struct shim_options {
 	int log_level;         /* 0 nothing, 1 warnings, 2 info, 3 debug (BUSLOCK_LOG) */
 	struct report *report; /* may be NULL */
 	struct trace *trace;   /* may be NULL */
+	bool trace_locked;     /* every locked access in it, bus lock or not */
 	bool trace_registers;  /* a digest of the registers with each exit in it */
 };
 void shim_options_default(struct shim_options *options);

@@ -41,6 +41,10 @@ static void observe(void *opaque, struct emu_vcpu *emu, const struct emu_lock *l
 	memcpy(told.insn, lock->insn, sizeof(told.insn));
 	if (!vcpu)
 		return;
+	if (shim_config.options.trace_locked && !lock->stuffed)
+		trace_note_locked(shim_config.options.trace, vcpu->vm->number, vcpu->index, &told);
+	if (lock->cause == EMU_LOCK_NONE)
+		return;
 	if (shim_config.options.fault)
 		fault_bus_lock(vcpu->vm);
 	if (vclock_virtual())

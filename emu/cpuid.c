@@ -36,7 +36,8 @@ enum {
 };
 
 #define PHYSICAL_BITS 40
-#define LINEAR_BITS   48
+/* of a processor with LA57, whatever CR4 says: Linux checks its own addresses with it */
+#define LINEAR_BITS 57
 
 /* Family 6, model 106, stepping 6 (Ice Lake server); family 25, model 17 (Genoa): the first with the
  * respective bus-lock features are successors that look the same to software. */

@@ -599,6 +599,24 @@ static void test_cpuid_comes_back_as_it_was_set(void **state)
 	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_CPUID2, &list), -E2BIG);
 }
 
+/* Linux with five levels of tables takes its own addresses for user space's otherwise. */
+static void test_cpuid_address_width_is_that_of_its_paging(void **state)
+{
+	struct cpuid_list list = { .header.nent = 256 };
+	bool five_levels = false;
+	unsigned width = 0;
+
+	(void)state;
+	assert_int_equal(FD_IOCTL(m.kvm, KVM_GET_SUPPORTED_CPUID, &list), 0);
+	for (unsigned i = 0; i < list.header.nent; i++) {
+		if (list.entry[i].function == 7 && list.entry[i].index == 0)
+			five_levels = list.entry[i].ecx >> 16 & 1;
+		if (list.entry[i].function == 0x80000008)
+			width = list.entry[i].eax >> 8 & 0xff;
+	}
+	assert_int_equal(width, five_levels ? 57 : 48);
+}
+
 static void test_cpuid_after_the_first_run_may_only_be_repeated(void **state)
 {
 	struct cpuid_list list = { .header.nent = 256 };
@@ -692,6 +710,7 @@ int main(void)
 		TEST(test_machine_check_banks_follow_mcg_cap),
 		TEST(test_feature_msrs_are_read_from_the_device),
 		TEST(test_cpuid_comes_back_as_it_was_set),
+		TEST(test_cpuid_address_width_is_that_of_its_paging),
 		TEST(test_cpuid_after_the_first_run_may_only_be_repeated),
 		TEST(test_cpuid_with_an_impossible_address_width_is_refused),
 		TEST(test_cpuid_old_form_is_accepted),

@@ -34,6 +34,7 @@ int command_host(int argc, char **argv);
 int command_lab(int argc, char **argv);
 int command_import(int argc, char **argv);
 int command_show(int argc, char **argv);
+int command_diff(int argc, char **argv);
 int command_plot(int argc, char **argv);
 int command_export(int argc, char **argv);
 int command_mutate(int argc, char **argv);

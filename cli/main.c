@@ -21,6 +21,7 @@ static const struct command {
 	{ "explain", command_explain, "say whether an instruction takes a bus lock, and why" },
 	{ "host", command_host, "say what this host can do by itself" },
 	{ "show", command_show, "show a trace, event by event, with a summary" },
+	{ "diff", command_diff, "say where two traces part" },
 	{ "plot", command_plot, "draw bus locks and throttling of a trace over time" },
 	{ "export", command_export, "write a trace for another tool (Perfetto)" },
 	{ "lab", command_lab, "experiments with tables and plots" },

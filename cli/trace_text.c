@@ -284,6 +284,28 @@ static void put_not_covered(FILE *out, struct json_object *json, const struct tr
 	put_place(out, json, style);
 }
 
+static void put_vm_exit(FILE *out, struct json_object *json, const struct trace_style *style)
+{
+	uint64_t value;
+
+	fputs(field_true(json, "nested") ? "nested VM exit " : "VM exit ", out);
+	if (!field_string(json, "reason_name") && field_string(json, "printed"))
+		put_text(out, json, "printed");
+	else
+		put_reason(out, json);
+	if (field_true(json, "bus_lock"))
+		fprintf(out, "  %s[BUS_LOCK]%s", colour(style, RED), colour(style, PLAIN));
+	put_place(out, json, style);
+	if (field_number(json, "word", &value))
+		fprintf(out, "  word %#" PRIx64, value);
+}
+
+static void put_vm_entry(FILE *out, struct json_object *json, const struct trace_style *style)
+{
+	fputs(field_true(json, "immediate_exit") ? "VM entry, immediate_exit" : "VM entry", out);
+	put_place(out, json, style);
+}
+
 static void (*const printers[TRACE_EVENTS])(FILE *, struct json_object *,
 					    const struct trace_style *) = {
 	[TRACE_VM_CREATED] = put_created,
@@ -297,6 +319,8 @@ static void (*const printers[TRACE_EVENTS])(FILE *, struct json_object *,
 	[TRACE_NONDETERMINISTIC] = put_nondeterministic,
 	[TRACE_LOCKED] = put_locked,
 	[TRACE_NOT_COVERED] = put_not_covered,
+	[TRACE_VM_EXIT] = put_vm_exit,
+	[TRACE_VM_ENTRY] = put_vm_entry,
 };
 
 /* ------------------------------------------------------------------ all of them */
@@ -362,6 +386,13 @@ char *event_title(const struct trace_line *line, char *text, size_t size)
 		break;
 	case TRACE_BUS_LOCK:
 		snprintf(text, size, "bus lock");
+		break;
+	case TRACE_VM_EXIT:
+		field_number(line->json, "reason", &number);
+		if (reason)
+			snprintf(text, size, "%s", reason);
+		else
+			snprintf(text, size, "VM exit %" PRIu64, number);
 		break;
 	default:
 		snprintf(text, size, "%s",

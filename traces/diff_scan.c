@@ -1,0 +1,829 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Lines into numbers. The scanner knows just enough of JSON to tell the members of an object apart; a
+ * value is compared as it is written. What one side cannot tell is found out by reading, so a second
+ * pass may be necessary: it leaves those fields out.
+ */
+#include "traces/diff_records.h"
+#include "traces/trace_source.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define UNKNOWN_EVENT TRACE_EVENTS       /* all that this version does not know */
+#define END_EVENT     (TRACE_EVENTS + 1) /* the last line */
+#define MAX_MEMBERS   48
+#define FIELDS        2048 /* room in the table of fields, a power of 2 */
+
+/* ------------------------------------------------------------------ what can be compared */
+
+/* Of each field that is not listed: as it is. */
+enum policy { COMPARE, NEVER, CLOCK, REGISTERS, MESSAGE };
+static const struct {
+	const char *field;
+	enum policy policy;
+} policies[] = {
+	/* said by another field, or by which vCPU's it is */
+	{ "event", NEVER },
+	{ "process", NEVER },
+	{ "vm", NEVER },
+	{ "vcpu", NEVER },
+	{ "reason_name", NEVER },
+	{ "flag_names", NEVER },
+	{ "error", NEVER },
+	{ "printed", NEVER },
+	/* of the run, not of what happened in it */
+	{ "cut", NEVER },
+	{ "kept", NEVER },
+	{ "thread", NEVER },
+	{ "cpu", NEVER },
+	{ "comm", NEVER },
+	/* another time in each run, but not with a virtual clock */
+	{ "time", CLOCK },
+	{ "ns", CLOCK },
+	{ "interrupted", CLOCK },
+	{ "registers", REGISTERS },
+	{ "text", MESSAGE },
+};
+
+/* Events that say something about the trace. */
+static const int never[] = { TRACE_NONDETERMINISTIC, TRACE_NOT_COVERED };
+
+/*
+ * What a source that says nothing of it may be unable to tell: if there is none of them at all, they are
+ * not missed. A real device is watched from outside: no processor's word, no lock. What a log has is what
+ * somebody asked the tracer for.
+ */
+#define BIT(event) (1u << TRACE_##event)
+static const struct {
+	const char *backend; /* how its name begins */
+	unsigned events;
+} may_lack[] = {
+	{ "/", BIT(BUS_LOCK) | BIT(LOCKED) | BIT(HOST_MESSAGE) | BIT(SLEEP) | BIT(CAPABILITY) |
+		       BIT(VM_CREATED) | BIT(VCPU_CREATED) | BIT(VM_EXIT) | BIT(VM_ENTRY) },
+	{ "import", ~0u },
+	{ "", BIT(LOCKED) | BIT(VM_EXIT) | BIT(VM_ENTRY) },
+};
+
+static bool is_never(int event)
+{
+	for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
+		if (never[i] == event)
+			return true;
+	return false;
+}
+
+/* ------------------------------------------------------------------ members of a line */
+
+struct span {
+	const char *at;
+	size_t n;
+};
+
+struct member {
+	struct span key, value; /* the key without its quotes */
+};
+
+static const char *blanks(const char *p, const char *end)
+{
+	while (p < end && (*p == ' ' || *p == '\t' || *p == '\r'))
+		p++;
+	return p;
+}
+
+/* Behind the string that begins at `p`; NULL if it does not end. */
+static const char *skip_string(const char *p, const char *end)
+{
+	for (p++; p < end; p++) {
+		size_t slashes = 0;
+
+		p = memchr(p, '"', (size_t)(end - p));
+		if (!p)
+			return NULL;
+		/* escaped, if an odd number of backslashes is in front */
+		while (p[-1 - (ptrdiff_t)slashes] == '\\')
+			slashes++;
+		if (slashes % 2 == 0)
+			return p + 1;
+	}
+	return NULL;
+}
+
+/* Behind the value that begins at `p`. */
+static const char *skip_value(const char *p, const char *end)
+{
+	unsigned depth = 0;
+	const char *begin = p;
+
+	while (p && p < end) {
+		if (*p == '"') {
+			p = skip_string(p, end);
+			if (!depth)
+				return p;
+			continue;
+		}
+		if (!depth && (*p == ',' || *p == '}'))
+			return p > begin ? p : NULL;
+		if (*p == '{' || *p == '[')
+			depth++;
+		if ((*p == '}' || *p == ']') && depth && !--depth)
+			return p + 1;
+		p++;
+	}
+	return NULL;
+}
+
+/* Members of the object that is all of `text`; -1: it is none, or has too many. */
+static int split(const char *text, size_t n, struct member *member)
+{
+	const char *end = text + n, *p = blanks(text, end);
+	int count = 0;
+
+	if (p == end || *p++ != '{')
+		return -1;
+	for (;;) {
+		struct member *m = &member[count];
+		const char *behind;
+
+		p = blanks(p, end);
+		if (p == end || *p != '"' || count == MAX_MEMBERS)
+			return -1;
+		behind = skip_string(p, end);
+		if (!behind)
+			return -1;
+		m->key = (struct span){ p + 1, (size_t)(behind - p) - 2 };
+		p = blanks(behind, end);
+		if (p == end || *p++ != ':')
+			return -1;
+		p = blanks(p, end);
+		behind = skip_value(p, end);
+		if (!behind)
+			return -1;
+		m->value = (struct span){ p, (size_t)(behind - p) };
+		count++;
+		p = blanks(behind, end);
+		if (p == end)
+			return -1;
+		if (*p == '}')
+			break;
+		if (*p++ != ',')
+			return -1;
+	}
+	p = blanks(p + 1, end);
+	return p + 1 == end && *p == '\n' ? count : -1;
+}
+
+static bool is(struct span span, const char *text)
+{
+	return span.n == strlen(text) && !memcmp(span.at, text, span.n);
+}
+
+static const struct member *find(const struct member *member, int count, const char *key)
+{
+	for (int i = 0; i < count; i++)
+		if (is(member[i].key, key))
+			return &member[i];
+	return NULL;
+}
+
+/* A number, or `otherwise` for null and what is none. */
+static int64_t number(const struct member *member, int64_t otherwise)
+{
+	char digits[24];
+
+	if (!member || !member->value.n || member->value.n >= sizeof(digits) ||
+	    !strchr("-0123456789", *member->value.at))
+		return otherwise;
+	memcpy(digits, member->value.at, member->value.n);
+	digits[member->value.n] = '\0';
+	return strtoll(digits, NULL, 10);
+}
+
+/* ------------------------------------------------------------------ hashes */
+
+/* Of splitmix64 (Steele, Lea, Flood, 2014): each bit of the input changes half of the output's. */
+static uint64_t mix(uint64_t x)
+{
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
+	x = (x ^ x >> 27) * 0x94d049bb133111eb;
+	return x ^ x >> 31;
+}
+
+static uint64_t hash(struct span span)
+{
+	uint64_t h = span.n * 0x9e3779b97f4a7c15 + 1, word;
+
+	for (; span.n >= 8; span.at += 8, span.n -= 8) {
+		memcpy(&word, span.at, 8);
+		h = mix(h ^ word) + 0x9e3779b97f4a7c15;
+	}
+	word = 0;
+	memcpy(&word, span.at, span.n);
+	return mix(h ^ word);
+}
+
+/* "#AC: CPU 0/KVM/4711 took …": a thread has another number in each run. */
+static uint64_t hash_message(struct span span)
+{
+	uint64_t h = 1;
+
+	for (size_t i = 0; i < span.n; i++) {
+		h = mix(h ^ (unsigned char)span.at[i]) + 0x9e3779b97f4a7c15;
+		while (span.at[i] == '/' && i + 1 < span.n && span.at[i + 1] >= '0' &&
+		       span.at[i + 1] <= '9') {
+			do {
+				i++;
+			} while (i + 1 < span.n && span.at[i + 1] >= '0' && span.at[i + 1] <= '9');
+		}
+	}
+	return h;
+}
+
+/* ------------------------------------------------------------------ fields */
+
+struct diff_field {
+	uint64_t key; /* of event and name; 0: free */
+	uint64_t count[DIFF_SIDES];
+	int event;
+	uint8_t lacks; /* bits: sides that cannot tell it */
+	bool ignored;
+	enum policy policy;
+	char name[48];
+};
+
+static enum policy policy_of(struct span name)
+{
+	for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++)
+		if (is(name, policies[i].field))
+			return policies[i].policy;
+	return COMPARE;
+}
+
+static const char *event_name(int event)
+{
+	return event < TRACE_EVENTS ? trace_event_name((enum trace_event)event)
+	       : event == END_EVENT ? "end"
+				    : "unknown";
+}
+
+/* "word", "exit.word", "exit" */
+static bool names(const char *pattern, int event, const char *field)
+{
+	const char *name = event_name(event);
+	size_t n = strlen(name);
+
+	if (!strcmp(pattern, field) || !strcmp(pattern, name))
+		return true;
+	return *field && !strncmp(pattern, name, n) && pattern[n] == '.' &&
+	       !strcmp(pattern + n + 1, field);
+}
+
+static bool is_ignored(const struct diff_options *options, int event, const char *field)
+{
+	for (const char *const *p = options->ignore; p && *p; p++)
+		if (names(*p, event, field))
+			return true;
+	return false;
+}
+
+/* NULL: the table is full; then it is compared, whoever has it. */
+static struct diff_field *field_of(struct diff_records *r, int event, struct span name)
+{
+	uint64_t key = mix(hash(name) + (uint64_t)event + 1) | 1;
+
+	for (size_t i = 0; i < 64; i++) {
+		struct diff_field *f = &r->field[(key + i) % FIELDS];
+
+		if (f->key == key)
+			return f;
+		if (f->key)
+			continue;
+		f->key = key;
+		f->event = event;
+		f->policy = policy_of(name);
+		if (event == END_EVENT && !is(name, "status") && !is(name, "signal"))
+			f->policy = NEVER;
+		snprintf(f->name, sizeof(f->name), "%.*s", (int)(name.n < 40 ? name.n : 40),
+			 name.at);
+		f->ignored = is_ignored(&r->options, event, f->name);
+		return f;
+	}
+	return NULL;
+}
+
+static bool is_compared(const struct diff_records *r, const struct diff_field *f)
+{
+	if (!f)
+		return true;
+	if (f->lacks || f->ignored || f->policy == NEVER)
+		return false;
+	if (f->policy == CLOCK)
+		return r->clocks && (strcmp(f->name, "time") || r->options.times);
+	return f->policy != REGISTERS || !r->options.no_registers;
+}
+
+bool diff_compares(const struct diff *diff, const char *event, const char *field)
+{
+	int number = UNKNOWN_EVENT;
+
+	for (int i = 0; i <= END_EVENT; i++)
+		if (!strcmp(event, event_name(i)))
+			number = i;
+	return is_compared(diff->records,
+			   field_of(diff->records, number, (struct span){ field, strlen(field) }));
+}
+
+/* ------------------------------------------------------------------ one line */
+
+static int event_of(const struct member *event)
+{
+	struct span name = { event->value.at + 1, event->value.n - 2 };
+
+	if (event->value.n < 2 || *event->value.at != '"')
+		return UNKNOWN_EVENT;
+	for (int i = 0; i <= END_EVENT; i++)
+		if (i != UNKNOWN_EVENT && is(name, event_name(i)))
+			return i;
+	return UNKNOWN_EVENT;
+}
+
+static bool is_wanted(const struct diff_records *r, int event)
+{
+	if (r->lacks_event[event] || is_never(event) || is_ignored(&r->options, event, ""))
+		return false;
+	switch (r->options.only) {
+	case DIFF_BUS_LOCKS:
+		return event == TRACE_BUS_LOCK;
+	case DIFF_EXITS:
+		return event == TRACE_EXIT || event == TRACE_VM_EXIT;
+	default:
+		return true;
+	}
+}
+
+static int64_t stream_of(struct diff_records *r, const struct member *member, int count)
+{
+	static const char *const keys[3] = { "process", "vm", "vcpu" };
+	uint64_t who[3];
+	struct diff_stream *stream;
+
+	for (int i = 0; i < 3; i++)
+		who[i] = r->no_who[i] ? 0 : (uint64_t)number(find(member, count, keys[i]), -1);
+	if (r->latest < r->streams && !memcmp(r->stream[r->latest].who, who, sizeof(who)))
+		return r->latest;
+	for (uint32_t i = 0; i < r->streams; i++)
+		if (!memcmp(r->stream[i].who, who, sizeof(who)))
+			return r->latest = i;
+	if (r->streams == r->stream_room) {
+		stream = reallocarray(r->stream, r->stream_room * 2 + 16, sizeof(*stream));
+		if (!stream)
+			return -ENOMEM;
+		r->stream = stream;
+		r->stream_room = r->stream_room * 2 + 16;
+	}
+	memcpy(r->stream[r->streams].who, who, sizeof(who));
+	return r->latest = r->streams++;
+}
+
+/* KVM_EXIT_IRQ_WINDOW_OPEN and KVM_EXIT_INTR; EINTR and EAGAIN (<linux/kvm.h>) */
+static bool is_timing(int64_t result, int64_t reason)
+{
+	return result == -EINTR || result == -EAGAIN || (!result && (reason == 7 || reason == 10));
+}
+
+static struct diff_record record_of(struct diff_records *r, int side, int event,
+				    const struct member *member, int count)
+{
+	int64_t result = number(find(member, count, "result"), 0);
+	int64_t reason = number(find(member, count, "reason"), -1);
+	struct diff_record record = { .kind = mix((uint64_t)event + 1) };
+
+	if (event == TRACE_EXIT || event == TRACE_VM_EXIT)
+		record.kind = mix(record.kind ^ mix((uint64_t)(result < 0 ? result : reason)));
+	record.all = record.kind;
+	if (event == UNKNOWN_EVENT)
+		record.all += hash(find(member, count, "event")->value);
+	for (int i = 0; i < count; i++) {
+		struct diff_field *f = field_of(r, event, member[i].key);
+		bool message = f && f->policy == MESSAGE && !r->clocks;
+
+		if (f && !r->scanned_once)
+			f->count[side]++;
+		/* after an error it may be that of an earlier exit (docs/trace.md) */
+		if (!is_compared(r, f) || (result < 0 && is(member[i].key, "reason")))
+			continue;
+		/* a sum: the order of the keys means nothing */
+		record.all +=
+			mix((f ? f->key : hash(member[i].key)) ^
+			    (message ? hash_message(member[i].value) : hash(member[i].value)));
+	}
+	if (event == TRACE_RUN)
+		record.flags = RECORD_RUN;
+	else if (event == TRACE_EXIT && is_timing(result, reason))
+		record.flags = RECORD_TIMING;
+	return record;
+}
+
+static int keep(struct diff_records *r, int side, struct diff_record record)
+{
+	size_t *room = &r->room[side];
+	struct diff_record *more;
+
+	if (r->count[side] == *room) {
+		more = reallocarray(r->record[side], *room * 2 + 4096, sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		r->record[side] = more;
+		*room = *room * 2 + 4096;
+	}
+	r->record[side][r->count[side]++] = record;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ a trace */
+
+__attribute__((format(printf, 3, 4))) static void
+bad_line(struct diff_side *side, unsigned long line, const char *format, ...)
+{
+	va_list list;
+
+	if (side->bad++)
+		return;
+	side->first_bad = line;
+	va_start(list, format);
+	vsnprintf(side->why, sizeof(side->why), format, list);
+	va_end(list);
+}
+
+static int scan_event(struct diff *diff, int side, unsigned long line, const struct member *member,
+		      int count)
+{
+	struct diff_records *r = diff->records;
+	const struct member *name = find(member, count, "event");
+	struct diff_record record;
+	int64_t stream;
+	int event;
+
+	if (!name) {
+		if (!find(member, count, "schema"))
+			bad_line(&diff->side[side], line,
+				 "neither \"schema\" nor \"event\" is in it");
+		return 0;
+	}
+	event = event_of(name);
+	diff->side[side].has_end |= event == END_EVENT;
+	diff->side[side].events++;
+	r->events[side][event]++;
+	if (!is_wanted(r, event))
+		return 0;
+	stream = stream_of(r, member, count);
+	if (stream < 0)
+		return (int)stream;
+	record = record_of(r, side, event, member, count);
+	record.line = (uint32_t)line;
+	record.stream = (uint32_t)stream;
+	return keep(r, side, record);
+}
+
+/* A line, or the whole events that begin in what is left of a torn one (see trace_read.c). */
+static int scan_line(struct diff *diff, int side, const struct trace_text *line)
+{
+	static const char start[] = "{\"event\":\"";
+	struct member member[MAX_MEMBERS];
+	const char *text = line->text;
+	size_t n = line->length;
+
+	if (n == 1 && *text == '\n')
+		return 0;
+	for (;;) {
+		int count = split(text, n, member);
+		const char *next;
+
+		if (count >= 0)
+			return scan_event(diff, side, line->number, member, count);
+		bad_line(&diff->side[side], line->number,
+			 "it is cut short, or is not the object that a line should be");
+		next = n > 1 ? memmem(text + 1, n - 1, start, sizeof(start) - 1) : NULL;
+		if (!next)
+			return 0;
+		n -= (size_t)(next - text);
+		text = next;
+	}
+}
+
+static int scan_trace(struct diff *diff, int side)
+{
+	struct diff_side *s = &diff->side[side];
+	struct trace_source *source;
+	struct trace_text line;
+	char why[128];
+	int r = trace_source_open(&source, s->path), error = 0;
+
+	if (r)
+		return r;
+	s->events = s->lines = s->bad = 0;
+	diff->records->count[side] = 0;
+	memset(diff->records->events[side], 0, sizeof(diff->records->events[side]));
+	while (!error && (r = trace_source_next(source, &line, why, sizeof(why))) > 0) {
+		s->lines = line.number;
+		if (line.number > UINT32_MAX)
+			error = -EFBIG;
+		else if (r == TRACE_SOURCE_LOST)
+			bad_line(s, line.number, "%s", why);
+		else
+			error = scan_line(diff, side, &line);
+	}
+	trace_source_close(source);
+	return error ? error : r;
+}
+
+/* ------------------------------------------------------------------ what the sources can tell */
+
+static int read_header(struct diff_side *side, struct json_object **json)
+{
+	struct trace_source *source;
+	struct trace_text line;
+	char why[128];
+	int r = trace_source_open(&source, side->path);
+
+	if (r)
+		return r;
+	r = trace_source_next(source, &line, why, sizeof(why));
+	if (r == TRACE_SOURCE_LINE && memmem(line.text, line.length, "\"schema\"", 8)) {
+		*json = json_tokener_parse(line.text);
+		side->header =
+			strndup(line.text, line.length - (line.text[line.length - 1] == '\n'));
+	}
+	trace_source_close(source);
+	return r < 0 ? r : 0;
+}
+
+static const char *string_of(struct json_object *json, const char *key)
+{
+	struct json_object *value;
+
+	return json_object_object_get_ex(json, key, &value) &&
+			       json_object_is_type(value, json_type_string)
+		       ? json_object_get_string(value)
+		       : "";
+}
+
+/* "bus_lock", "exit.flags", "vcpu" */
+static void take_lack(struct diff_records *r, int side, const char *lack)
+{
+	static const char *const keys[3] = { "process", "vm", "vcpu" };
+	const char *point = strchr(lack, '.');
+
+	for (int i = 0; i < 3; i++)
+		if (!strcmp(lack, keys[i]))
+			r->no_who[i] = true;
+	for (int event = 0; event <= END_EVENT; event++) {
+		struct diff_field *f;
+
+		if (!strcmp(lack, event_name(event)))
+			r->lacks_event[event] |= (uint8_t)(1 << side);
+		if (!point || strlen(event_name(event)) != (size_t)(point - lack) ||
+		    strncmp(lack, event_name(event), (size_t)(point - lack)))
+			continue;
+		f = field_of(r, event, (struct span){ point + 1, strlen(point + 1) });
+		if (f)
+			f->lacks |= (uint8_t)(1 << side);
+	}
+}
+
+static void take_lacks(struct diff_records *r, int side, struct json_object *json)
+{
+	struct json_object *lacks;
+
+	if (!json_object_object_get_ex(json, "lacks", &lacks) ||
+	    !json_object_is_type(lacks, json_type_array))
+		return;
+	for (size_t i = 0; i < json_object_array_length(lacks); i++) {
+		const char *lack = json_object_get_string(json_object_array_get_idx(lacks, i));
+
+		if (lack)
+			take_lack(r, side, lack);
+	}
+}
+
+static unsigned events_that_may_lack(const char *backend)
+{
+	for (size_t i = 0; i < sizeof(may_lack) / sizeof(may_lack[0]); i++)
+		if (!strncmp(backend, may_lack[i].backend, strlen(may_lack[i].backend)))
+			return may_lack[i].events;
+	return 0;
+}
+
+/* After the first pass: is anything there on one side only, because the other cannot tell it? */
+static bool find_lacks(struct diff_records *r, struct json_object *const header[DIFF_SIDES])
+{
+	bool more = false;
+
+	for (int side = 0; side < DIFF_SIDES; side++) {
+		unsigned may = events_that_may_lack(string_of(header[side], "backend"));
+
+		for (int event = 0; event < TRACE_EVENTS; event++) {
+			if (r->events[side][event] || !r->events[!side][event] ||
+			    !(may >> event & 1) || r->lacks_event[event])
+				continue;
+			r->lacks_event[event] |= (uint8_t)(1 << side);
+			more = true;
+		}
+		if (!r->events[side][END_EVENT] && r->events[!side][END_EVENT]) {
+			r->lacks_event[END_EVENT] |= (uint8_t)(1 << side);
+			more = true;
+		}
+		for (size_t i = 0; i < FIELDS; i++) {
+			struct diff_field *f = &r->field[i];
+
+			if (!f->key || f->count[side] || !f->count[!side] || f->lacks ||
+			    !r->events[side][f->event] || !is_compared(r, f))
+				continue;
+			f->lacks |= (uint8_t)(1 << side);
+			more = true;
+		}
+	}
+	return more;
+}
+
+/* ------------------------------------------------------------------ notes */
+
+__attribute__((format(printf, 2, 3))) static int note(struct diff *diff, const char *format, ...)
+{
+	char **list = reallocarray(diff->note, diff->notes + 1, sizeof(*list));
+	va_list arguments;
+	int n;
+
+	if (!list)
+		return -ENOMEM;
+	diff->note = list;
+	va_start(arguments, format);
+	n = vasprintf(&list[diff->notes], format, arguments);
+	va_end(arguments);
+	if (n < 0)
+		return -ENOMEM;
+	diff->notes++;
+	return 0;
+}
+
+static const char *who_lacks(unsigned sides)
+{
+	static const char *const names[] = { "", "A cannot tell it", "B cannot tell it",
+					     "neither can tell it" };
+
+	return names[sides & 3];
+}
+
+static int compare_fields(const void *a, const void *b)
+{
+	const struct diff_field *const *x = a, *const *y = b;
+
+	if ((*x)->event != (*y)->event)
+		return (*x)->event < (*y)->event ? -1 : 1;
+	return strcmp((*x)->name, (*y)->name);
+}
+
+/* Fields of events that are compared, and that somebody has. */
+static int note_fields(struct diff *diff)
+{
+	struct diff_records *r = diff->records;
+	struct diff_field *list[FIELDS];
+	size_t count = 0;
+	int error = 0;
+
+	for (size_t i = 0; i < FIELDS; i++) {
+		struct diff_field *f = &r->field[i];
+
+		if (f->key && f->lacks && (f->count[DIFF_A] || f->count[DIFF_B]) &&
+		    is_wanted(r, f->event) && f->policy != NEVER && !f->ignored)
+			list[count++] = f;
+	}
+	qsort(list, count, sizeof(*list), compare_fields);
+	for (size_t i = 0; i < count && !error; i++)
+		error = note(diff, "%s.%s: %s", event_name(list[i]->event), list[i]->name,
+			     who_lacks(list[i]->lacks));
+	return error;
+}
+
+static int note_lacks(struct diff *diff)
+{
+	struct diff_records *r = diff->records;
+	int error = 0;
+
+	for (int event = 0; event < UNKNOWN_EVENT && !error; event++)
+		if (r->lacks_event[event] && (r->events[DIFF_A][event] || r->events[DIFF_B][event]))
+			error = note(diff, "%s: %s", event_name(event),
+				     who_lacks(r->lacks_event[event]));
+	if (!error && r->lacks_event[END_EVENT])
+		error = note(diff, "the end: %s has none",
+			     r->lacks_event[END_EVENT] & 1 << DIFF_A ? "A" : "B");
+	return error ? error : note_fields(diff);
+}
+
+/* ------------------------------------------------------------------ both */
+
+/* In the order of their streams, as they came in each. */
+static int group(struct diff_records *r, int side)
+{
+	size_t *start = calloc(r->streams + 2, sizeof(*start)), at = 0;
+	struct diff_record *sorted = calloc(r->count[side] + 1, sizeof(*sorted));
+
+	if (!start || !sorted) {
+		free(start);
+		free(sorted);
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < r->count[side]; i++)
+		start[r->record[side][i].stream]++;
+	for (uint32_t s = 0; s <= r->streams; s++) {
+		size_t n = start[s];
+
+		start[s] = at;
+		at += n;
+	}
+	for (size_t i = 0; i < r->count[side]; i++)
+		sorted[start[r->record[side][i].stream]++] = r->record[side][i];
+	/* each start is now the next one's */
+	memmove(start + 1, start, r->streams * sizeof(*start));
+	start[0] = 0;
+	free(r->record[side]);
+	r->record[side] = sorted;
+	r->room[side] = r->count[side];
+	r->start[side] = start;
+	return 0;
+}
+
+static int scan_both(struct diff *diff, struct json_object *const header[DIFF_SIDES], int *side)
+{
+	int error = 0;
+
+	for (int pass = 0; pass < 2 && !error; pass++) {
+		for (*side = 0; *side < DIFF_SIDES; ++*side) {
+			error = scan_trace(diff, *side);
+			if (error)
+				return error;
+		}
+		diff->records->scanned_once = true;
+		if (pass || !find_lacks(diff->records, header))
+			break;
+	}
+	return 0;
+}
+
+int diff_scan(struct diff *diff, char *why, size_t size)
+{
+	struct json_object *header[DIFF_SIDES] = { NULL, NULL };
+	struct diff_records *r = diff->records;
+	int error = 0, side;
+
+	r->field = calloc(FIELDS, sizeof(*r->field));
+	if (!r->field)
+		error = -ENOMEM;
+	for (side = 0; !error && side < DIFF_SIDES; side++) {
+		error = read_header(&diff->side[side], &header[side]);
+		if (error)
+			break;
+		take_lacks(r, side, header[side]);
+	}
+	if (!error) {
+		r->clocks = r->options.times ||
+			    (!strcmp(string_of(header[DIFF_A], "time"), "virtual") &&
+			     !strcmp(string_of(header[DIFF_B], "time"), "virtual"));
+		error = scan_both(diff, header, &side);
+	}
+	json_object_put(header[DIFF_A]);
+	json_object_put(header[DIFF_B]);
+	if (error) {
+		snprintf(why, size, "%s: %s",
+			 side < DIFF_SIDES ? diff->side[side].path : diff->side[DIFF_B].path,
+			 strerror(-error));
+		return error;
+	}
+	for (side = 0; !error && side < DIFF_SIDES; side++) {
+		diff->side[side].compared = r->count[side];
+		error = group(r, side);
+	}
+	if (!error)
+		error = note_lacks(diff);
+	if (error)
+		snprintf(why, size, "%s", strerror(-error));
+	return error;
+}
+
+void diff_records_free(struct diff_records *r)
+{
+	if (!r)
+		return;
+	for (int side = 0; side < DIFF_SIDES; side++) {
+		free(r->record[side]);
+		free(r->start[side]);
+	}
+	free(r->stream);
+	free(r->field);
+	free(r);
+}

@@ -1,6 +1,7 @@
 # Build options and the flags that every target shares.
 option(BUSLOCK_TESTS "Build the tests, guests and benchmarks" ON)
 option(BUSLOCK_WERROR "Treat warnings as errors" OFF)
+option(BUSLOCK_FUZZ "Fuzz targets for clang's libFuzzer instead of programs that run by themselves" OFF)
 set(BUSLOCK_SANITIZE "" CACHE STRING "Sanitizers, e.g. address,undefined or thread")
 set(BUSLOCK_UNICORN "" CACHE PATH "Directory with libunicorn.a and include/ of a Unicorn 2.1.1 built from source")
 

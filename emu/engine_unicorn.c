@@ -315,6 +315,7 @@ static bool find_env(struct engine *e)
 	e->probe = false;
 	running = NULL;
 	engine_drop_page(e, e->gap);
+	e->lowest_block = e->highest_block = 0;
 	if (err || !e->cpu)
 		return false;
 	size_t size = malloc_usable_size(e->cpu);
@@ -609,6 +610,9 @@ void engine_drop_page(struct engine *e, const void *host_page)
 
 void engine_drop_all(struct engine *e)
 {
+	/* the engine clears all of its buffer: 10 ms, and 64 MB that were never touched */
+	if (!e->highest_block)
+		return;
 	uc_ctl_flush_tb(e->uc);
 	e->lowest_block = e->highest_block = 0;
 	e->crowded = false;

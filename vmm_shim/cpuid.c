@@ -115,6 +115,22 @@ static void from_leaf(struct kvm_cpuid_entry2 *e, const struct emu_cpuid *leaf)
 	};
 }
 
+/* sanity_check_entries(); an entry that cannot be read is not clean either */
+static bool padding_is_clean(uint64_t entries, uint32_t n)
+{
+	static const uint32_t clean[3];
+	struct kvm_cpuid_entry2 e;
+
+	if (n > ABI_MAX_CPUID_ENTRIES)
+		n = ABI_MAX_CPUID_ENTRIES;
+	for (uint32_t i = 0; i < n; i++) {
+		if (user_read(&e, entries + i * sizeof(e), sizeof(e)) ||
+		    memcmp(e.padding, clean, sizeof(clean)))
+			return false;
+	}
+	return true;
+}
+
 /*
  * Too small a list is refused with E2BIG and nent untouched, until one is large enough: QEMU doubles
  * its guess until then.
@@ -130,6 +146,9 @@ long cpuid_device_ioctl(unsigned long request, unsigned long argument)
 		return -EFAULT;
 	if (header.nent < 1)
 		return -E2BIG;
+	if (request == KVM_GET_EMULATED_CPUID &&
+	    !padding_is_clean(argument + sizeof(header), header.nent))
+		return -EINVAL;
 	if (request == KVM_GET_SUPPORTED_CPUID) {
 		n = supported(leaves);
 		for (size_t i = 0; i < n; i++)

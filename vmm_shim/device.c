@@ -64,7 +64,8 @@ long shim_ioctl(struct shim_file *file, unsigned long request, unsigned long arg
 	process_enter();
 	mask = signals_block();
 	files_reap();
-	r = dispatch(file, request, argument);
+	/* an int in the kernel: KVM_GET_TSC_KHZ of 2^32 - 1 is an EPERM */
+	r = (int)dispatch(file, request, argument);
 	signals_restore(mask);
 	return r;
 }

@@ -216,7 +216,8 @@ int lapic_deliver(struct irqchip *chip, const struct irq_message *message)
 		lowest = false;
 	}
 	r = lowest ? deliver_lowest(chip, &m) : deliver_all(chip, &m);
-	return r < 0 && !all ? 0 : r;
+	/* there is no map before there are vCPUs */
+	return r < 0 && !all && chip->apics ? 0 : r;
 }
 
 /* kvm_apic_send_ipi(); SDM figures 11-12, 11-28 */

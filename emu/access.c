@@ -115,7 +115,8 @@ static unsigned walk_access(unsigned tag)
 	return access;
 }
 
-static enum outcome cache_fill(struct emu_vcpu *v, uint64_t linear, unsigned tag,
+/* `how`: WALK_ besides what the tag says. */
+static enum outcome cache_fill(struct emu_vcpu *v, uint64_t linear, unsigned tag, unsigned how,
 			       struct access_entry *entry)
 {
 	struct access_cache *cache = v->cache;
@@ -123,7 +124,7 @@ static enum outcome cache_fill(struct emu_vcpu *v, uint64_t linear, unsigned tag
 	struct walk w;
 
 	entry->tag = 0;
-	outcome = page_walk(v, linear, walk_access(tag), &w);
+	outcome = page_walk(v, linear, walk_access(tag) | how, &w);
 	if (outcome)
 		return outcome;
 	entry->slot = slot_find(v->vm, w.gpa);
@@ -164,7 +165,7 @@ static inline enum outcome translate(struct emu_vcpu *v, uint64_t linear, unsign
 	want = (linear & PAGE_MASK) | cache->flush << TAG_FLUSH_SHIFT | tag;
 	entry = &cache->entry[(linear >> PAGE_SHIFT ^ (kind & TAG_FETCH) << 6) % DATA_CACHE_SIZE];
 	if (entry->tag != want && (kind || entry->tag != (want | TAG_WRITE))) {
-		outcome = cache_fill(v, linear, tag, entry);
+		outcome = cache_fill(v, linear, tag, 0, entry);
 		if (outcome)
 			return outcome;
 	}
@@ -213,6 +214,28 @@ enum outcome access_lookup(struct emu_vcpu *v, uint64_t linear, bool write, unsi
 	if (write)
 		write_begin(v, entry, out->gpa);
 	return DONE;
+}
+
+/* As translate(), but without a bus lock on the way and without dropping code: the engine is running. */
+uint8_t *access_running(struct emu_vcpu *v, uint64_t linear, struct access_page *out)
+{
+	struct access_cache *cache = v->cache;
+	unsigned tag = TAG_WRITE | tag_privilege(&v->cpu, 0);
+	struct access_entry *entry = &cache->entry[(linear >> PAGE_SHIFT) % DATA_CACHE_SIZE];
+
+	if (cache->generation !=
+	    atomic_load_explicit(&cache->memory->generation, memory_order_relaxed))
+		return NULL;
+	if (entry->tag != ((linear & PAGE_MASK) | cache->flush << TAG_FLUSH_SHIFT | tag) &&
+	    cache_fill(v, linear, tag, WALK_NO_BUS_LOCK, entry))
+		return NULL;
+	if (page_flags_get(entry->flags) & (PAGE_GONE | PAGE_CODE))
+		return NULL;
+	out->host = entry->host + (linear & ~PAGE_MASK);
+	out->gpa = entry->gpa | (linear & ~PAGE_MASK);
+	out->slot = entry->slot;
+	out->types = entry_types(v, entry);
+	return out->host;
 }
 
 /* ------------------------------------------------------------------ linear memory */

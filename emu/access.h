@@ -35,6 +35,13 @@ enum outcome access_lookup(struct emu_vcpu *v, uint64_t linear, bool write, unsi
 			   struct access_page *out);
 
 /*
+ * From inside the engine: translate one byte for a write that stays within the page, to a page that has no
+ * translated code, without a bus lock on the way (A and D bits). NULL: not so easy; do it by hand. The
+ * caller marks the page as dirty if it writes. v->fault and such may be overwritten.
+ */
+uint8_t *access_running(struct emu_vcpu *v, uint64_t linear, struct access_page *out);
+
+/*
  * Where a system structure of up to 64 bytes that is going to be written lies, and what memory that
  * is. As linear_probe_write().
  */

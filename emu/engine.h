@@ -29,11 +29,17 @@ struct engine_callbacks {
 	/* The block of `size` bytes at linear `pc` is entered; false: stop in front of it. Not called
 	 * for a block that a stop keeps from being entered. NULL: no hook, no cost. */
 	bool (*block)(void *opaque, uint64_t pc, uint32_t size);
+	/* An instruction that scan() left in 64-bit code, although it locks or sets IF, is about to
+	 * execute. lock: where `size` bytes at `linear` lie in host memory, for a host atomic; NULL: stop
+	 * in front of it (ENGINE_LEFT). sti: false: stop in front of it. */
+	void *(*lock)(void *opaque, uint64_t linear, unsigned size, bool ac);
+	bool (*sti)(void *opaque);
 	void *opaque;
 };
 
 enum engine_stop_reason {
 	ENGINE_STUB,       /* in front of an instruction that scan() named */
+	ENGINE_LEFT,       /* …that lock() or sti() did not let pass */
 	ENGINE_STOPPED,    /* engine_stop() */
 	ENGINE_REFUSED,    /* fill() refused; RIP on the instruction */
 	ENGINE_EXCEPTION,  /* `vector`, `error`; RIP as the exception class demands */

@@ -16,7 +16,7 @@
  * whose layout the public uc_context_save() exposes. It is found at start-up by a pattern of register
  * values and verified field by field; an engine that does not agree is refused.
  */
-#include "emu/engine.h"
+#include "emu/engine_unicorn.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -48,79 +48,10 @@
 #define HOST_FIRST 0x1000ull
 #define HOST_END   (1ull << 48)
 
-struct env_segment {
-	uint32_t selector, pad;
-	uint64_t base;
-	uint32_t limit, flags;
-};
-
-/* Head of Unicorn 2.1.1's CPUX86State; what is between the named fields is the engine's own. */
-struct env {
-	uint64_t gpr[16];
-	uint64_t rip;
-	uint64_t eflags;
-	uint64_t cc_dst, cc_src, cc_src2;
-	uint32_t cc_op;
-	int32_t df;
-	uint32_t hflags, hflags2;
-	struct env_segment segment[8]; /* ES CS SS DS FS GS LDT TR */
-	struct env_segment gdt, idt;
-	uint64_t cr[5];
-	uint8_t unnamed1[560 - 464];
-	uint64_t efer;
-	uint8_t unnamed2[784 - 568];
-	uint32_t mxcsr;
-	uint8_t unnamed3[792 - 788];
-	uint8_t xmm[32][64];
-	uint8_t unnamed4[4768 - 2840];
-	uint32_t sysenter_cs, pad;
-	uint64_t sysenter_esp, sysenter_eip;
-	uint64_t star, vm_hsave, lstar, cstar, fmask, kernel_gs;
-	uint8_t unnamed5[4864 - 4840];
-	uint64_t tsc_aux;
-	uint8_t unnamed6[5248 - 4872];
-	uint64_t pat;
-	uint8_t unnamed7[5352 - 5256];
-	int32_t error_code, is_int;
-	uint64_t next_eip;
-	uint64_t dr[8];
-	uint8_t unnamed8[5464 - 5432];
-	int32_t old_exception, pad2;
-	uint8_t unnamed9[5480 - 5472];
-	int64_t tsc_offset;
-};
-_Static_assert(offsetof(struct env, segment) == 184 && offsetof(struct env, cr) == 424 &&
-		       offsetof(struct env, xmm) == 792 && offsetof(struct env, star) == 4792 &&
-		       offsetof(struct env, pat) == 5248 &&
-		       offsetof(struct env, old_exception) == 5464 &&
-		       offsetof(struct env, tsc_offset) == 5480,
-	       "layout of Unicorn 2.1.1");
-_Static_assert(sizeof(struct segment) == sizeof(struct env_segment), "copied as a block");
-
 /* bits of hflags */
 enum { HF_SHADOW = 1 << 3 };
 
-struct engine {
-	uc_engine *uc;
-	struct engine_callbacks callbacks;
-	void *cpu;       /* the engine's CPUState */
-	struct env *env; /* within it */
-	bool window_open;
-	bool refused;
-	bool caught;
-	uint8_t vector;
-	bool stepping;
-	uint64_t step_at, step_next; /* linear */
-	_Atomic bool stop_seen, hold_stops;
-	bool probe; /* the first run, which only finds `cpu` */
-	uintptr_t lowest_block, highest_block;
-	bool crowded;
-	bool host_fault;
-	void *gap; /* page that stands in where nothing else may */
-};
-
-/* The engine that runs on this thread: the seams get no other context. */
-static __thread struct engine *running __attribute__((tls_model("initial-exec")));
+__thread struct engine *engine_running __attribute__((tls_model("initial-exec")));
 
 /*
  * The next block head leaves. With a block hook it is the hook that asks for it: a stop that comes
@@ -144,7 +75,7 @@ void *__wrap_tb_gen_code_x86_64(void *cpu, uint64_t pc, uint64_t cs_base, uint32
 				int cflags);
 int __real_cpu_exec_x86_64(void *uc, void *cpu);
 int __wrap_cpu_exec_x86_64(void *uc, void *cpu);
-void cpu_loop_exit_restore_x86_64(void *cpu, uintptr_t host_pc);
+_Noreturn void cpu_loop_exit_restore_x86_64(void *cpu, uintptr_t host_pc);
 
 static unsigned mode_of(uint32_t hflags)
 {
@@ -168,11 +99,13 @@ static bool block_end(struct engine *e, uint64_t pc, uint32_t flags, uint64_t *s
 void *__wrap_tb_gen_code_x86_64(void *cpu, uint64_t pc, uint64_t cs_base, uint32_t flags,
 				int cflags)
 {
-	struct engine *e = running;
+	struct engine *e = engine_running;
 	uint64_t stop = 0;
 	if (!e)
 		return __real_tb_gen_code_x86_64(cpu, pc, cs_base, flags, cflags);
 	e->cpu = cpu;
+	e->cflags = cflags;
+	e->cmpxchg.context = NULL;
 	bool ends = block_end(e, pc, flags, &stop);
 	if (ends)
 		uc_ctl_set_exits(e->uc, &stop, 1);
@@ -194,7 +127,7 @@ void *__wrap_tb_gen_code_x86_64(void *cpu, uint64_t pc, uint64_t cs_base, uint32
 
 int __wrap_cpu_exec_x86_64(void *uc, void *cpu)
 {
-	struct engine *e = running;
+	struct engine *e = engine_running;
 	if (e && atomic_load(&e->stop_seen) && !atomic_load(&e->hold_stops))
 		uc_emu_stop(e->uc);
 	return __real_cpu_exec_x86_64(uc, cpu);
@@ -309,11 +242,11 @@ static bool find_env(struct engine *e)
 		pattern[i] = 0x9e3779b97f4a7c15ull * (uint64_t)(i + 1) ^ (uintptr_t)e;
 		uc_reg_write(e->uc, gpr_ids[i], &pattern[i]);
 	}
-	running = e;
+	engine_running = e;
 	e->probe = true;
 	uc_err err = uc_emu_start(e->uc, 0, 0, 0, 0);
 	e->probe = false;
-	running = NULL;
+	engine_running = NULL;
 	engine_drop_page(e, e->gap);
 	e->lowest_block = e->highest_block = 0;
 	if (err || !e->cpu)
@@ -481,8 +414,9 @@ static void state_out(const struct engine *e, struct cpu *c)
 	c->cpl = v->hflags & 3;
 	if (!(v->hflags & HF_SHADOW))
 		c->shadow = 0;
-	else if (!c->shadow)
-		c->shadow = EMU_SHADOW_MOV_SS; /* STI never runs natively */
+	else if (
+		!c->shadow) /* what runs natively: MOV SS without descriptors, STI in 64-bit code */
+		c->shadow = in_64bit(c) ? EMU_SHADOW_STI : EMU_SHADOW_MOV_SS;
 }
 
 /* ------------------------------------------------------------------ running */
@@ -492,6 +426,8 @@ static struct engine_stop why(struct engine *e, uc_err err)
 	struct engine_stop stop = { .code = err };
 	if (e->host_fault)
 		stop.reason = ENGINE_HOST_FAULT;
+	else if (e->left)
+		stop.reason = ENGINE_LEFT;
 	else if (e->caught)
 		stop.reason = ENGINE_EXCEPTION, stop.vector = e->vector,
 		stop.error = (uint32_t)e->env->error_code;
@@ -511,11 +447,11 @@ static struct engine_stop why(struct engine *e, uc_err err)
 
 static struct engine_stop start(struct engine *e, struct cpu *c)
 {
-	e->caught = e->refused = e->host_fault = false;
+	e->caught = e->refused = e->host_fault = e->left = false;
 	state_in(e, c);
-	running = e;
+	engine_running = e;
 	uc_err err = uc_emu_start(e->uc, c->rip, 0, 0, 0);
-	running = NULL;
+	engine_running = NULL;
 	state_out(e, c);
 	/* a fetch fault leaves the translator by longjmp, past the seam's own clean-up */
 	if (err || e->caught) {
@@ -572,9 +508,16 @@ void engine_stop(struct engine *e)
 		stop_at_head(e);
 }
 
+_Noreturn void engine_leave(struct engine *e, uintptr_t caller)
+{
+	e->left = true;
+	uc_emu_stop(e->uc);
+	cpu_loop_exit_restore_x86_64(e->cpu, caller);
+}
+
 bool engine_host_fault(const void *context)
 {
-	struct engine *e = running;
+	struct engine *e = engine_running;
 	if (!e || e->probe)
 		return false;
 	e->host_fault = true;
@@ -590,7 +533,12 @@ bool engine_host_fault(const void *context)
 		pc = uc->uc_mcontext.pc;
 #endif
 	/* the engine expects a return address, and looks two bytes before it */
-	cpu_loop_exit_restore_x86_64(e->cpu, pc ? pc + 2 : 0);
+	if (e->caller)
+		pc = e->caller;
+	else if (pc)
+		pc += 2;
+	e->caller = 0;
+	cpu_loop_exit_restore_x86_64(e->cpu, pc);
 	return true; /* not reached */
 }
 

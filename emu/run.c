@@ -387,6 +387,9 @@ static enum outcome handle_stop(struct emu_vcpu *v, struct engine_stop stop, uin
 	switch (stop.reason) {
 	case ENGINE_STUB:
 		return at_stub(v, started);
+	case ENGINE_LEFT:
+		uncount(v);
+		return at_stub(v, started);
 	case ENGINE_STOPPED:
 		return DONE;
 	case ENGINE_EXCEPTION:
@@ -524,7 +527,7 @@ static struct engine_stop run_engine(struct emu_vcpu *v)
 	if (linear_rip(c) != started) /* what RF protected has executed (SDM 17.3.1.1) */
 		c->rflags &= ~(uint64_t)FL_RF;
 	/* nothing has executed: the stub is not an instruction that would end the shadow */
-	if (stop.reason == ENGINE_STUB && linear_rip(c) == started)
+	if ((stop.reason == ENGINE_STUB || stop.reason == ENGINE_LEFT) && linear_rip(c) == started)
 		c->shadow = shadow;
 	return stop;
 }

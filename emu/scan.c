@@ -64,8 +64,6 @@ bool insn_is_special(const struct emu_vcpu *v, const struct insn *i)
 	case OP_STR:
 	case OP_SMSW:
 		return c->cr4 & CR4_UMIP && c->cpl;
-	case OP_CMPXCHG: /* the engine clears the upper half of RAX even when it compares equal */
-		return i->opsize == 4 && i->mode == 64;
 	case OP_VEX: /* in real and virtual-8086 mode these bytes are LES, LDS, BOUND with a register */
 		return !vex_runs(i) || !in_protected(c);
 	case OP_BRANCH: /* 66 is ignored there by Intel; the engine truncates RIP */
@@ -78,6 +76,27 @@ bool insn_is_special(const struct emu_vcpu *v, const struct insn *i)
 	default:
 		return false;
 	}
+}
+
+/*
+ * Special, but tried in the engine first: it asks when it gets there (lock(), sti() below). In 64-bit code
+ * only, where segments have no limits and STI has no virtual flag to set. Of several segment prefixes
+ * the engine may take another than we do.
+ */
+static bool engine_tries(const struct emu_vcpu *v, const struct insn *i)
+{
+	unsigned segments = 0;
+
+	if (i->mode != 64)
+		return false;
+	if (i->op == OP_STI)
+		return v->cpu.cpl == 0;
+	if (!(i->flags & INSN_LOCKED) || i->op == OP_CMPXCHG8B || i->op == OP_CMPXCHG16B)
+		return false;
+	for (unsigned n = 0; n < i->length && i->bytes[n] != 0x0f; n++)
+		segments += i->bytes[n] == 0x64 || i->bytes[n] == 0x65 ||
+			    (i->bytes[n] & 0xe7) == 0x26;
+	return segments <= 1;
 }
 
 /* ------------------------------------------------------------------ instruction breakpoints */
@@ -341,13 +360,14 @@ static bool scan(void *opaque, uint64_t pc, unsigned mode, uint64_t *stop)
 		}
 		size_t got = scan_bytes(v, at, &first, &second, bytes);
 		/* bytes that cannot be had, too long, beyond the limit: its fault is raised at the stub */
-		special = !got || insn_decode(&i, bytes, got, mode) || insn_is_special(v, &i) ||
+		special = !got || insn_decode(&i, bytes, got, mode) ||
+			  (insn_is_special(v, &i) && !engine_tries(v, &i)) ||
 			  at + i.length - 1 > limit || (dr[7] & 0xff && breakpoint_at(dr, at) >= 0);
 		if (special)
 			break;
 		at += i.length;
 		temporaries += insn_is_leaky(&i) ? SCAN_LEAKY : 1;
-		if (i.op == OP_BRANCH)
+		if (i.op == OP_BRANCH || i.op == OP_STI) /* the engine ends a block there */
 			break;
 	}
 	scanned(&first, pc, at + INSN_MAX_LENGTH);
@@ -378,6 +398,35 @@ const uint8_t *code_host_page(struct emu_vcpu *v, uint64_t linear)
 {
 	struct scan_page page = { .linear = 1 };
 	return scan_open(v, linear, &page) ? page.host : NULL;
+}
+
+/* ------------------------------------------------------------------ the engine asks: locks, STI */
+
+/* The operand, if the locked access is no bus lock and nothing else can come of it but its result. */
+static void *lock(void *opaque, uint64_t linear, unsigned size, bool ac)
+{
+	struct emu_vm *vm = opaque;
+	struct emu_vcpu *v = vm->loaded;
+	struct access_page page;
+
+	/* across a line: also all that cross a page */
+	if ((linear & (LINE_SIZE - 1)) + size > LINE_SIZE || breakpoints(v)[7] & 0xff)
+		return NULL;
+	v->cpu.rflags = (v->cpu.rflags & ~(uint64_t)FL_AC) | (ac ? FL_AC : 0);
+	if (!access_running(v, linear, &page) || lock_cause(v, linear, size, page.types.effective))
+		return NULL;
+	slot_mark_dirty(page.slot, page.gpa);
+	v->stats.locked++;
+	v->stats.guest_non_wb += page.types.guest != EMU_MT_WB;
+	return page.host;
+}
+
+/* Nothing waits for interrupts to be possible. */
+static bool sti(void *opaque)
+{
+	struct emu_vm *vm = opaque;
+
+	return !events_wait(vm->loaded);
 }
 
 /* ------------------------------------------------------------------ counting (--count) */
@@ -437,7 +486,9 @@ void uncount(struct emu_vcpu *v)
 
 int run_engine_create(struct emu_vm *vm)
 {
-	struct engine_callbacks callbacks = { .fill = fill, .scan = scan, .opaque = vm };
+	struct engine_callbacks callbacks = {
+		.fill = fill, .scan = scan, .lock = lock, .sti = sti, .opaque = vm
+	};
 	if (vm->config.count) {
 		vm->counted = calloc(COUNTED_BLOCKS, sizeof(*vm->counted));
 		if (!vm->counted)

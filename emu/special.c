@@ -544,7 +544,6 @@ static enum outcome (*const handlers[OP_COUNT])(struct emu_vcpu *, const struct 
 	[OP_RDTSC] = rdtsc,
 	[OP_RDTSCP] = rdtsc,
 	/* the engine gets these wrong in some forms (scan.c) */
-	[OP_CMPXCHG] = hand_execute,
 	[OP_BRANCH] = hand_execute,
 };
 

@@ -52,7 +52,7 @@ int main(int argc, char **argv)
 	double time = throttled ? last_pause - first_pause : last - begun;
 	long counted = throttled ? locks_at_last - locks_at_first : locks;
 
-	printf("split_lock: locks=%ld seconds=%.3f pauses=%ld rate=%.2f\n", locks, last - begun, pauses,
-	       time > 0 ? (double)counted / time : 0);
+	printf("split_lock: locks=%ld seconds=%.3f pauses=%ld rate=%.2f\n", locks, last - begun,
+	       pauses, time > 0 ? (double)counted / time : 0);
 	return 0;
 }

@@ -13,6 +13,10 @@
 
 #include "emu/atomic.h"
 
+/* Here because the linker takes this file from our archive only if engine_unicorn.c wants something of it:
+ * the engine's own archive, which wants the rest, comes behind. */
+__thread struct engine *engine_running __attribute__((tls_model("initial-exec")));
+
 /* ------------------------------------------------------------------ the translator */
 
 /* In TCGContext of Unicorn 2.1.1; engine_check() sees whether they are there. */
@@ -24,6 +28,8 @@
 #endif
 
 #define CF_PARALLEL 0x00080000u
+/* What tb_gen_code() does not add to the flags by itself (CF_NOCACHE, the number of a cluster). */
+#define CF_GIVEN 0x00feffffu
 
 void __real_tcg_func_start_x86_64(void *context);
 void __wrap_tcg_func_start_x86_64(void *context);
@@ -34,7 +40,7 @@ void __wrap_tcg_func_start_x86_64(void *context)
 	uint32_t *cflags = (uint32_t *)(void *)((char *)context + CONTEXT_CFLAGS);
 
 	__real_tcg_func_start_x86_64(context);
-	if (engine_running && *cflags == engine_running->cflags)
+	if (engine_running && !((*cflags ^ engine_running->cflags) & CF_GIVEN))
 		*cflags |= CF_PARALLEL;
 }
 
@@ -175,8 +181,22 @@ void __wrap_helper_sti_x86_64(struct env *env)
 {
 	struct engine *e = engine_running;
 
-	if (env->eflags & (FL_TF | FL_IF) || !e->callbacks.sti ||
-	    !e->callbacks.sti(e->callbacks.opaque))
+	if (e && (env->eflags & (FL_TF | FL_IF) || !e->callbacks.sti ||
+		  !e->callbacks.sti(e->callbacks.opaque)))
 		engine_leave(e, CALLER);
 	env->eflags |= FL_IF;
+}
+
+/* ------------------------------------------------------------------ stubs */
+
+void __real_helper_hlt_x86_64(struct env *env, int length);
+void __wrap_helper_hlt_x86_64(struct env *env, int length);
+
+/* How the engine leaves at an address that scan() named (HLT itself never runs natively): no instruction
+ * that would end the shadow of the one before, as the engine thinks. */
+void __wrap_helper_hlt_x86_64(struct env *env, int length)
+{
+	if (engine_running)
+		engine_running->shadow = env->hflags & HF_SHADOW;
+	__real_helper_hlt_x86_64(env, length);
 }

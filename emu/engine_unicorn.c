@@ -48,10 +48,6 @@
 #define HOST_FIRST 0x1000ull
 #define HOST_END   (1ull << 48)
 
-/* bits of hflags */
-enum { HF_SHADOW = 1 << 3 };
-
-__thread struct engine *engine_running __attribute__((tls_model("initial-exec")));
 
 /*
  * The next block head leaves. With a block hook it is the hook that asks for it: a stop that comes
@@ -412,7 +408,7 @@ static void state_out(const struct engine *e, struct cpu *c)
 	c->rflags = v->eflags | FL_FIXED;
 	memcpy(c->segment, v->segment, 6 * sizeof(c->segment[0]));
 	c->cpl = v->hflags & 3;
-	if (!(v->hflags & HF_SHADOW))
+	if (!(v->hflags & HF_SHADOW) && !e->shadow)
 		c->shadow = 0;
 	else if (
 		!c->shadow) /* what runs natively: MOV SS without descriptors, STI in 64-bit code */
@@ -447,7 +443,7 @@ static struct engine_stop why(struct engine *e, uc_err err)
 
 static struct engine_stop start(struct engine *e, struct cpu *c)
 {
-	e->caught = e->refused = e->host_fault = e->left = false;
+	e->caught = e->refused = e->host_fault = e->left = e->shadow = false;
 	state_in(e, c);
 	engine_running = e;
 	uc_err err = uc_emu_start(e->uc, c->rip, 0, 0, 0);

@@ -65,6 +65,9 @@ struct cmpxchg {
 	int ops; /* in the block, behind the comparison */
 };
 
+/* bits of hflags */
+enum { HF_SHADOW = 1 << 3 };
+
 struct engine {
 	struct uc_struct *uc;
 	struct engine_callbacks callbacks;
@@ -74,6 +77,7 @@ struct engine {
 	bool refused;
 	bool caught;
 	bool left;
+	bool shadow; /* the stub it stopped at is in one */
 	uintptr_t
 		caller; /* while a function that translated code has called touches guest memory */
 	uint8_t vector;

@@ -519,16 +519,12 @@ static struct engine_stop run_engine(struct emu_vcpu *v)
 	bool own = c->rflags & FL_TF;
 	if (v->debug.single_step)
 		c->rflags |= FL_TF;
-	uint8_t shadow = c->shadow;
 	uint64_t started = linear_rip(c);
 	struct engine_stop stop = engine_run(v->vm->engine, c);
 	if (v->debug.single_step && !own)
 		c->rflags &= ~(uint64_t)FL_TF;
 	if (linear_rip(c) != started) /* what RF protected has executed (SDM 17.3.1.1) */
 		c->rflags &= ~(uint64_t)FL_RF;
-	/* nothing has executed: the stub is not an instruction that would end the shadow */
-	if ((stop.reason == ENGINE_STUB || stop.reason == ENGINE_LEFT) && linear_rip(c) == started)
-		c->shadow = shadow;
 	return stop;
 }
 

@@ -91,11 +91,18 @@ static bool engine_tries(const struct emu_vcpu *v, const struct insn *i)
 		return false;
 	if (i->op == OP_STI)
 		return v->cpu.cpl == 0;
-	if (!(i->flags & INSN_LOCKED) || i->op == OP_CMPXCHG8B || i->op == OP_CMPXCHG16B)
+	/* not translated into such calls; and NEG leaves the flags of the operand, not of the result */
+	if (!(i->flags & INSN_LOCKED) || i->op == OP_CMPXCHG8B || i->op == OP_CMPXCHG16B ||
+	    i->op == OP_NEG)
 		return false;
-	for (unsigned n = 0; n < i->length && i->bytes[n] != 0x0f; n++)
-		segments += i->bytes[n] == 0x64 || i->bytes[n] == 0x65 ||
-			    (i->bytes[n] & 0xe7) == 0x26;
+	for (unsigned n = 0; n < i->length; n++) {
+		uint8_t b = i->bytes[n];
+
+		if (b == 0x64 || b == 0x65 || (b & 0xe7) == 0x26)
+			segments++;
+		else if (b != 0x66 && b != 0x67 && b != 0xf0 && b != 0xf2 && b != 0xf3)
+			break;
+	}
 	return segments <= 1;
 }
 

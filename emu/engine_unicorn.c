@@ -48,7 +48,6 @@
 #define HOST_FIRST 0x1000ull
 #define HOST_END   (1ull << 48)
 
-
 /*
  * The next block head leaves. With a block hook it is the hook that asks for it: a stop that comes
  * between hook and look would leave a block that has been counted and is then not executed.

@@ -91,6 +91,8 @@ static bool engine_tries(const struct emu_vcpu *v, const struct insn *i)
 		return false;
 	if (i->op == OP_STI)
 		return v->cpu.cpl == 0;
+	if (v->vm->config.observe_locked) /* with all that there is to tell */
+		return false;
 	/* not translated into such calls; and NEG leaves the flags of the operand, not of the result */
 	if (!(i->flags & INSN_LOCKED) || i->op == OP_CMPXCHG8B || i->op == OP_CMPXCHG16B ||
 	    i->op == OP_NEG)

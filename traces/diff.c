@@ -75,10 +75,26 @@ static size_t slide(const struct align *al, const struct diff_hunk *last, size_t
 	return 0;
 }
 
+/* NULL without memory. */
+static struct diff_hunk *new_hunk(struct align *al)
+{
+	struct diff *d = al->diff;
+	struct diff_hunk *more;
+
+	if (d->hunks == al->room) {
+		more = reallocarray(d->hunk, al->room * 2 + 64, sizeof(*more));
+		if (!more)
+			return NULL;
+		d->hunk = more;
+		al->room = al->room * 2 + 64;
+	}
+	return &d->hunk[d->hunks++];
+}
+
 static int add_hunk(struct align *al, size_t i, size_t j, size_t na, size_t nb, bool lost)
 {
 	struct diff *d = al->diff;
-	struct diff_hunk *last = d->hunks ? &d->hunk[d->hunks - 1] : NULL, *more;
+	struct diff_hunk *last = d->hunks ? &d->hunk[d->hunks - 1] : NULL, *hunk;
 
 	if (last && last->stream != al->stream)
 		last = NULL;
@@ -94,19 +110,58 @@ static int add_hunk(struct align *al, size_t i, size_t j, size_t na, size_t nb, 
 		last->lost |= lost;
 		return 0;
 	}
-	if (d->hunks == al->room) {
-		more = reallocarray(d->hunk, al->room * 2 + 64, sizeof(*more));
-		if (!more)
-			return -ENOMEM;
-		d->hunk = more;
-		al->room = al->room * 2 + 64;
-	}
-	d->hunk[d->hunks++] = (struct diff_hunk){
+	hunk = new_hunk(al);
+	if (!hunk)
+		return -ENOMEM;
+	*hunk = (struct diff_hunk){
 		.part = { { al->base[DIFF_A] + i, na, line_at(al, DIFF_A, i) },
 			  { al->base[DIFF_B] + j, nb, line_at(al, DIFF_B, j) } },
 		.stream = al->stream,
 		.lost = lost,
 	};
+	return 0;
+}
+
+/* As many events on both sides, and of the same kinds one by one: each has changed, none was put in. */
+static bool all_changed(const struct align *al, const struct diff_hunk *hunk)
+{
+	const struct diff_part *a = &hunk->part[DIFF_A], *b = &hunk->part[DIFF_B];
+	const struct diff_records *r = al->diff->records;
+
+	if (a->count != b->count || hunk->lost)
+		return false;
+	for (size_t i = 0; i < a->count; i++)
+		if (r->record[DIFF_A][a->first + i].kind != r->record[DIFF_B][b->first + i].kind)
+			return false;
+	return true;
+}
+
+/* Those are differences by themselves. */
+static int split_changed(struct align *al)
+{
+	const struct diff_records *r = al->diff->records;
+
+	for (size_t h = 0, count = al->diff->hunks; h < count; h++) {
+		size_t events = al->diff->hunk[h].part[DIFF_A].count;
+
+		if (events < 2 || !all_changed(al, &al->diff->hunk[h]))
+			continue;
+		for (size_t i = 1; i < events; i++) {
+			struct diff_hunk *more = new_hunk(al);
+
+			if (!more)
+				return -ENOMEM;
+			*more = al->diff->hunk[h];
+			for (int side = 0; side < DIFF_SIDES; side++) {
+				struct diff_part *part = &more->part[side];
+
+				part->first += i;
+				part->count = 1;
+				part->line = r->record[side][part->first].line;
+			}
+		}
+		al->diff->hunk[h].part[DIFF_A].count = al->diff->hunk[h].part[DIFF_B].count = 1;
+	}
 	return 0;
 }
 
@@ -345,6 +400,8 @@ static int align_all(struct diff *d)
 		error = align_stream(&al);
 	}
 	free(al.path);
+	if (!error)
+		error = split_changed(&al);
 	if (error)
 		return error;
 	for (size_t i = 0; i < d->hunks; i++) {

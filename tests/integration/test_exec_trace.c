@@ -384,6 +384,64 @@ static void test_exec_trace_of_qemu_has_its_bus_locks(void **state)
 	assert_int_equal(atoi(run.out), 20);
 }
 
+/* ------------------------------------------------------------------ large ones */
+
+static char part_path[sizeof(trace_path) + 8];
+
+static off_t size_of(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) ? -1 : st.st_size;
+}
+
+static void test_exec_trace_of_a_long_run_is_compressed(void **state)
+{
+	char first[4] = "";
+	struct run run;
+	int fd;
+
+	(void)state;
+	snprintf(part_path, sizeof(part_path), "%s.part", trace_path);
+	run_program(&run, BUSLOCK, "exec", "--trace", trace_path, "--", PROGRAM("bench_run"),
+		    "locks", "60000");
+	assert_exit(&run, 0);
+	expect_trace(" run=60000 exit=60000 bus_lock=60000 ");
+	expect_trace(" end=1 other=0 bad=0");
+	assert_int_equal(size_of(part_path), -1);
+	assert_true(size_of(trace_path) < 60000 * 40);
+	fd = open(trace_path, O_RDONLY);
+	assert_int_equal(read(fd, first, sizeof(first)), sizeof(first));
+	close(fd);
+	assert_memory_equal(first, "\x5b\x2a\x4d\x18", 4); /* as docs/trace.md has it */
+}
+
+/* The command is killed while it compresses, and the monitor with it: all lines are there. */
+static void test_exec_trace_killed_command_leaves_all_lines(void **state)
+{
+	struct run run;
+
+	(void)state;
+	snprintf(part_path, sizeof(part_path), "%s.part", trace_path);
+	run_start(&run, BUSLOCK, "exec", "--trace", trace_path, "--", PROGRAM("bench_run"), "exits",
+		  "100000000");
+	for (int i = 0; size_of(part_path) <= 0; i++) {
+		assert_true(i < 2000);
+		run_sleep(10);
+	}
+	kill(run.pid, SIGKILL);
+	run_finish(&run);
+	run_sleep(100); /* the kernel kills the monitor in its turn */
+	assert_true(size_of(part_path) > 0);
+	run_program(&run, CHECK_TRACE, trace_path);
+	/* at most the last line may be half of one */
+	if (!strstr(run.out, " bad=0"))
+		assert_says(run.out, " bad=1");
+	assert_true(first_number(run.out, " run=") - first_number(run.out, " exit=") <= 1);
+	assert_true(first_number(run.out, " exit=") > 20000);
+	assert_int_equal(unlink(part_path), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -403,6 +461,8 @@ int main(void)
 		cmocka_unit_test(test_exec_trace_that_cannot_be_written_runs_nothing),
 		cmocka_unit_test(test_exec_trace_on_a_full_device_fails),
 		cmocka_unit_test(test_exec_trace_of_qemu_has_its_bus_locks),
+		cmocka_unit_test(test_exec_trace_of_a_long_run_is_compressed),
+		cmocka_unit_test(test_exec_trace_killed_command_leaves_all_lines),
 	};
 
 	return cmocka_run_group_tests(tests, make_path, remove_path);

@@ -28,6 +28,9 @@ static const struct choice table[] = {
 	  "6.18 (before 6.16 there are no bus-lock exits on AMD)" },
 	{ "no-capability", NULL, "capability", "0", NULL,
 	  "A kernel without KVM_CAP_X86_BUS_LOCK_EXIT" },
+	{ "irqchip", "WHOSE", "irqchip", NULL, NULL,
+	  "Interrupt controllers: kernel (default), those of KVM_CREATE_IRQCHIP for monitors that "
+	  "ask for them, or none, a kernel that has none (KVM_CAP_IRQCHIP reads 0)" },
 	{ "memory-type", "WHOSE", "memory", NULL, NULL,
 	  "Who decides the type of guest memory: kvm (default on Intel: RAM is write-back), "
 	  "kvm-noncoherent (as with an assigned device that does not snoop), guest (its PAT, MTRRs "

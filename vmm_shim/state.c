@@ -45,7 +45,9 @@ void state_init(struct shim_vcpu *vcpu)
 		.base = 0xffff0000, .limit = 0xffff, .selector = 0xf000, .attributes = 0x9b
 	};
 	s.segment[EMU_LDTR] = (struct emu_segment){ .limit = 0xffff, .attributes = 0x82 };
-	s.segment[EMU_TR] = (struct emu_segment){ .limit = 0xffff, .attributes = 0x83 };
+	/* vmx_vcpu_reset(): a 32-bit one; init_vmcb(): a 16-bit one */
+	s.segment[EMU_TR] =
+		(struct emu_segment){ .limit = 0xffff, .attributes = config_intel() ? 0x8b : 0x83 };
 	s.gdt.limit = s.idt.limit = 0xffff;
 	s.cr0 = CR0_ET | (old.cr0 & (CR0_CD | CR0_NW));
 	s.cr8 = vcpu->apic ? 0 : old.cr8;

@@ -594,6 +594,15 @@ void vclock_wake(const void *address)
 	vclock_wake_address(address, false);
 }
 
+void vclock_wake_from_guest(const void *address)
+{
+	uint64_t now = vclock_cycles();
+	kernel_sigset mask = vclock_disturb();
+
+	vsched_wake_one_at(&vsched, address, now);
+	vclock_disturbed(mask);
+}
+
 void vclock_stay_out(void)
 {
 	gone = true;

@@ -78,6 +78,11 @@ int vclock_tid(pthread_t thread);
 /* As FUTEX_WAIT and FUTEX_WAKE of one. False: this thread has no virtual time, wait otherwise. */
 bool vclock_block(const _Atomic uint32_t *word, uint32_t value);
 void vclock_wake(const void *address);
+/*
+ * The same by a vCPU: who is woken comes after what the guest did. The monitor's time, which others begin
+ * at, stands still while guests run, and is moved by looks in real time.
+ */
+void vclock_wake_from_guest(const void *address);
 /* This thread is the shim's own: it lives in real time. */
 void vclock_stay_out(void);
 

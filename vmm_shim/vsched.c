@@ -192,7 +192,7 @@ static bool waits_for(const struct vtask *t, const void *address)
 	       (t->state == VTASK_WAITING || (t->state == VTASK_READY && t->wake == VWAKE_LOOK));
 }
 
-bool vsched_wake_one(struct vsched *s, const void *address)
+bool vsched_wake_one_at(struct vsched *s, const void *address, uint64_t time)
 {
 	int first = VSCHED_NOBODY;
 
@@ -204,7 +204,14 @@ bool vsched_wake_one(struct vsched *s, const void *address)
 	if (first < 0)
 		return false;
 	vsched_wake(s, first, VWAKE_EVENT);
+	if (s->task[first].time < time)
+		s->task[first].time = time;
 	return true;
+}
+
+bool vsched_wake_one(struct vsched *s, const void *address)
+{
+	return vsched_wake_one_at(s, address, s->now);
 }
 
 unsigned vsched_wake_all(struct vsched *s, const void *address)

@@ -95,6 +95,8 @@ void vsched_wait(struct vsched *s, uint64_t deadline, const void *address);
 void vsched_wake(struct vsched *s, int task, enum vwake why);
 /* The one that has waited longest for `address`; false: nobody waits. */
 bool vsched_wake_one(struct vsched *s, const void *address);
+/* The same, and it does not run before `time`: when whoever wakes it did so. */
+bool vsched_wake_one_at(struct vsched *s, const void *address, uint64_t time);
 unsigned vsched_wake_all(struct vsched *s, const void *address);
 /* A task whose wait is over forgets its address. */
 void vsched_wait_done(struct vsched *s, int task);

@@ -414,10 +414,28 @@ static void test_sched_random_monitor_sees_time_go_forward_the_same_twice(void *
 
 #define TEST(name) cmocka_unit_test_setup(name, begin)
 
+/* A guest wakes another one: it is ahead of the monitor's time, and the other one comes after it. */
+static void test_sched_woken_by_a_guest_comes_after_it(void **state)
+{
+	const int word = 0;
+	int sleeper = task(VTASK_READY, 0), guest = task(VTASK_GUEST, 500);
+
+	(void)state;
+	vsched_run(&s, sleeper);
+	vsched_wait(&s, VSCHED_NEVER, &word);
+	vsched_run(&s, guest);
+	assert_true(s.now < s.task[guest].time);
+	assert_true(vsched_wake_one_at(&s, &word, s.task[guest].time));
+	assert_int_equal(s.task[sleeper].state, VTASK_READY);
+	assert_true(s.task[sleeper].time == s.task[guest].time);
+	assert_false(vsched_wake_one_at(&s, &word, 0));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_sched_cycles_never_show_a_time_too_early),
+		TEST(test_sched_woken_by_a_guest_comes_after_it),
 		TEST(test_sched_times_far_away_do_not_wrap),
 		TEST(test_sched_smallest_time_comes_first),
 		TEST(test_sched_equal_times_go_by_number),

@@ -38,7 +38,7 @@ static bool wake(struct lapic *a)
 	if (!atomic_exchange(&a->asleep, 0))
 		return false;
 	if (vclock_virtual())
-		vclock_wake(&a->asleep);
+		vclock_wake_from_guest(&a->asleep);
 	raw_syscall(SYS_futex, &a->asleep, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 	return true;
 }

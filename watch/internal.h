@@ -81,10 +81,10 @@ struct watch_vcpu {
 	unsigned index;      /* in its VM, by order of creation */
 	struct kvm_run *run; /* our own mapping */
 	bool monitor_mask;   /* the monitor has used KVM_SET_SIGNAL_MASK */
-	bool has_mask;       /* … and we have, with this one: */
-	uint64_t mask;
-	_Atomic bool busy; /* a thread is in a run of several entries */
-	bool refused;      /* a split lock: it does not run any more */
+	bool has_mask;       /* … and we have */
+	uint64_t mask;       /* the one in force during KVM_RUN */
+	_Atomic bool busy;   /* a thread is in a run of several entries */
+	bool refused;        /* a split lock: it does not run any more */
 	/* step.c: what has been told already, or is being counted */
 	struct watch_code code;
 	uint64_t starved_rip, starved;
@@ -116,6 +116,8 @@ bool watch_object_first_complaint(int fd);
 long watch_run(struct watch_vcpu *vcpu, int fd, unsigned long argument);
 /* Nothing but KVM_RUN. */
 long watch_enter(int fd);
+/* … with signals held; what is ignored does not end it */
+long watch_enter_held(struct watch_vcpu *vcpu, int fd);
 /* KVM_RUN returned `result`; `kept`: the monitor will not see it. */
 void watch_told(struct watch_vcpu *vcpu, uint64_t begun, long result, bool kept);
 struct watch_look;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The last KVM_RUN of this thread, if it came back with a bus lock: what the thread sleeps now is what its
@@ -100,6 +101,61 @@ static uint64_t hold_signals(struct watch_vcpu *vcpu, int fd)
 	return old;
 }
 
+/* The kernel's struct sigaction (arch/x86/include/uapi/asm/signal.h). */
+struct kernel_sigaction {
+	void (*handler)(int);
+	unsigned long flags;
+	void *restorer;
+	uint64_t mask;
+};
+
+/* Would it have gone away by itself? (sig_ignored(): only where it is not blocked) */
+static bool is_ignored(int signal)
+{
+	/* SIG_KERNEL_IGNORE_MASK of <linux/signal.h> */
+	static const uint64_t by_default = 1ull << (SIGCHLD - 1) | 1ull << (SIGCONT - 1) |
+					   1ull << (SIGURG - 1) | 1ull << (SIGWINCH - 1);
+	struct kernel_sigaction action = { .handler = SIG_DFL };
+
+	syscall(SYS_rt_sigaction, signal, NULL, &action, sizeof(uint64_t));
+	return action.handler == SIG_IGN ||
+	       (action.handler == SIG_DFL && by_default >> (signal - 1) & 1);
+}
+
+/*
+ * A signal that is ignored ends no KVM_RUN, but one that comes while we hold it stays pending and ends
+ * the next. True: there were only such, and they are gone.
+ */
+static bool drop_ignored_signals(const struct watch_vcpu *vcpu)
+{
+	const struct timespec now = { 0, 0 };
+	uint64_t pending = 0, one;
+
+	syscall(SYS_rt_sigpending, &pending, sizeof(pending));
+	pending &= ~vcpu->mask;
+	if (!pending)
+		return false;
+	for (int signal = 1; signal <= 64; signal++)
+		if (pending >> (signal - 1) & 1 && !is_ignored(signal))
+			return false;
+	for (int signal = 1; signal <= 64; signal++) {
+		one = 1ull << (signal - 1);
+		if (pending & one)
+			syscall(SYS_rt_sigtimedwait, &one, NULL, &now, sizeof(one));
+	}
+	return true;
+}
+
+long watch_enter_held(struct watch_vcpu *vcpu, int fd)
+{
+	long result;
+
+	do {
+		result = watch_enter(fd);
+	} while (result == -EINTR && !vcpu->run->immediate_exit && drop_ignored_signals(vcpu));
+	return result;
+}
+
 static void release_signals(uint64_t old)
 {
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, sizeof(old));
@@ -129,7 +185,7 @@ static long run_keeping_exits(struct watch_vcpu *vcpu, int fd)
 
 	for (;;) {
 		begun = begin(vcpu);
-		result = watch_enter(fd);
+		result = watch_enter_held(vcpu, fd);
 		if (result != 0 || vcpu->run->exit_reason != KVM_EXIT_X86_BUS_LOCK)
 			break;
 		watch_told(vcpu, begun, result, true);

@@ -608,7 +608,7 @@ static bool step_once(struct watch_vcpu *vcpu, int fd, struct step *step, int *e
 {
 	bool ours, sequential;
 
-	step->result = watch_enter(fd);
+	step->result = watch_enter_held(vcpu, fd);
 	step->reason = vcpu->run->exit_reason;
 	ours = step->result == 0 && step->reason == KVM_EXIT_DEBUG;
 	if (vcpu->vm->sync)
@@ -630,6 +630,7 @@ static bool step_once(struct watch_vcpu *vcpu, int fd, struct step *step, int *e
 static long step_all(struct watch_vcpu *vcpu, int fd)
 {
 	struct step step = { .armed = false };
+	uint32_t reason = vcpu->run->exit_reason;
 	int error = watch_look_registers(fd, &step.before);
 
 	vcpu->code.valid = false; /* the monitor may have done anything */
@@ -638,7 +639,7 @@ static long step_all(struct watch_vcpu *vcpu, int fd)
 
 		/* What cannot be looked at (a vCPU that waits for SIPI, a broken VM) runs as it is. */
 		if (error < 0)
-			return watch_enter(fd);
+			return watch_enter_held(vcpu, fd);
 		look(vcpu, fd, &step);
 		if (refused(vcpu, &step))
 			return refuse(vcpu);
@@ -647,10 +648,12 @@ static long step_all(struct watch_vcpu *vcpu, int fd)
 			watch_not_covered(vcpu, &step.before,
 					  "KVM_SET_GUEST_DEBUG: errno %ld: not single-stepped",
 					  -refusal);
-			return watch_enter(fd);
+			return watch_enter_held(vcpu, fd);
 		}
 		if (!step_once(vcpu, fd, &step, &error))
 			return step.result;
+		/* What the monitor finds there when a signal comes before the next step. */
+		vcpu->run->exit_reason = reason;
 		step.before = step.after;
 	}
 }

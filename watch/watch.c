@@ -259,6 +259,9 @@ static long vcpu_ioctl(struct watch_vcpu *vcpu, int fd, unsigned long request,
 		if (result == 0) {
 			vcpu->monitor_mask = argument != 0;
 			vcpu->has_mask = false;
+			if (argument)
+				copy_in(&vcpu->mask, argument + sizeof(struct kvm_signal_mask),
+					sizeof(vcpu->mask));
 		}
 		return result;
 	default:

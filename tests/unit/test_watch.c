@@ -268,6 +268,30 @@ static void test_watch_enable_kick_between_two_entries_is_not_lost(void **state)
 	assert_int_equal(fake.run->flags, 0);
 }
 
+/* SIGWINCH is ignored, and SIGUSR2 made so: natively they would have ended nothing. */
+static void bus_lock_and_noise(void)
+{
+	bus_lock();
+	raise(SIGWINCH);
+	raise(SIGUSR2);
+}
+
+static void test_watch_enable_ignored_signals_end_nothing(void **state)
+{
+	sigset_t pending;
+
+	(void)state;
+	fake.capability = 3;
+	signal(SIGUSR2, SIG_IGN);
+	fake_start(&enable);
+	FAKE_SCRIPT({ 0, KVM_EXIT_X86_BUS_LOCK, 0, bus_lock_and_noise },
+		    { 0, KVM_EXIT_IO, 0, NULL });
+	assert_int_equal(fake_monitor_runs(), 0);
+	assert_int_equal(fake.run->exit_reason, KVM_EXIT_IO);
+	sigpending(&pending);
+	assert_false(sigismember(&pending, SIGUSR2));
+}
+
 static void test_watch_enable_monitors_signal_mask_stays(void **state)
 {
 	struct {
@@ -334,6 +358,7 @@ int main(void)
 		FAKE_TEST(test_watch_enable_off_is_no_question_for_exits),
 		FAKE_TEST(test_watch_enable_without_the_feature_is_said),
 		FAKE_TEST(test_watch_enable_kick_between_two_entries_is_not_lost),
+		FAKE_TEST(test_watch_enable_ignored_signals_end_nothing),
 		FAKE_TEST(test_watch_enable_monitors_signal_mask_stays),
 		FAKE_TEST(test_watch_options_come_back_as_they_were),
 	};

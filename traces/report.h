@@ -92,7 +92,8 @@ struct report {
 	_Atomic uint32_t attached; /* processes in which the preloaded library has come up */
 	_Atomic uint64_t sites_lost, stacks_lost;
 	_Atomic uint64_t faults; /* how often the deliberate fault came about */
-	bool stacks; /* stacks are wanted: by the creator, before anything runs */
+	bool stacks;             /* stacks are wanted: by the creator, before anything runs */
+	_Atomic uint32_t blind;  /* nobody looks at the guest's instructions: exits only */
 	/* `buslock record` has ended the run: 0, 1: the why is being written, 2: it is there */
 	_Atomic uint32_t ended;
 	char why_ended[160];

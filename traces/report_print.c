@@ -127,9 +127,8 @@ static void line(FILE *out, const char *label, const char *format, ...)
 	fputc('\n', out);
 }
 
-static void print_locks(FILE *out, const struct report_totals *t)
+static void print_accesses(FILE *out, const struct report_row *all)
 {
-	const struct report_row *all = &t->all;
 	char a[32], b[32], c[32], d[32];
 
 	line(out, "locked accesses", "%15s", grouped(all->locked, a));
@@ -139,6 +138,17 @@ static void print_locks(FILE *out, const struct report_totals *t)
 		line(out, "uncached to guest",
 		     "%15s   locked accesses to memory that it believes not to be write-back",
 		     grouped(all->guest_non_wb, a));
+}
+
+static void print_locks(FILE *out, const struct report_totals *t, bool blind)
+{
+	const struct report_row *all = &t->all;
+	char a[32], b[32], c[32], d[32];
+
+	if (blind)
+		line(out, "bus locks", "%15s   only those that exit are told", "not seen");
+	else
+		print_accesses(out, all);
 	line(out, "bus-lock returns", "%15s   rate let through %.1f per second",
 	     grouped(all->flags, a), report_rate(all));
 	if (all->host_traps)
@@ -263,7 +273,7 @@ static void print_text(FILE *out, const struct report *report, const struct repo
 		     report_nondeterminism(report));
 	else if (atomic_load(&report->virtual_time))
 		line(out, "", "%15s   another run gives the same", "virtual");
-	print_locks(out, t);
+	print_locks(out, t, atomic_load(&report->blind));
 	print_exits(out, all);
 	if (t->rows > 1)
 		print_vcpus(out, t);

@@ -85,6 +85,7 @@ struct watch_vcpu {
 	uint64_t mask;       /* the one in force during KVM_RUN */
 	_Atomic bool busy;   /* a thread is in a run of several entries */
 	bool refused;        /* a split lock: it does not run any more */
+	bool incomplete;   /* step.c: the last exit ends its instruction in the next KVM_RUN only */
 	/* step.c: what has been told already, or is being counted */
 	struct watch_code code;
 	uint64_t starved_rip, starved;

@@ -262,15 +262,39 @@ void watch_look_ahead(struct watch_vcpu *vcpu, int fd, struct watch_look *out)
 	look(vcpu, fd, out);
 }
 
+/* In real mode the selector says all; elsewhere its descriptor does, which is not looked at. */
+static bool find_stack_segment(struct watch_vcpu *vcpu, const struct watch_look *load,
+			       uint64_t *base)
+{
+	struct insn_access access[INSN_MAX_ACCESSES];
+	struct insn_regs regs;
+	uint16_t selector;
+
+	if (load->sregs.cr0 >> CR0_PE_BIT & 1)
+		return false;
+	insn_registers(load, &regs);
+	if (insn_accesses(&load->insn, &regs, access) == 0)
+		selector = (uint16_t)regs.gpr[load->insn.rm];
+	else if (watch_linear_read(vcpu->vm, &load->sregs, access[0].linear, &selector, 2))
+		return false;
+	*base = (uint64_t)selector << 4;
+	return true;
+}
+
 void watch_look_behind(struct watch_vcpu *vcpu, int fd, const struct watch_look *first,
 		       struct watch_look *out)
 {
+	uint64_t base = 0;
+	bool known;
+
 	*out = *first;
 	out->regs.rip = watch_look_next(first);
 	if (first->insn.op == OP_POP_SEG)
 		out->regs.rsp += first->insn.opsize;
+	known = first->mode == 64 || find_stack_segment(vcpu, first, &base);
+	if (first->mode != 64 && known)
+		out->sregs.ss.base = base;
 	look(vcpu, fd, out);
-	/* Outside 64-bit mode the new base is not known before it is there. */
-	if (out->mode != 64 && out->insn.seg == SEG_SS)
+	if (!known && out->insn.seg == SEG_SS)
 		out->operand = false;
 }

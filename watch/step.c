@@ -627,6 +627,38 @@ static bool step_once(struct watch_vcpu *vcpu, int fd, struct step *step, int *e
 	return ours;
 }
 
+/* Exits whose instruction ends when the monitor has answered (api.rst 5, complete_userspace_io()). */
+static bool needs_completion(uint32_t reason)
+{
+	return reason == KVM_EXIT_IO || reason == KVM_EXIT_MMIO || reason == KVM_EXIT_HYPERCALL ||
+	       reason == KVM_EXIT_X86_RDMSR || reason == KVM_EXIT_X86_WRMSR;
+}
+
+/*
+ * A KVM_RUN that ends one instruction may go on with another. So it is made to end there, as a monitor
+ * would: with immediate_exit. 2 serves as well as 1, and tells ours from the monitor's, which another
+ * thread may set at any time. True: what follows can be looked at.
+ */
+static bool complete(struct watch_vcpu *vcpu, int fd, struct step *step, int *error)
+{
+	_Atomic uint8_t *immediate_exit = (_Atomic uint8_t *)&vcpu->run->immediate_exit;
+	uint8_t none = 0, ours = 2;
+	bool again;
+
+	if (!vcpu->incomplete || !atomic_compare_exchange_strong(immediate_exit, &none, ours))
+		return true;
+	look(vcpu, fd, step);
+	step->result = watch_enter(fd);
+	step->reason = vcpu->run->exit_reason;
+	atomic_compare_exchange_strong(immediate_exit, &ours, 0);
+	again = step->result == -EINTR || (step->result == 0 && step->reason == KVM_EXIT_DEBUG);
+	*error = watch_look_registers(fd, &step->after);
+	if (*error >= 0)
+		judge(vcpu, fd, step, again && step->result == 0);
+	step->before = step->after;
+	return again;
+}
+
 static long step_all(struct watch_vcpu *vcpu, int fd)
 {
 	struct step step = { .armed = false };
@@ -634,6 +666,9 @@ static long step_all(struct watch_vcpu *vcpu, int fd)
 	int error = watch_look_registers(fd, &step.before);
 
 	vcpu->code.valid = false; /* the monitor may have done anything */
+	if (error >= 0 && !complete(vcpu, fd, &step, &error))
+		return step.result;
+	vcpu->run->exit_reason = reason;
 	for (;;) {
 		long refusal;
 
@@ -670,6 +705,7 @@ long watch_step(struct watch_vcpu *vcpu, int fd)
 	if (vcpu->vm->sync)
 		run->kvm_valid_regs = valid | KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS;
 	result = step_all(vcpu, fd);
+	vcpu->incomplete = result == 0 && needs_completion(run->exit_reason);
 	run->kvm_valid_regs = valid;
 	return result;
 }

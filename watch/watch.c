@@ -17,8 +17,8 @@ int watch_configure(const struct watch_options *options, const struct watch_kern
 	watch = (struct watch){
 		.options = *options, .kernel = kernel, .report = report, .trace = trace
 	};
-	if (report && options->step)
-		atomic_store(&report->counting, 1);
+	if (report)
+		atomic_store(options->step ? &report->counting : &report->blind, 1);
 	return 0;
 }
 
@@ -73,6 +73,9 @@ static void vm_created(int fd)
 {
 	struct watch_vm *vm = watch_vm_new(fd);
 
+	/* Before the first event: has somebody closed its descriptor behind our back? */
+	if (watch.trace)
+		trace_check(watch.trace);
 	if (watch.report)
 		atomic_fetch_add(&watch.report->vms, 1);
 	if (!vm) {

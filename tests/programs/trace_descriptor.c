@@ -15,7 +15,9 @@
 
 static int trace_fd(void)
 {
-	const char *text = getenv("BUSLOCK_TRACE_FD");
+	/* of `buslock record`, or of `buslock exec` */
+	const char *watch = getenv("BUSLOCK_WATCH_TRACE_FD");
+	const char *text = watch ? watch : getenv("BUSLOCK_TRACE_FD");
 
 	CHECK(text, "BUSLOCK_TRACE_FD is not set");
 	return atoi(text);

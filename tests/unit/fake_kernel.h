@@ -61,7 +61,7 @@ static inline long fake_run(void)
 
 	/* As the kernel: what the mask lets through ends it before it begins. */
 	syscall(SYS_rt_sigpending, &pending, sizeof(pending));
-	if (fake.has_mask && pending & ~fake.mask) {
+	if (fake.run->immediate_exit || (fake.has_mask && pending & ~fake.mask)) {
 		fake_synced();
 		return -EINTR;
 	}

@@ -388,6 +388,7 @@ static void test_step_lock_on_the_stack_behind_pop_ss_is_not_covered(void **stat
 {
 	(void)state;
 	fake_mode(16);
+	fake.sregs.cr0 = 1; /* 16-bit code of protected mode */
 	fake_start(&step);
 	FAKE_CODE_IS("\x17\xf0\xff\x46\x00\xf4"); /* pop ss; lock inc word [bp+0] */
 	fake.regs.rbp = 0x7fe;
@@ -395,6 +396,20 @@ static void test_step_lock_on_the_stack_behind_pop_ss_is_not_covered(void **stat
 	assert_int_equal(fake_monitor_runs(), 0);
 	assert_int_equal(fake_lines("{\"event\":\"locked\""), 0);
 	fake_says("behind a load of SS");
+}
+
+static void test_step_lock_on_the_stack_behind_pop_ss_in_real_mode_is_told(void **state)
+{
+	(void)state;
+	fake_mode(16);
+	fake_start(&step);
+	FAKE_CODE_IS("\x17\xf0\xff\x46\x00\xf4"); /* pop ss; lock inc word [bp+0] */
+	memcpy(fake.memory + 0x7000, "\x34\x01", 2);
+	fake.regs.rbp = 0x10;
+	FAKE_SCRIPT(DEBUG_AT(0x1005), EXIT_AT(HLT, 0x1006));
+	assert_int_equal(fake_monitor_runs(), 0);
+	fake_says("\"linear\":\"0x1350\"");
+	assert_int_equal(fake_lines("not_covered\",\"time"), 0);
 }
 
 static void test_step_hlt_runs_as_it_is_where_it_leaves(void **state)
@@ -422,6 +437,41 @@ static void test_step_hlt_in_the_kernel_is_stepped(void **state)
 	FAKE_SCRIPT(DEBUG_AT(0x1001), { -EINTR, 0, 0, NULL });
 	assert_int_equal(fake_monitor_runs(), -EINTR);
 	assert_int_equal(fake.debug[0], STEPPING);
+}
+
+static unsigned completions;
+
+static long completing_run(int fd, unsigned long request, unsigned long argument)
+{
+	if (request == KVM_RUN && fake.run->immediate_exit) {
+		completions++;
+		fake.regs.rip = 0x1002;
+		return -EINTR;
+	}
+	return fake_ioctl(fd, request, argument);
+}
+
+/* On VMX RIP stays on an OUT until the next KVM_RUN, which then goes on with another instruction. */
+static void test_step_out_is_completed_before_the_next_is_looked_at(void **state)
+{
+	struct watch_kernel kernel = fake_kernel;
+
+	(void)state;
+	kernel.ioctl = completing_run;
+	completions = 0;
+	fake_start(&step);
+	watch.kernel = &kernel;
+	FAKE_CODE_IS("\xe6\x10" LOCK_INC "\xf4"); /* out */
+	fake.regs.rdi = 0x8040;
+	FAKE_SCRIPT(EXIT_AT(IO, 0x1000));
+	assert_int_equal(fake_monitor_runs(), 0);
+	FAKE_SCRIPT(DEBUG_AT(0x1005), EXIT_AT(HLT, 0x1006));
+	assert_int_equal(fake_monitor_runs(), 0);
+	assert_int_equal(completions, 1);
+	assert_int_equal(fake.run->immediate_exit, 0);
+	assert_int_equal(fake_lines("{\"event\":\"locked\""), 1);
+	assert_int_equal(fake_lines("not_covered\",\"time"), 0);
+	watch.kernel = &fake_kernel;
 }
 
 /* ------------------------------------------------------------------ what cannot be seen */
@@ -669,8 +719,10 @@ int main(void)
 		FAKE_TEST(test_step_lock_in_the_shadow_of_mov_ss_is_told),
 		FAKE_TEST(test_step_split_lock_in_a_shadow_is_not_run),
 		FAKE_TEST(test_step_lock_on_the_stack_behind_pop_ss_is_not_covered),
+		FAKE_TEST(test_step_lock_on_the_stack_behind_pop_ss_in_real_mode_is_told),
 		FAKE_TEST(test_step_hlt_runs_as_it_is_where_it_leaves),
 		FAKE_TEST(test_step_hlt_in_the_kernel_is_stepped),
+		FAKE_TEST(test_step_out_is_completed_before_the_next_is_looked_at),
 		FAKE_TEST(test_step_user_code_that_is_not_stepped_is_said_once),
 		FAKE_TEST(test_step_starving_timer_is_said_once),
 		FAKE_TEST(test_step_monitors_guest_debug_is_refused),

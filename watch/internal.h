@@ -85,7 +85,7 @@ struct watch_vcpu {
 	uint64_t mask;       /* the one in force during KVM_RUN */
 	_Atomic bool busy;   /* a thread is in a run of several entries */
 	bool refused;        /* a split lock: it does not run any more */
-	bool incomplete;   /* step.c: the last exit ends its instruction in the next KVM_RUN only */
+	bool incomplete; /* step.c: the last exit ends its instruction in the next KVM_RUN only */
 	/* step.c: what has been told already, or is being counted */
 	struct watch_code code;
 	uint64_t starved_rip, starved;
@@ -174,6 +174,8 @@ void watch_look_ahead(struct watch_vcpu *vcpu, int fd, struct watch_look *look);
  * an `operand`. */
 void watch_look_behind(struct watch_vcpu *vcpu, int fd, const struct watch_look *look,
 		       struct watch_look *second);
+/* Registers as the decoder wants them. */
+void watch_look_insn_registers(const struct watch_look *look, struct insn_regs *out);
 uint64_t watch_look_linear_rip(const struct watch_look *look);
 /* RIP behind the instruction */
 uint64_t watch_look_next(const struct watch_look *look);

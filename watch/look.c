@@ -103,7 +103,7 @@ static bool decode(struct watch_vcpu *vcpu, struct watch_look *look, uint64_t li
 	return result == 0;
 }
 
-static void insn_registers(const struct watch_look *look, struct insn_regs *out)
+void watch_look_insn_registers(const struct watch_look *look, struct insn_regs *out)
 {
 	const struct kvm_regs *r = &look->regs;
 	const struct kvm_sregs *s = &look->sregs;
@@ -225,7 +225,7 @@ static void find_lock(struct watch_vcpu *vcpu, int fd, struct watch_look *look)
 	bool within = false;
 	int n;
 
-	insn_registers(look, &regs);
+	watch_look_insn_registers(look, &regs);
 	n = insn_accesses(&look->insn, &regs, access);
 	for (int i = 0; i < n && !look->locked; i++) {
 		if (!(access[i].access & INSN_WRITE))
@@ -272,7 +272,7 @@ static bool find_stack_segment(struct watch_vcpu *vcpu, const struct watch_look 
 
 	if (load->sregs.cr0 >> CR0_PE_BIT & 1)
 		return false;
-	insn_registers(load, &regs);
+	watch_look_insn_registers(load, &regs);
 	if (insn_accesses(&load->insn, &regs, access) == 0)
 		selector = (uint16_t)regs.gpr[load->insn.rm];
 	else if (watch_linear_read(vcpu->vm, &load->sregs, access[0].linear, &selector, 2))

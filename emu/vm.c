@@ -49,6 +49,14 @@ static void drop_page(void *engine, const void *host_page)
 	engine_drop_page(engine, host_page);
 }
 
+/* x87 and SSE after RESET, SDM vol. 3, table 10-1; the engine's own reset leaves zeroes. */
+static void reset_fx(struct emu_vm *vm)
+{
+	uint8_t image[512] = { 0x40, [4] = 0xff, [24] = 0x80, 0x1f }; /* FCW, FTW, MXCSR */
+
+	engine_set_fx(vm->engine, image);
+}
+
 static int make_engine(struct emu_vm *vm)
 {
 	void *scratch = NULL;
@@ -60,6 +68,7 @@ static int make_engine(struct emu_vm *vm)
 	if (posix_memalign(&scratch, PAGE_SIZE, SCRATCH_PAGES * PAGE_SIZE))
 		return -ENOMEM;
 	vm->scratch = scratch;
+	reset_fx(vm);
 	vm->pristine = engine_context_new(vm->engine);
 	return vm->pristine ? 0 : -ENOMEM;
 }

@@ -17,9 +17,10 @@ struct fx {
 };
 _Static_assert(sizeof(struct fx) == 512, "FXSAVE image");
 
-#define XSTATE_FP     1ull
-#define XSTATE_SSE    2ull
-#define XSTATE_HEADER 512 /* XSTATE_BV, XCOMP_BV: SDM vol. 1, 13.4.2 */
+#define XSTATE_FP       1ull
+#define XSTATE_SSE      2ull
+#define XSTATE_HEADER   512 /* XSTATE_BV, XCOMP_BV: SDM vol. 1, 13.4.2 */
+#define XSTATE_SOFTWARE 464 /* xstate_fx_sw_bytes: what could be in it */
 
 static long get_fpu(struct shim_vcpu *vcpu, unsigned long argument)
 {
@@ -58,28 +59,58 @@ static long set_fpu(struct shim_vcpu *vcpu, unsigned long argument)
 	return vcpu->ops->set_fx(vcpu->emu, &fx);
 }
 
+/* Components in their initial configuration, which XSAVEOPT need not save: SDM vol. 1, 13.6. */
+static const struct fx initial = { .cwd = 0x37f, .mxcsr = 0x1f80 };
+
+static bool fp_in_use(const struct fx *fx)
+{
+	return memcmp(fx, &initial, offsetof(struct fx, mxcsr)) != 0 ||
+	       memcmp(fx->st, initial.st, sizeof(fx->st)) != 0;
+}
+
+static bool sse_in_use(const struct fx *fx)
+{
+	return fx->mxcsr != initial.mxcsr || memcmp(fx->xmm, initial.xmm, sizeof(fx->xmm)) != 0;
+}
+
+/* fpstate_reset(): KVM begins with this, not with what RESET leaves (FCW 40h). */
+int fpu_reset(struct shim_vcpu *vcpu)
+{
+	return vcpu->ops->set_fx(vcpu->emu, &initial);
+}
+
+/* copy_xstate_to_uabi_buf() */
 static long get_xsave(struct shim_vcpu *vcpu, unsigned long argument)
 {
 	uint8_t image[sizeof(struct kvm_xsave)] = { 0 };
-	const uint64_t present = XSTATE_FP | XSTATE_SSE;
+	const uint64_t supported = XSTATE_FP | XSTATE_SSE;
+	uint64_t in_use;
+	struct fx fx;
 
-	vcpu->ops->get_fx(vcpu->emu, image);
-	memcpy(image + XSTATE_HEADER, &present, sizeof(present));
+	vcpu->ops->get_fx(vcpu->emu, &fx);
+	in_use = (fp_in_use(&fx) ? XSTATE_FP : 0) | (sse_in_use(&fx) ? XSTATE_SSE : 0);
+	memcpy(image, &fx, sizeof(fx));
+	memcpy(image + XSTATE_SOFTWARE, &supported, sizeof(supported));
+	memcpy(image + XSTATE_HEADER, &in_use, sizeof(in_use));
 	return user_write(argument, image, sizeof(image));
 }
 
-/* The state that XRSTOR gives a component whose bit is clear: SDM vol. 1, 13.6. */
+/* The state that XRSTOR gives a component whose bit is clear. MXCSR goes with SSE's. */
 static void initialise(struct fx *fx, uint64_t present)
 {
 	if (!(present & XSTATE_FP)) {
-		memset(fx, 0, offsetof(struct fx, mxcsr));
-		fx->cwd = 0x37f;
-		memset(fx->st, 0, sizeof(fx->st));
+		memcpy(fx, &initial, offsetof(struct fx, mxcsr));
+		memcpy(fx->st, initial.st, sizeof(fx->st));
 	}
-	if (!(present & XSTATE_SSE))
-		memset(fx->xmm, 0, sizeof(fx->xmm));
+	if (!(present & XSTATE_SSE)) {
+		fx->mxcsr = initial.mxcsr;
+		memcpy(fx->xmm, initial.xmm, sizeof(fx->xmm));
+	}
 }
 
+#define MXCSR_VALID 0xffffu
+
+/* fpu_copy_uabi_to_guest_fpstate(), copy_uabi_to_xstate() */
 static long set_xsave(struct shim_vcpu *vcpu, unsigned long argument)
 {
 	uint8_t image[sizeof(struct kvm_xsave)];
@@ -90,17 +121,16 @@ static long set_xsave(struct shim_vcpu *vcpu, unsigned long argument)
 		return -EFAULT;
 	memcpy(header, image + XSTATE_HEADER, sizeof(header));
 	memcpy(&fx, image, sizeof(fx));
-	/* fpu_copy_uabi_to_guest_fpstate(), copy_uabi_to_xstate(): unknown components, compaction and
-	 * reserved bits of the header are refused */
+	/* unknown components, compaction and reserved bits of the header */
 	if (header[0] & ~(XSTATE_FP | XSTATE_SSE))
 		return -EINVAL;
 	for (unsigned i = 1; i < 8; i++) {
 		if (header[i])
 			return -EINVAL;
 	}
+	if (header[0] && fx.mxcsr & ~MXCSR_VALID)
+		return -EINVAL;
 	initialise(&fx, header[0]);
-	if (!(header[0] & (XSTATE_FP | XSTATE_SSE)))
-		fx.mxcsr = 0x1f80;
 	return vcpu->ops->set_fx(vcpu->emu, &fx);
 }
 

@@ -305,6 +305,7 @@ int state_set_sregs2(struct shim_vcpu *vcpu, const struct kvm_sregs2 *sregs);
 long state_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned long argument);
 
 /* fpu.c */
+int fpu_reset(struct shim_vcpu *vcpu);
 long fpu_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned long argument);
 
 /* event.c */

@@ -149,6 +149,8 @@ static int prepare(struct shim_vcpu *vcpu)
 	if (vcpu->id == vcpu->vm->boot_cpu_id)
 		state.apic_base |= 1ull << 8;
 	r = vcpu->ops->set_state(vcpu->emu, &state);
+	if (!r)
+		r = fpu_reset(vcpu);
 	if (r)
 		return r;
 	host_add_vcpu(vcpu);

@@ -437,6 +437,7 @@ static uint32_t *state_reg(struct kvm_lapic_state *state, unsigned offset)
  */
 void lapic_get_state(struct lapic *a, struct kvm_lapic_state *state)
 {
+	update_ppr(a); /* CR8 may have changed since */
 	memcpy(state->regs, a->page, sizeof(state->regs));
 	*state_reg(state, LAPIC_CURRENT_COUNT) = lapic_timer_count(a);
 	if (!lapic_x2(a))

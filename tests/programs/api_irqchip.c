@@ -6,7 +6,9 @@
  */
 #include "tests/integration/kvm_api.h"
 
+#include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 
 #define TABLE 0x8000u
 #define LOG   0xb000u
@@ -548,6 +550,46 @@ static void events(const char *image)
 	close(io);
 }
 
+/*
+ * A write to a port that becomes an interrupt, while the program has no descriptor of the eventfd. It is
+ * another process's, too: the kernel gives an irqfd up with the last descriptor.
+ */
+static void closed(const char *image)
+{
+	const struct kvm_ioeventfd port = { .addr = 0x600,
+					    .len = 1,
+					    .flags = KVM_IOEVENTFD_FLAG_PIO };
+	struct kvm_ioeventfd args = port;
+	struct kvm_irqfd irqfd = { .gsi = 3 };
+	unsigned last;
+	pid_t child;
+
+	machine_start(image, false);
+	last = (unsigned)vcpu.fd;
+	args.fd = eventfd(0, EFD_CLOEXEC);
+	child = fork();
+	if (!child) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	irqfd.fd = (uint32_t)args.fd;
+	kvm_ioctl(vm.fd, KVM_IOEVENTFD, &args);
+	kvm_ioctl(vm.fd, KVM_IRQFD, &irqfd);
+	RUN("from port to interrupt", PIC_INIT(1), O(0x600, 1), HALT, O(0x20, 0x20), TAKE);
+	if (close_range(last + 1, ~0u, 0))
+		die("close_range: %s", strerror(errno));
+	RUN("all closed at once", O(0x600, 1), HALT, O(0x20, 0x20), TAKE);
+	for (int fd = (int)last + 1; fd < 2000; fd++)
+		close(fd);
+	RUN("closed one by one", O(0x600, 1), HALT, O(0x20, 0x20), TAKE);
+	for (int fd = (int)last + 1; fd < 1000; fd++)
+		dup2(0, fd);
+	RUN("all taken by others", O(0x600, 1), HALT, O(0x20, 0x20), TAKE);
+	kill(child, SIGKILL);
+	machine_stop();
+}
+
 /* The second vCPU's third page is the same as the first's. */
 static void coalesced(const char *image)
 {
@@ -586,5 +628,6 @@ int main(int argc, char **argv)
 	pit(argv[1]);
 	events(argv[1]);
 	coalesced(argv[1]);
+	closed(argv[1]);
 	return 0;
 }

@@ -6,7 +6,8 @@
 # All of them contain the shim, the processor and the engine, and export only what interpose.map lists.
 
 add_library(buslock-interpose OBJECT
-	interpose.c interpose_fault.c interpose_file.c interpose_io.c interpose_memory.c interpose_own.c interpose_path.c
+	interpose.c interpose_fault.c interpose_file.c interpose_io.c interpose_memory.c interpose_module.c
+	interpose_own.c interpose_path.c
 	interpose_signal.c interpose_stat.c interpose_syscall.c
 	interpose_time.c interpose_time_wait.c interpose_time_thread.c)
 target_link_libraries(buslock-interpose PUBLIC buslock_flags)

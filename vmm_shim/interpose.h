@@ -205,6 +205,15 @@ void interpose_trace_check(void);
 /* interpose_path.c: does this name /dev/kvm? Also through other spellings of its directory. */
 bool interpose_names_device(int directory, const char *path);
 
+/*
+ * interpose_module.c: the same for /sys/module/kvm*, which tells of the simulated kernel. True: it was one of
+ * them; errno and -1 as the functions of the C library.
+ */
+bool interpose_names_module(const char *path);
+bool interpose_module_open(const char *path, int flags, int *fd);
+bool interpose_module_stat(const char *path, struct stat *out, int *result);
+bool interpose_module_access(const char *path, int mode, int *result);
+
 /* interpose_fault.c: our handler for SIGSEGV and SIGBUS goes in front of the program's. */
 void interpose_fault_install(void);
 void interpose_fault_after_fork(void);

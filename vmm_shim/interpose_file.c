@@ -43,6 +43,10 @@ static int open_device(int flags)
 
 static int open_path(const char *path, int flags, mode_t mode)
 {
+	int fd;
+
+	if (interpose_module_open(path, flags, &fd))
+		return fd;
 	if (interpose_names_device(AT_FDCWD, path))
 		return open_device(flags);
 	if (next.open)
@@ -52,6 +56,10 @@ static int open_path(const char *path, int flags, mode_t mode)
 
 static int openat_path(int directory, const char *path, int flags, mode_t mode)
 {
+	int fd;
+
+	if (interpose_module_open(path, flags, &fd))
+		return fd;
 	if (interpose_names_device(directory, path))
 		return open_device(flags);
 	if (next.openat)
@@ -107,7 +115,11 @@ int interpose_openat_2(int directory, const char *path, int flags)
 long interpose_openat2(int directory, const char *path, const void *how, size_t size)
 {
 	const struct open_how *open_how = how;
+	int fd;
 
+	if (how && size >= sizeof(*open_how) &&
+	    interpose_module_open(path, (int)open_how->flags, &fd))
+		return fd;
 	if (how && size >= sizeof(*open_how) && interpose_names_device(directory, path))
 		return open_device((int)open_how->flags);
 	return raw_result(RAW(SYS_openat2, directory, path, how, size));

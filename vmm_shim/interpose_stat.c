@@ -65,6 +65,10 @@ static void dress_up(int fd, struct stat *status)
 
 int interpose_stat(const char *path, struct stat *out)
 {
+	int result;
+
+	if (interpose_module_stat(path, out, &result))
+		return result;
 	if (interpose_names_device(AT_FDCWD, path))
 		return device_stat(out);
 	return next.stat ? next.stat(path, out) : (int)raw_result(RAW(SYS_stat, path, out));
@@ -72,6 +76,10 @@ int interpose_stat(const char *path, struct stat *out)
 
 int interpose_lstat(const char *path, struct stat *out)
 {
+	int result;
+
+	if (interpose_module_stat(path, out, &result))
+		return result;
 	if (interpose_names_device(AT_FDCWD, path))
 		return device_stat(out);
 	return next.lstat ? next.lstat(path, out) : (int)raw_result(RAW(SYS_lstat, path, out));
@@ -90,6 +98,8 @@ int interpose_fstatat(int directory, const char *path, struct stat *out, int fla
 {
 	int result;
 
+	if (interpose_module_stat(path, out, &result))
+		return result;
 	if (interpose_names_device(directory, path))
 		return device_stat(out);
 	if (next.fstatat)
@@ -152,11 +162,29 @@ static int device_statx(int flags, unsigned mask, struct statx *out)
 	return 0;
 }
 
+/* statx() of a file or folder of the simulated kernel's, from what stat() says of it */
+static bool module_statx(const char *path, int flags, unsigned mask, struct statx *out, int *result)
+{
+	struct stat status;
+
+	if (!interpose_module_stat(path, &status, result))
+		return false;
+	if (*result)
+		return true;
+	*result = (int)raw_result(RAW(SYS_statx, AT_FDCWD, "/", flags & ~AT_EMPTY_PATH, mask, out));
+	out->stx_mode = (uint16_t)status.st_mode;
+	out->stx_size = (uint64_t)status.st_size;
+	out->stx_nlink = (uint32_t)status.st_nlink;
+	return true;
+}
+
 int interpose_statx(int directory, const char *path, int flags, unsigned mask, struct statx *out)
 {
 	int result;
 	struct stat status = { 0 };
 
+	if (module_statx(path, flags, mask, out, &result))
+		return result;
 	if (interpose_names_device(directory, path))
 		return device_statx(flags, mask, out);
 	if (next.statx)
@@ -196,6 +224,10 @@ static int device_access(int mode)
 
 int interpose_access(const char *path, int mode)
 {
+	int result;
+
+	if (interpose_module_access(path, mode, &result))
+		return result;
 	if (interpose_names_device(AT_FDCWD, path))
 		return device_access(mode);
 	return next.access ? next.access(path, mode) : (int)raw_result(RAW(SYS_access, path, mode));
@@ -203,6 +235,10 @@ int interpose_access(const char *path, int mode)
 
 int interpose_faccessat(int directory, const char *path, int mode, int flags)
 {
+	int result;
+
+	if (interpose_module_access(path, mode, &result))
+		return result;
 	if (interpose_names_device(directory, path))
 		return device_access(mode);
 	if (next.faccessat)
@@ -212,6 +248,10 @@ int interpose_faccessat(int directory, const char *path, int mode, int flags)
 
 int interpose_euidaccess(const char *path, int mode)
 {
+	int result;
+
+	if (interpose_module_access(path, mode, &result))
+		return result;
 	if (interpose_names_device(AT_FDCWD, path))
 		return device_access(mode);
 	if (next.euidaccess)

@@ -28,7 +28,7 @@ struct emu_vcpu;
 
 enum emu_vendor { EMU_INTEL, EMU_AMD };
 
-#define EMU_MAX_VCPUS 64
+#define EMU_MAX_VCPUS 512
 
 /*
  * Who decides the type of memory (memtype.h has the tables). Those with EPT are Intel's, what KVM's
@@ -230,6 +230,11 @@ int emu_vcpu_get_msr(struct emu_vcpu *vcpu, uint32_t index, uint64_t *value, boo
 int emu_vcpu_set_msr(struct emu_vcpu *vcpu, uint32_t index, uint64_t value, bool host);
 /* The MSRs that emu_vcpu_get_msr() knows: number of them; up to `max` are stored. */
 size_t emu_msr_list(uint32_t *index, size_t max);
+
+/* What the guest's TSC is ahead of its source (the host's, or emu_vm_set_tsc_source()'s), modulo 2^64. Setting
+ * it leaves IA32_TSC_ADJUST alone. */
+int64_t emu_vcpu_get_tsc_offset(struct emu_vcpu *vcpu);
+void emu_vcpu_set_tsc_offset(struct emu_vcpu *vcpu, int64_t offset);
 
 struct emu_cpuid {
 	uint32_t function, index;

@@ -152,6 +152,13 @@ static enum outcome store_elements(struct emu_vcpu *v, const struct insn *i)
 	struct cpu *c = &v->cpu;
 	uint64_t mask = size_mask(i->addrsize), linear;
 	while (run->io_used < run->io_count) {
+		/* The monitor may have changed the count meanwhile; Linux looks at RCX before each
+		 * iteration (x86_emulate_insn()). */
+		if (repeated(i) && !(c->gpr[EMU_RCX] & mask)) {
+			if (!run->io_used)
+				advance_rip(c, i);
+			return DONE;
+		}
 		const uint8_t *element = run->io_data + (size_t)run->io_used * i->opsize;
 		enum outcome r =
 			seg_linear(v, SEG_ES, c->gpr[EMU_RDI] & mask, i->opsize, true, &linear);

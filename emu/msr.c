@@ -18,6 +18,7 @@
 enum home {
 	STORED,
 	TSC,
+	TSC_OFFSET, /* no MSR: what emu_vcpu_set_tsc_offset() sets */
 	TSC_ADJUST,
 	APIC_BASE,
 	EFER,
@@ -217,6 +218,10 @@ static uint64_t engine_value(struct emu_vcpu *v, enum home home, bool write, uin
 		if (write)
 			engine_set_tsc_offset(e, (int64_t)(value - tsc_source(v)));
 		return tsc_source(v) + (uint64_t)engine_get_tsc_offset(e);
+	case TSC_OFFSET:
+		if (write)
+			engine_set_tsc_offset(e, (int64_t)value);
+		return (uint64_t)engine_get_tsc_offset(e);
 	case KERNEL_GS:
 		if (write)
 			engine_set_kernel_gs(e, value);
@@ -236,6 +241,16 @@ static uint64_t in_engine(struct emu_vcpu *v, enum home home, bool write, uint64
 	value = engine_value(v, home, write, value);
 	run_lock_release(&v->vm->lock);
 	return value;
+}
+
+int64_t emu_vcpu_get_tsc_offset(struct emu_vcpu *v)
+{
+	return (int64_t)in_engine(v, TSC_OFFSET, false, 0);
+}
+
+void emu_vcpu_set_tsc_offset(struct emu_vcpu *v, int64_t offset)
+{
+	in_engine(v, TSC_OFFSET, true, (uint64_t)offset);
 }
 
 static void set_tsc_aux(struct emu_vcpu *v, uint64_t value)

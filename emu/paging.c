@@ -358,7 +358,15 @@ enum outcome page_walk(struct emu_vcpu *v, uint64_t linear, unsigned access, str
 		again = false;
 		outcome = walk_mode(v, linear, access, w, &again);
 	} while (again);
-	if (outcome == MMIO)
-		v->missing = (struct missing){ .linear = linear, .access = access, .table = true };
+	if (outcome != MMIO)
+		return outcome;
+	/*
+	 * A table outside all slots: what the processor has is an EPT violation, or APM 15.25.6's NPF, and Linux
+	 * makes a #PF of it, entry not present, whatever the access was (walk_addr_generic() in
+	 * arch/x86/kvm/mmu/paging_tmpl.h, 6.12: kvm_is_error_hva()).
+	 */
+	if (memory_intercept(vm_memory(v->vm), v->mmio_gpa) == EMU_PAGE_ORDINARY)
+		return page_fault(v, linear, access, 0);
+	v->missing = (struct missing){ .linear = linear, .access = access, .table = true };
 	return outcome;
 }

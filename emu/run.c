@@ -485,7 +485,10 @@ static enum outcome complete_pending(struct emu_vcpu *v)
 	v->run->emulating = false;
 	if (r == DONE && c->rip != rip) {
 		c->shadow = 0;
-		if (trap) {
+		/* kvm_vcpu_do_singlestep(), behind what completes an access */
+		if (v->debug.single_step) {
+			r = leave_debug(v, DR6_BS);
+		} else if (trap) {
 			v->pending_db = true;
 			v->pending_db_dr6 |= DR6_BS;
 		}

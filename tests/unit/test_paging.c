@@ -683,7 +683,7 @@ static void test_walk_update_loses_no_concurrent_change(void **state)
 
 /* ------------------------------------------------------------------ memory that is not there */
 
-static void test_walk_table_outside_slots_is_mmio(void **state)
+static void test_walk_table_outside_slots_is_absent(void **state)
 {
 	struct machine *m = *state;
 	struct walk w;
@@ -695,14 +695,12 @@ static void test_walk_table_outside_slots_is_mmio(void **state)
 			memset(&m->v.cpu, 0, sizeof(m->v.cpu));
 			page_map(m, paging, linear, 1, FRAME | P, P);
 			entry_put(m, paging, level, linear, 0xfe000000 | P);
-			assert_string_equal(walk_result(m, linear, READ, &w), "MMIO");
-			assert_int_equal(m->v.mmio_gpa,
-					 0xfe000000 +
-						 (entry_gpa(paging, level - 1, linear) & 0xfff));
+			assert_string_equal(walk_result(m, linear, READ, &w), "#PF(0)");
+			assert_string_equal(walk_result(m, linear, WRITE, &w), "#PF(2)");
 		}
 		page_map(m, paging, linear, 1, FRAME | P, P);
 		m->v.cpu.cr3 = 0xfe000000;
-		assert_string_equal(walk_result(m, linear, READ, &w), "MMIO");
+		assert_string_equal(walk_result(m, linear, READ, &w), "#PF(0)");
 		/* a page outside all slots is for the caller to notice */
 		page_map(m, paging, linear, 1, 0xfe000000 | P, P);
 		assert_string_equal(walk_result(m, linear, READ, &w), "OK");
@@ -740,7 +738,7 @@ static void test_walk_tables_in_several_slots_found(void **state)
 	assert_int_equal(w.gpa, FRAME | (LINEAR & 0xfff));
 	assert_int_equal(host[0x1000 + (entry_gpa(PAGING_4, 1, LINEAR) & 0xfff)], P | RW | A);
 	assert_int_equal(memory_unmap(&m->vm.memory, 1), 0);
-	assert_string_equal(walk_result(m, LINEAR, READ, &w), "MMIO");
+	assert_string_equal(walk_result(m, LINEAR, READ, &w), "#PF(0)");
 	munmap(host, 0x2000);
 }
 
@@ -765,7 +763,7 @@ int main(void)
 		TEST(test_walk_tables_in_readonly_slot_stay_untouched),
 		TEST(test_walk_marks_pages_of_tables_dirty),
 		TEST(test_walk_update_loses_no_concurrent_change),
-		TEST(test_walk_table_outside_slots_is_mmio),
+		TEST(test_walk_table_outside_slots_is_absent),
 		TEST(test_walk_table_in_gone_memory_is_host_gone),
 		TEST(test_walk_tables_in_several_slots_found),
 	};

@@ -46,6 +46,9 @@ struct backend {
 			   const uint64_t *bitmap);
 	void (*host_range_gone)(struct emu_vm *vm, const void *host, size_t size);
 	void (*host_range_back)(struct emu_vm *vm, const void *host, size_t size);
+	/* As the kernel's kvm_read_guest(), kvm_write_guest(): slots only, -EFAULT. */
+	int (*read_guest)(struct emu_vm *vm, uint64_t gpa, void *data, size_t size);
+	int (*write_guest)(struct emu_vm *vm, uint64_t gpa, const void *data, size_t size);
 	int (*declare_memory_type)(struct emu_vm *vm, uint64_t gpa, uint64_t size, unsigned type);
 	int (*set_memory_policy)(struct emu_vm *vm, enum emu_memory_policy policy, bool cd_is_uc);
 	void (*set_lock_observer)(struct emu_vm *vm,
@@ -74,6 +77,8 @@ struct backend {
 	int (*set_fx)(struct emu_vcpu *vcpu, const void *image);
 	int (*get_msr)(struct emu_vcpu *vcpu, uint32_t index, uint64_t *value, bool host);
 	int (*set_msr)(struct emu_vcpu *vcpu, uint32_t index, uint64_t value, bool host);
+	int64_t (*get_tsc_offset)(struct emu_vcpu *vcpu);
+	void (*set_tsc_offset)(struct emu_vcpu *vcpu, int64_t offset);
 	int (*set_cpuid)(struct emu_vcpu *vcpu, const struct emu_cpuid *leaves, size_t count);
 	int (*translate)(struct emu_vcpu *vcpu, uint64_t linear, uint64_t *gpa, bool *writable,
 			 bool *user);

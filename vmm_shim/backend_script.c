@@ -209,6 +209,25 @@ size_t backend_script_gaps(struct emu_vm *emu, uint64_t *host, uint64_t *size, s
 	return vm->gaps;
 }
 
+/* It has no guest that would read or write memory. */
+static int read_guest(struct emu_vm *emu, uint64_t gpa, void *data, size_t size)
+{
+	(void)emu;
+	(void)gpa;
+	(void)data;
+	(void)size;
+	return -EFAULT;
+}
+
+static int write_guest(struct emu_vm *emu, uint64_t gpa, const void *data, size_t size)
+{
+	(void)emu;
+	(void)gpa;
+	(void)data;
+	(void)size;
+	return -EFAULT;
+}
+
 /* A script says by itself what is a bus lock. */
 static int declare_memory_type(struct emu_vm *emu, uint64_t gpa, uint64_t size, unsigned type)
 {
@@ -368,6 +387,18 @@ static int get_msr(struct emu_vcpu *emu, uint32_t index, uint64_t *value, bool h
 static int set_msr(struct emu_vcpu *emu, uint32_t index, uint64_t value, bool host)
 {
 	return get_msr(emu, index, &value, host);
+}
+
+static int64_t get_tsc_offset(struct emu_vcpu *emu)
+{
+	(void)emu;
+	return 0;
+}
+
+static void set_tsc_offset(struct emu_vcpu *emu, int64_t offset)
+{
+	(void)emu;
+	(void)offset;
 }
 
 static int set_cpuid(struct emu_vcpu *emu, const struct emu_cpuid *leaves, size_t count)
@@ -718,6 +749,8 @@ const struct backend backend_script = {
 	.dirty_clear = dirty_clear,
 	.host_range_gone = host_range_gone,
 	.host_range_back = host_range_back,
+	.read_guest = read_guest,
+	.write_guest = write_guest,
 	.declare_memory_type = declare_memory_type,
 	.set_memory_policy = set_memory_policy,
 	.set_lock_observer = set_lock_observer,
@@ -737,6 +770,8 @@ const struct backend backend_script = {
 	.set_fx = set_fx,
 	.get_msr = get_msr,
 	.set_msr = set_msr,
+	.get_tsc_offset = get_tsc_offset,
+	.set_tsc_offset = set_tsc_offset,
 	.set_cpuid = set_cpuid,
 	.translate = translate,
 	.observed_read = observed_read,

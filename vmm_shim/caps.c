@@ -122,24 +122,30 @@ static const struct capability table[] = {
 	{ CAP(DISABLE_QUIRKS2), 0, quirks, KERNEL(5, 18, 0), ARCH },
 	{ CAP(MAX_VCPUS), EMU_MAX_VCPUS, NULL, 0, ARCH },
 	{ CAP(SYNC_REGS), KVM_SYNC_X86_VALID_FIELDS, NULL, 0, ARCH },
+	{ CAP(KVMCLOCK_CTRL), 1, NULL, 0, ARCH },
 	{ CAP(READONLY_MEM), 1, NULL, 0, ARCH },
 	{ CAP(ENABLE_CAP_VM), 1, NULL, 0, MAIN },
 	{ CAP(CHECK_EXTENSION_VM), 1, NULL, 0, MAIN },
 	{ CAP(MAX_VCPU_ID), EMU_MAX_VCPUS *ABI_VCPU_ID_RATIO, NULL, 0, ARCH },
 	{ CAP(IMMEDIATE_EXIT), 1, NULL, 0, ARCH },
 	{ CAP(GET_MSR_FEATURES), 1, NULL, 0, ARCH },
+	{ CAP(VCPU_ATTRIBUTES), 1, NULL, KERNEL(5, 16, 0), ARCH },
+	{ CAP(MSR_PLATFORM_INFO), 1, NULL, 0, ARCH },
 	{ CAP(EXCEPTION_PAYLOAD), 1, NULL, 0, ARCH },
 	{ CAP(MANUAL_DIRTY_LOG_PROTECT2), ABI_DIRTY_MANUAL_CAPS, NULL, 0, MAIN },
 	{ CAP(X86_USER_SPACE_MSR), 1, NULL, 0, ARCH },
 	{ CAP(X86_MSR_FILTER), 1, NULL, 0, ARCH },
+	{ CAP(ENFORCE_PV_FEATURE_CPUID), 1, NULL, 0, ARCH },
 	{ CAP(X86_BUS_LOCK_EXIT), 0, bus_lock_exit, 0, ARCH },
 	{ CAP(SET_GUEST_DEBUG2),
 	  KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP |
 		  KVM_GUESTDBG_USE_SW_BP | KVM_GUESTDBG_INJECT_BP | KVM_GUESTDBG_INJECT_DB,
 	  NULL, KERNEL(5, 13, 0), ARCH },
+	{ CAP(BINARY_STATS_FD), 1, NULL, KERNEL(5, 14, 0), MAIN },
 	{ CAP(SREGS2), 1, NULL, KERNEL(5, 14, 0), ARCH },
 	{ CAP(EXIT_ON_EMULATION_FAILURE), 1, NULL, KERNEL(5, 14, 0), ARCH },
 	{ CAP(XSAVE2), (int)PAGE_SIZE, NULL, KERNEL(5, 17, 0), ARCH },
+	{ CAP(SYS_ATTRIBUTES), 1, NULL, KERNEL(5, 17, 0), ARCH },
 	{ CAP(X86_TRIPLE_FAULT_EVENT), 1, NULL, KERNEL(6, 0, 0), ARCH },
 	{ CAP(USER_MEMORY2), 1, NULL, KERNEL(6, 8, 0), MAIN },
 	{ CAP(MEMORY_FAULT_INFO), 1, NULL, KERNEL(6, 8, 0), ARCH },
@@ -242,6 +248,9 @@ int capability_enable(struct shim_vm *vm, const struct kvm_enable_cap *cap)
 		return capability_value(vm, cap->cap) ? lapic_enable_cap(vm, cap) : -EINVAL;
 	case KVM_CAP_EXCEPTION_PAYLOAD:
 		vm->exception_payload = cap->args[0] != 0;
+		return 0;
+	case KVM_CAP_MSR_PLATFORM_INFO:
+		vm->hides_platform_info = !cap->args[0];
 		return 0;
 	case KVM_CAP_X86_TRIPLE_FAULT_EVENT:
 		vm->triple_fault_event = cap->args[0] != 0;

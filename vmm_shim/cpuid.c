@@ -26,6 +26,29 @@ void cpuid_offer(const struct profile *profile, bool intel, bool guest_sld, stru
 		leaf->edx &= ~CORE_CAPABILITIES;
 }
 
+/*
+ * __do_cpuid_func(), KVM_CPUID_SIGNATURE and KVM_CPUID_FEATURES. Of what Linux has there: what needs neither
+ * hypercalls nor page faults of the host's. QEMU's -cpu host takes all that is offered, and ends itself
+ * when an MSR of it can't be written, as those of asynchronous page faults without an APIC of the kernel's.
+ */
+static size_t paravirtual(struct emu_cpuid *leaves)
+{
+	static const char signature[12] = "KVMKVMKVM";
+
+	leaves[0] =
+		(struct emu_cpuid){ .function = KVM_CPUID_SIGNATURE, .eax = KVM_CPUID_FEATURES };
+	memcpy(&leaves[0].ebx, signature, 4);
+	memcpy(&leaves[0].ecx, signature + 4, 4);
+	memcpy(&leaves[0].edx, signature + 8, 4);
+	leaves[1] = (struct emu_cpuid){
+		.function = KVM_CPUID_FEATURES,
+		.eax = 1u << KVM_FEATURE_CLOCKSOURCE | 1u << KVM_FEATURE_NOP_IO_DELAY |
+		       1u << KVM_FEATURE_CLOCKSOURCE2 | 1u << KVM_FEATURE_STEAL_TIME |
+		       1u << KVM_FEATURE_CLOCKSOURCE_STABLE_BIT,
+	};
+	return 2;
+}
+
 static size_t supported(struct emu_cpuid *leaves)
 {
 	const struct shim_options *options = &shim_config.options;
@@ -36,6 +59,8 @@ static size_t supported(struct emu_cpuid *leaves)
 		n = ABI_MAX_CPUID_ENTRIES;
 	for (size_t i = 0; i < n; i++)
 		cpuid_offer(&shim_config.profile, config_intel(), options->guest_sld, &leaves[i]);
+	if (options->kvmclock && n + 2 <= ABI_MAX_CPUID_ENTRIES)
+		n += paravirtual(&leaves[n]);
 	return n;
 }
 
@@ -87,17 +112,21 @@ const struct kvm_cpuid_entry2 *cpuid_find(const struct shim_vcpu *vcpu, uint32_t
 	return NULL;
 }
 
+uint64_t cpuid_supported_xcr0(void)
+{
+	struct emu_cpuid leaves[ABI_MAX_CPUID_ENTRIES];
+	const struct emu_cpuid *own = supported_find(leaves, 0xd, 0);
+
+	return own ? own->eax | (uint64_t)own->edx << 32 : 0;
+}
+
 /* What of XCR0 the guest may set: leaf Dh as the monitor gave it, of that what is saved here (x87 and
  * SSE). */
 uint64_t cpuid_guest_xcr0(const struct shim_vcpu *vcpu)
 {
 	const struct kvm_cpuid_entry2 *e = cpuid_find(vcpu, 0xd, 0);
-	struct emu_cpuid leaves[ABI_MAX_CPUID_ENTRIES];
-	const struct emu_cpuid *own = supported_find(leaves, 0xd, 0);
 
-	if (!e || !own)
-		return 0;
-	return (e->eax | (uint64_t)e->edx << 32) & (own->eax | (uint64_t)own->edx << 32);
+	return e ? (e->eax | (uint64_t)e->edx << 32) & cpuid_supported_xcr0() : 0;
 }
 
 /* ------------------------------------------------------------------ /dev/kvm */

@@ -4,6 +4,22 @@
 
 #include <errno.h>
 
+/* kvm_x86_dev_get_attr(): KVM_CAP_SYS_ATTRIBUTES */
+static long attr_ioctl(unsigned long request, unsigned long argument)
+{
+	struct kvm_device_attr attr;
+	uint64_t xcr0;
+
+	if (user_read(&attr, argument, sizeof(attr)))
+		return -EFAULT;
+	if (attr.group || attr.attr != KVM_X86_XCOMP_GUEST_SUPP)
+		return -ENXIO;
+	if (request == KVM_HAS_DEVICE_ATTR)
+		return 0;
+	xcr0 = cpuid_supported_xcr0();
+	return user_write(attr.addr, &xcr0, sizeof(xcr0));
+}
+
 long device_ioctl(unsigned long request, unsigned long argument)
 {
 	switch (request) {
@@ -24,6 +40,9 @@ long device_ioctl(unsigned long request, unsigned long argument)
 	case KVM_GET_MSRS:
 	case KVM_X86_GET_MCE_CAP_SUPPORTED:
 		return msr_device_ioctl(request, argument);
+	case KVM_HAS_DEVICE_ATTR:
+	case KVM_GET_DEVICE_ATTR:
+		return attr_ioctl(request, argument);
 	case KVM_ENABLE_CAP:
 		/* A real mistake of a real program; the kernel says no more than EINVAL. */
 		log_debug("KVM_ENABLE_CAP is for the VM descriptor only (this is /dev/kvm)");

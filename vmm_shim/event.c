@@ -39,6 +39,7 @@ void event_queue_interrupt(struct shim_vcpu *vcpu, uint8_t vector)
 {
 	struct emu_events e;
 
+	vcpu->stats.value[STAT_IRQ_INJECTIONS]++;
 	if (vcpu->ops->inject_interrupt(vcpu->emu, vector) != -EBUSY)
 		return;
 	vcpu->ops->get_events(vcpu->emu, &e);
@@ -229,6 +230,8 @@ static long set_guest_debug(struct shim_vcpu *vcpu, unsigned long argument)
 				      k.control & KVM_GUESTDBG_INJECT_DB ? DB_VECTOR : BP_VECTOR);
 	}
 	vcpu->guest_debug = k.control & KVM_GUESTDBG_ENABLE ? k.control : 0;
+	if (vcpu->apic) /* KVM_GUESTDBG_BLOCKIRQ */
+		atomic_store(&vcpu->apic->look, true);
 	d.single_step = vcpu->guest_debug & KVM_GUESTDBG_SINGLESTEP;
 	d.software_breakpoints = vcpu->guest_debug & KVM_GUESTDBG_USE_SW_BP;
 	d.hardware_breakpoints = vcpu->guest_debug & KVM_GUESTDBG_USE_HW_BP;
@@ -261,6 +264,7 @@ long event_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned long ar
 	case KVM_INTERRUPT:
 		return interrupt(vcpu, argument);
 	case KVM_NMI:
+		vcpu->stats.value[STAT_NMI_INJECTIONS]++;
 		vcpu->ops->inject_nmi(vcpu->emu);
 		return 0;
 	case KVM_SET_GUEST_DEBUG:

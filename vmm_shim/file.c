@@ -25,6 +25,8 @@
 #define CACHED_FDS 4096
 
 static _Atomic(struct shim_file *) files[FILES_MAX];
+static _Atomic ino_t
+	inodes[FILES_MAX]; /* of these: searched first, for there may be hundreds of vCPUs */
 static _Atomic unsigned files_used; /* high-water mark */
 static struct shim_lock files_lock;
 static _Atomic bool reap_wanted;
@@ -151,6 +153,7 @@ static int registry_add(struct shim_file *file)
 	for (unsigned i = 0; i < FILES_MAX; i++) {
 		if (atomic_load(&files[i]))
 			continue;
+		atomic_store(&inodes[i], file->ino);
 		atomic_store(&files[i], file);
 		if (i >= atomic_load(&files_used))
 			atomic_store(&files_used, i + 1);
@@ -230,8 +233,11 @@ static struct shim_file *find(dev_t dev, ino_t ino)
 
 	readers_enter();
 	for (unsigned i = 0; i < n; i++) {
-		struct shim_file *file = atomic_load(&files[i]);
+		struct shim_file *file;
 
+		if (atomic_load_explicit(&inodes[i], memory_order_relaxed) != ino)
+			continue;
+		file = atomic_load(&files[i]);
 		if (file && file->ino == ino && file->dev == dev) {
 			if (file_try_get(file))
 				found = file;
@@ -309,9 +315,12 @@ static void mark_fd(int fd, uint64_t number)
 	if (fd_identify(fd, &dev, &ino))
 		return;
 	for (unsigned i = 0; i < n; i++) {
-		struct shim_file *file = atomic_load(&files[i]);
+		struct shim_file *file;
 		uint64_t seen;
 
+		if (atomic_load_explicit(&inodes[i], memory_order_relaxed) != ino)
+			continue;
+		file = atomic_load(&files[i]);
 		if (!file || file->ino != ino || file->dev != dev)
 			continue;
 		seen = atomic_load(&file->seen);

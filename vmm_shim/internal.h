@@ -22,6 +22,8 @@
 
 #define PAGE_SIZE 4096ull
 
+__extension__ typedef unsigned __int128 wide;
+
 /* ------------------------------------------------------------------ file.c: descriptors */
 
 enum shim_kind { SHIM_DEVICE, SHIM_VM, SHIM_VCPU };
@@ -173,6 +175,45 @@ struct msr_filter {
 	struct msr_filter_range range[KVM_MSR_FILTER_MAX_RANGES];
 };
 
+/* stats.c: KVM_GET_STATS_FD. The counters of a VM, and of a vCPU. */
+enum { STAT_REMOTE_TLB_FLUSH };
+enum {
+	STAT_EXITS,
+	STAT_IO_EXITS,
+	STAT_MMIO_EXITS,
+	STAT_SIGNAL_EXITS,
+	STAT_IRQ_WINDOW_EXITS,
+	STAT_HALT_EXITS,
+	STAT_REQUEST_IRQ_EXITS,
+	STAT_HYPERCALLS,
+	STAT_IRQ_INJECTIONS,
+	STAT_NMI_INJECTIONS,
+	STATS_MAX
+};
+struct shim_stats {
+	uint64_t *value; /* `own`, or in the file once somebody has asked for it */
+	uint64_t own[STATS_MAX];
+	void *file;
+	int handle; /* own_fd.h */
+};
+
+/* pvclock.c: kvmclock is master_ns + offset at the host's TSC master_tsc, and runs with it */
+struct vm_clock {
+	struct shim_lock lock; /* innermost */
+	uint64_t master_tsc, master_ns;
+	int64_t offset;
+	uint32_t mul;
+	int8_t shift;
+	_Atomic unsigned generation; /* moves when vCPUs have to tell their guest */
+	_Atomic bool in_use;         /* a guest has asked for it */
+	uint64_t wall_clock;         /* the MSR */
+
+	/* tsc.c: kvm_synchronize_tsc(), under the same lock */
+	bool tsc_set; /* the monitor has written one */
+	uint64_t last_ns, last_tsc;
+	int64_t tsc_offset; /* of all vCPUs that are in step */
+};
+
 struct shim_vm {
 	struct shim_file file; /* first */
 	const struct backend *ops;
@@ -188,6 +229,7 @@ struct shim_vm {
 	_Atomic bool bus_lock_detection;
 	bool exception_payload, triple_fault_event, exit_on_emulation_error;
 	uint64_t manual_dirty_log;
+	bool hides_platform_info; /* KVM_CAP_MSR_PLATFORM_INFO with 0 */
 	uint64_t disabled_quirks;
 	_Atomic uint32_t user_space_msr; /* KVM_MSR_EXIT_REASON_ */
 	_Atomic(struct msr_filter *) msr_filter;
@@ -199,7 +241,8 @@ struct shim_vm {
 	_Atomic uint64_t host_low, host_high; /* hull of all slots' host memory */
 
 	uint64_t tss_addr, identity_map_addr, mmu_pages;
-	int64_t clock_offset; /* KVM_GET_CLOCK: CLOCK_BOOTTIME plus this */
+	struct vm_clock clock;
+	struct shim_stats stats; /* under lock, or slots_lock */
 	unsigned tsc_khz;
 };
 
@@ -263,12 +306,20 @@ struct shim_vcpu {
 	uint32_t guest_debug;
 	uint32_t tsc_khz;
 	bool tpr_access_reporting;
-	bool pv_time_active; /* never: no kvmclock; KVM_KVMCLOCK_CTRL looks at it */
+	struct {
+		uint64_t system_time, steal_time; /* the MSRs */
+		unsigned generation;              /* of vm->clock, as the guest was told */
+		bool stopped;                     /* KVM_KVMCLOCK_CTRL */
+		bool enforce;                     /* KVM_CAP_ENFORCE_PV_FEATURE_CPUID */
+		bool steal_due;
+		uint64_t steal_ns, last_delay;
+	} pv; /* pvclock.c */
 
 	struct kvm_cpuid_entry2 *cpuid;
 	unsigned cpuid_count;
 	struct msr_store *msrs;
 	struct emu_stats told; /* what the report already has */
+	struct shim_stats stats;
 
 	/* fault.c */
 	bool fault_pending;
@@ -327,6 +378,7 @@ const struct kvm_cpuid_entry2 *cpuid_find(const struct shim_vcpu *vcpu, uint32_t
 void cpuid_offer(const struct profile *profile, bool intel, bool guest_sld, struct emu_cpuid *leaf);
 bool cpuid_supported_bit(uint32_t function, uint32_t index, unsigned reg, unsigned bit);
 unsigned cpuid_physical_bits(void);
+uint64_t cpuid_supported_xcr0(void);
 uint64_t cpuid_guest_xcr0(const struct shim_vcpu *vcpu);
 
 /* msr.c */
@@ -349,9 +401,36 @@ unsigned backtrace(struct shim_vcpu *vcpu, uint64_t *frame, unsigned most);
 
 /* time.c */
 unsigned time_tsc_khz(void);
-uint64_t time_boot_ns(void);
+uint64_t time_boot_ns(void), time_wall_ns(void);
 long time_vm_ioctl(struct shim_vm *vm, unsigned long request, unsigned long argument);
 long time_set_tsc_khz(struct shim_vcpu *vcpu, uint32_t khz);
+
+/* stats.c */
+void stats_new(struct shim_stats *stats);
+void stats_free(struct shim_stats *stats);
+long stats_vm_fd(struct shim_vm *vm);
+long stats_vcpu_fd(struct shim_vcpu *vcpu);
+void stats_exit(struct shim_vcpu *vcpu, unsigned type); /* enum emu_exit_type */
+
+/* tsc.c */
+/* kvm_synchronize_tsc(): the monitor writes `value`; 0 also for a new vCPU */
+void tsc_synchronize(struct shim_vcpu *vcpu, uint64_t value, bool by_monitor);
+/* KVM_GET_DEVICE_ATTR and its kin on a vCPU: KVM_VCPU_TSC_OFFSET */
+long tsc_attr_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned long argument);
+
+/* pvclock.c */
+void pvclock_scale(uint64_t hz, int8_t *shift, uint32_t *mul);
+uint64_t pvclock_ns(uint64_t cycles, int8_t shift, uint32_t mul);
+uint64_t pvclock_host_tsc(void);
+uint64_t pvclock_now(struct shim_vm *vm, uint64_t host_tsc);
+void pvclock_set(struct shim_vm *vm, uint64_t clock);
+void pvclock_load(struct shim_vcpu *vcpu);    /* KVM_RUN begins */
+void pvclock_update(struct shim_vcpu *vcpu);  /* before each entry */
+void pvclock_request(struct shim_vcpu *vcpu); /* its TSC has changed */
+long pvclock_paused(struct shim_vcpu *vcpu);
+bool pvclock_has(const struct shim_vcpu *vcpu, unsigned feature);
+int pvclock_msr_get(struct shim_vcpu *vcpu, uint32_t index, uint64_t *value);
+int pvclock_msr_set(struct shim_vcpu *vcpu, uint32_t index, uint64_t value);
 
 /* ------------------------------------------------------------------ host.c: the simulated host */
 

@@ -144,7 +144,7 @@ const struct ioctl_info ioctl_table[] = {
 	{ ROW(KVM_XEN_VCPU_SET_ATTR, C, 0), CAP(KVM_CAP_XEN_HVM) },
 	{ ROW(KVM_GET_SREGS2, C, C), SINCE(5, 14) },
 	{ ROW(KVM_SET_SREGS2, C, C), SINCE(5, 14) },
-	{ ROW(KVM_GET_STATS_FD, M | C, 0), CAP(KVM_CAP_BINARY_STATS_FD), SINCE(5, 14) },
+	{ ROW(KVM_GET_STATS_FD, M | C, M | C), SINCE(5, 14) },
 	{ ROW(KVM_GET_XSAVE2, C, C), SINCE(5, 17) },
 	{ ROW(KVM_XEN_HVM_EVTCHN_SEND, M, 0), CAP(KVM_CAP_XEN_HVM), SINCE(5, 18) },
 	{ .request = _IOW(KVMIO, 0xd2, uint64_t[4]),
@@ -168,9 +168,9 @@ const struct ioctl_info ioctl_table[] = {
 	  SINCE(6, 11) },
 	{ ROW(KVM_CREATE_DEVICE, M, 0), READS(sizeof(struct kvm_create_device)), WITHOUT(ENODEV),
 	  CAP(KVM_CAP_DEVICE_CTRL) },
-	{ ROW(KVM_SET_DEVICE_ATTR, C, 0), CAP(KVM_CAP_VCPU_ATTRIBUTES) },
-	{ ROW(KVM_GET_DEVICE_ATTR, D | C, 0), CAP(KVM_CAP_SYS_ATTRIBUTES) },
-	{ ROW(KVM_HAS_DEVICE_ATTR, D | C, 0), CAP(KVM_CAP_SYS_ATTRIBUTES) },
+	{ ROW(KVM_SET_DEVICE_ATTR, C, C) },
+	{ ROW(KVM_GET_DEVICE_ATTR, D | C, D | C) },
+	{ ROW(KVM_HAS_DEVICE_ATTR, D | C, D | C) },
 };
 const size_t ioctl_table_size = sizeof(ioctl_table) / sizeof(ioctl_table[0]);
 

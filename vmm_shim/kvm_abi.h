@@ -57,6 +57,9 @@ struct abi_memory_region2 {
 };
 #define ABI_SET_USER_MEMORY_REGION2 _IOW(KVMIO, 0x49, struct abi_memory_region2)
 
+#define ABI_MSR_TSC        0x10
+#define ABI_MSR_TSC_ADJUST 0x3b
+
 /* arch/x86/include/asm/kvm_host.h, 6.12 */
 #define ABI_USER_MEM_SLOTS    (32767 - 3) /* three are the kernel's own */
 #define ABI_MEM_MAX_NR_PAGES  ((1ull << 31) - 1)

@@ -240,6 +240,8 @@ static long set_region(struct shim_vm *vm, unsigned long request, unsigned long 
 		return r;
 	lock_take(&vm->slots_lock);
 	r = change_slots(vm, &region);
+	if (!r) /* kvm_arch_flush_shadow_memslot() */
+		vm->stats.value[STAT_REMOTE_TLB_FLUSH]++;
 	lock_drop(&vm->slots_lock);
 	return r;
 }

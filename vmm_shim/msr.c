@@ -29,6 +29,7 @@
 enum {
 	MSR_MEMORY_CTRL = 0x33,
 	MSR_SMI_COUNT = 0x34,
+	MSR_PLATFORM_INFO = 0xce,
 	MSR_CORE_CAPS = 0xcf,
 	MSR_MTRRCAP = 0xfe,
 	MSR_MCG_CAP = 0x179,
@@ -39,6 +40,8 @@ enum {
 	MSR_MTRR_DEF = 0x2ff,
 	MSR_MC0_CTL = 0x400
 };
+#define MSR_HWCR     0xc0010015
+#define HWCR_DROPPED 0x148ull /* IGNNE_EM, FFDIS, TLBCACHEDIS: kvm_set_msr_common() ignores them */
 
 /* Remembered, without effect on the guest. */
 enum {
@@ -49,6 +52,7 @@ enum {
 	HOST_ONLY = 16, /* #GP for the guest altogether */
 	INTEL = 32,
 	AMD = 64,
+	CHECKED = 256,   /* the monitor's writes are checked as the guest's */
 	GUEST_SLD = 128, /* with the option of that name; KVM has no code for these */
 };
 static const struct {
@@ -68,7 +72,7 @@ static const struct {
 	{ MSR_MEMORY_CTRL, GUEST_SLD | INTEL | HOST_ONLY, 0, 0 },
 	{ MSR_CORE_CAPS, GUEST_SLD | INTEL | HOST_ONLY | FEATURE,
 	  CORE_CAPS_SPLIT_LOCK_DISABLE | CORE_CAPS_UC_LOCK_DISABLE, 0 },
-	{ 0x00ce, READ_ONLY, 0, 0 },          /* MSR_PLATFORM_INFO */
+	{ MSR_PLATFORM_INFO, READ_ONLY, 0, 0 },
 	{ 0x00e7, UNLISTED | IGNORED, 0, 0 }, /* IA32_MPERF */
 	{ 0x00e8, UNLISTED | IGNORED, 0, 0 }, /* IA32_APERF */
 	{ MSR_MTRRCAP, READ_ONLY | UNLISTED, 0x500 | MTRR_VARIABLE, 0 },
@@ -87,12 +91,14 @@ static const struct {
 	{ 0x01dc, READ_ONLY, 0, 0 }, /* last branch */
 	{ 0x01dd, READ_ONLY, 0, 0 },
 	{ 0x01de, READ_ONLY, 0, 0 },
-	{ 0x0345, READ_ONLY | HOST_ONLY | INTEL, 0, 0 },       /* IA32_PERF_CAPABILITIES */
-	{ 0x06e0, 0, 0, ~0ull },                               /* IA32_TSC_DEADLINE: lapic_vcpu.c */
-	{ 0xc0010015, 0, 0, 1ull << 24 | 1ull << 18 | 0x148 }, /* HWCR */
-	{ 0xc001001f, UNLISTED | IGNORED, 0, 0 },              /* NB_CFG */
-	{ 0xc0010117, AMD, 0, ~0ull },                         /* VM_HSAVE_PA */
-	{ 0xc001011f, HOST_ONLY, 0, ~0ull },                   /* VIRT_SPEC_CTRL */
+	{ 0x0345, READ_ONLY | HOST_ONLY | INTEL, 0, 0 }, /* IA32_PERF_CAPABILITIES */
+	{ 0x06e0, 0, 0, ~0ull },                         /* IA32_TSC_DEADLINE: lapic_vcpu.c */
+	{ 0x01fc, 0, 0, ~0ull },                         /* IA32_POWER_CTL */
+	/* TscFreqSel and McStatusWrEn */
+	{ MSR_HWCR, CHECKED, 0, 1ull << 24 | 1ull << 18 | HWCR_DROPPED },
+	{ 0xc001001f, UNLISTED | IGNORED, 0, 0 }, /* NB_CFG */
+	{ 0xc0010117, AMD, 0, ~0ull },            /* VM_HSAVE_PA */
+	{ 0xc001011f, HOST_ONLY, 0, ~0ull },      /* VIRT_SPEC_CTRL */
 	{ 0xc0010117, INTEL | UNLISTED | IGNORED, 0, 0 },
 	{ 0xc0011022, UNLISTED | IGNORED, 0, 0 }, /* DC_CFG */
 	{ 0xc0011029, FEATURE | AMD, 2, 2 },      /* DE_CFG: LFENCE serialises */
@@ -181,8 +187,10 @@ static int plain_set(struct msr_store *m, uint32_t index, uint64_t value, bool h
 		if (plain[i].rules & (READ_ONLY | HOST_ONLY) || value & ~plain[i].writable)
 			return -EINVAL;
 	}
+	if (plain[i].rules & CHECKED && value & ~plain[i].writable)
+		return -EINVAL;
 	if (index != MSR_MTRRCAP)
-		m->value[i] = value;
+		m->value[i] = index == MSR_HWCR ? value & ~HWCR_DROPPED : value;
 	return 0;
 }
 
@@ -400,8 +408,13 @@ static bool as_host(const struct shim_vcpu *vcpu, uint32_t index, bool host)
 /* The processor first, then ours. */
 int msr_get(struct shim_vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
 {
-	int r = lapic_get_msr(vcpu, index, value);
+	int r;
 
+	if (index == MSR_PLATFORM_INFO && !host && vcpu->vm->hides_platform_info)
+		return -EINVAL;
+	r = lapic_get_msr(vcpu, index, value);
+	if (r == -ENOENT)
+		r = pvclock_msr_get(vcpu, index, value);
 	if (r == -ENOENT)
 		r = vcpu->ops->get_msr(vcpu->emu, index, value, as_host(vcpu, index, host));
 	if (r == -ENOENT)
@@ -415,10 +428,19 @@ int msr_get(struct shim_vcpu *vcpu, uint32_t index, uint64_t *value, bool host)
 
 int msr_set(struct shim_vcpu *vcpu, uint32_t index, uint64_t value, bool host)
 {
-	int r = lapic_set_msr(vcpu, index, value, host);
+	int r;
 
+	if (index == ABI_MSR_TSC && host) {
+		tsc_synchronize(vcpu, value, true);
+		return 0;
+	}
+	r = lapic_set_msr(vcpu, index, value, host);
+	if (r == -ENOENT)
+		r = pvclock_msr_set(vcpu, index, value);
 	if (r == -ENOENT)
 		r = vcpu->ops->set_msr(vcpu->emu, index, value, as_host(vcpu, index, host));
+	if (!r && (index == ABI_MSR_TSC || index == ABI_MSR_TSC_ADJUST))
+		pvclock_request(vcpu);
 	if (r == -ENOENT)
 		r = plain_set(vcpu->msrs, index, value, host);
 	if (r == -ENOENT)

@@ -39,6 +39,10 @@ static bool exits(void *opaque, struct emu_vcpu *emu, uint32_t index, bool write
 	if (atomic_load_explicit(&vm->user_space_msr, memory_order_relaxed) &
 	    KVM_MSR_EXIT_REASON_INVAL)
 		return true;
+	/* kvmclock in the guest's memory depends on the TSC's offset */
+	if (write && (index == ABI_MSR_TSC || index == ABI_MSR_TSC_ADJUST) &&
+	    atomic_load_explicit(&vm->clock.in_use, memory_order_relaxed))
+		return true;
 	return !allowed(atomic_load(&vm->msr_filter), index, write);
 }
 

@@ -16,9 +16,10 @@
 
 #define DEFAULTS                                                                                 \
 	{                                                                                        \
-		.vendor = EMU_INTEL, .capability = true, .split_lock_mitigate = true, .hz = 250, \
-		.lock_boundary = 64, .tsc_khz = 2000000, .insn_cycles = 1, .lock_cycles = 1000,  \
-		.irqchip = SHIM_IRQCHIP_KERNEL, .log_level = 1                                   \
+		.vendor = EMU_INTEL, .capability = true, .kvmclock = true,                       \
+		.split_lock_mitigate = true, .hz = 250, .lock_boundary = 64, .tsc_khz = 2000000, \
+		.insn_cycles = 1, .lock_cycles = 1000, .irqchip = SHIM_IRQCHIP_KERNEL,           \
+		.log_level = 1                                                                   \
 	}
 
 /* Without shim_configure(): what config_ready() completes when the first descriptor is opened. */
@@ -253,6 +254,7 @@ static const struct option {
 	  .high = 1000 },
 	{ "lock_cycles", "a number up to 1000000000", UNSIGNED, .field = FIELD(lock_cycles),
 	  .low = 0, .high = 1000000000 },
+	FLAG_OPTION("kvmclock", kvmclock),
 	{ "backend", "emulator or script", CHOICE, .field = FIELD(backend),
 	  .choices = NAMES("emulator", "script") },
 	{ "log", "0, 1, 2 or 3", UNSIGNED, .field = FIELD(log_level), .low = 0, .high = 3 },

@@ -95,6 +95,7 @@ static struct run_result enter(struct shim_vcpu *vcpu, unsigned flags)
 	if (!inner && vcpu->exit.type == EMU_EXIT_LIMIT) /* virtual time: somebody else's turn */
 		return (struct run_result){ .again = true };
 	if (!inner) {
+		stats_exit(vcpu, vcpu->exit.type);
 		event_requeue(vcpu, &vcpu->exit);
 		inner = exit_handle(vcpu, &vcpu->exit);
 	}
@@ -110,11 +111,13 @@ static bool leave(struct shim_vcpu *vcpu, bool look_at_signals, int *ret)
 {
 	if (window_open(vcpu)) {
 		vcpu->run->exit_reason = KVM_EXIT_IRQ_WINDOW_OPEN;
+		vcpu->stats.value[STAT_REQUEST_IRQ_EXITS]++;
 		*ret = 0;
 		return true;
 	}
 	if (look_at_signals && signal_arrived(vcpu)) {
 		vcpu->run->exit_reason = KVM_EXIT_INTR;
+		vcpu->stats.value[STAT_SIGNAL_EXITS]++;
 		*ret = -EINTR;
 		return true;
 	}
@@ -169,6 +172,7 @@ static int run_loop(struct shim_vcpu *vcpu)
 		if (vcpu->apic && take_up_events(vcpu, &flags, &ret))
 			return ret;
 		want_window(vcpu);
+		pvclock_update(vcpu);
 		if (flags) /* it has waited: nothing of its turn is left */
 			kicked = false;
 		if (vclock_virtual()) {
@@ -310,6 +314,7 @@ static int run_with_state(struct shim_vcpu *vcpu, bool wants_to_run)
 	int ret;
 
 	exit_complete(vcpu);
+	pvclock_load(vcpu);
 	if (!wants_to_run) {
 		ret = complete_only(vcpu);
 		return ret > 0 ? -EINTR : ret; /* exit_reason stays that of the last exit */

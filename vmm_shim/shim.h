@@ -103,6 +103,7 @@ struct shim_options {
 	unsigned lock_cycles; /* … of a bus lock, on top; default 1000 */
 
 	enum shim_fault fault;
+	bool kvmclock; /* CPUID 40000000h: kvmclock and steal time (default true) */
 
 	enum shim_backend backend;
 	const char *script;    /* SHIM_BACKEND_SCRIPT: file with exits */

@@ -24,6 +24,11 @@ uint64_t time_boot_ns(void)
 	return clock_ns(CLOCK_BOOTTIME);
 }
 
+uint64_t time_wall_ns(void)
+{
+	return clock_ns(CLOCK_REALTIME);
+}
+
 /* SDM vol. 2, CPUID leaf 15h: crystal clock and its ratio. */
 static unsigned khz_from_cpuid(void)
 {
@@ -66,17 +71,18 @@ unsigned time_tsc_khz(void)
 	return atomic_load(&khz);
 }
 
-static long get_clock(const struct shim_vm *vm, unsigned long argument)
+static long get_clock(struct shim_vm *vm, unsigned long argument)
 {
+	uint64_t tsc = pvclock_host_tsc();
 	struct kvm_clock_data data = {
-		.clock = time_boot_ns() + (uint64_t)vm->clock_offset,
+		.clock = pvclock_now(vm, tsc),
 		.flags = ABI_CLOCK_TSC_STABLE,
 	};
 
 	if (shim_config.profile.clock_realtime) {
 		data.flags = ABI_CLOCK_VALID_FLAGS;
 		data.realtime = clock_ns(CLOCK_REALTIME);
-		data.host_tsc = vclock_virtual() ? vclock_cycles() : __rdtsc();
+		data.host_tsc = tsc;
 	}
 	return user_write(argument, &data, sizeof(data));
 }
@@ -97,7 +103,7 @@ static long set_clock(struct shim_vm *vm, unsigned long argument)
 		if (now > data.realtime) /* the guest's clock does not go backwards */
 			data.clock += now - data.realtime;
 	}
-	vm->clock_offset = (int64_t)(data.clock - time_boot_ns());
+	pvclock_set(vm, data.clock);
 	return 0;
 }
 

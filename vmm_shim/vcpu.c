@@ -110,6 +110,7 @@ void vcpu_destroy(struct shim_vcpu *vcpu)
 		munmap(vcpu->run, 3 * PAGE_SIZE);
 	msr_store_free(vcpu);
 	free(vcpu->cpuid);
+	stats_free(&vcpu->stats);
 	object_free(vcpu);
 }
 
@@ -158,6 +159,7 @@ static int prepare(struct shim_vcpu *vcpu)
 	vcpu->ops->get_brief(vcpu->emu, &brief);
 	vcpu->cr8 = brief.cr8;
 	vcpu->tsc_khz = vcpu->vm->tsc_khz;
+	tsc_synchronize(vcpu, 0, false); /* kvm_arch_vcpu_postcreate() */
 	vcpu->mp_state = KVM_MP_STATE_RUNNABLE;
 	if (irqchip_mode(vcpu->vm) == IRQCHIP_NONE)
 		return 0;
@@ -202,6 +204,7 @@ static int create_locked(struct shim_vm *vm, unsigned long id)
 	vcpu->vm = vm;
 	vcpu->ops = vm->ops;
 	vcpu->id = (unsigned)id;
+	stats_new(&vcpu->stats);
 	vcpu->index = vm->vcpus;
 	r = prepare(vcpu);
 	if (!r) {
@@ -267,13 +270,17 @@ static long tpr_access_reporting(struct shim_vcpu *vcpu, unsigned long argument)
 	return user_write(argument, &k, sizeof(k));
 }
 
-/* kvm_vcpu_ioctl_enable_cap(): none of its capabilities exist here, 193 never did */
-static long enable_cap(unsigned long argument)
+/* kvm_vcpu_ioctl_enable_cap(): of its capabilities one exists here; 193 never was one */
+static long enable_cap(struct shim_vcpu *vcpu, unsigned long argument)
 {
 	struct kvm_enable_cap cap;
 
 	if (user_read(&cap, argument, sizeof(cap)))
 		return -EFAULT;
+	if (cap.cap == KVM_CAP_ENFORCE_PV_FEATURE_CPUID && !cap.flags) {
+		vcpu->pv.enforce = cap.args[0];
+		return 0;
+	}
 	log_debug("KVM_ENABLE_CAP: capability %u is not one of a vCPU%s", cap.cap,
 		  cap.cap == KVM_CAP_X86_BUS_LOCK_EXIT ? " (it is for the VM descriptor)" : "");
 	return -EINVAL;
@@ -297,9 +304,15 @@ static long small_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned 
 	case KVM_GET_TSC_KHZ:
 		return vcpu->tsc_khz;
 	case KVM_KVMCLOCK_CTRL:
-		return vcpu->pv_time_active ? 0 : -EINVAL;
+		return pvclock_paused(vcpu);
+	case KVM_GET_STATS_FD:
+		return stats_vcpu_fd(vcpu);
+	case KVM_HAS_DEVICE_ATTR:
+	case KVM_GET_DEVICE_ATTR:
+	case KVM_SET_DEVICE_ATTR:
+		return tsc_attr_ioctl(vcpu, request, argument);
 	case KVM_ENABLE_CAP:
-		return enable_cap(argument);
+		return enable_cap(vcpu, argument);
 	default:
 		return ioctl_refuse(SHIM_VCPU, request, argument);
 	}

@@ -93,6 +93,7 @@ void vm_free(struct shim_vm *vm)
 		vm->ops->vm_destroy(vm->emu);
 	memory_free(vm);
 	msr_filter_free(vm);
+	stats_free(&vm->stats);
 	irqchip_free(vm);
 	free(vm);
 }
@@ -108,7 +109,8 @@ static int vm_new(struct shim_vm **result)
 	vm->number = atomic_fetch_add(&vms, 1);
 	vm->ops = shim_config.backend;
 	vm->tsc_khz = time_tsc_khz();
-	vm->clock_offset = -(int64_t)time_boot_ns();
+	pvclock_set(vm, 0);
+	stats_new(&vm->stats);
 	vm->host_low = UINT64_MAX;
 	r = irqchip_new(vm);
 	if (!r)
@@ -243,6 +245,8 @@ long vm_ioctl(struct shim_vm *vm, unsigned long request, unsigned long argument)
 	case KVM_GET_TSC_KHZ:
 	case KVM_SET_TSC_KHZ:
 		return time_vm_ioctl(vm, request, argument);
+	case KVM_GET_STATS_FD:
+		return stats_vm_fd(vm);
 	case KVM_X86_SET_MSR_FILTER:
 		return msr_filter_ioctl(vm, argument);
 	default:

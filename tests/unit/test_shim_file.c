@@ -388,11 +388,10 @@ static void test_request_of_a_missing_irqchip_answers_as_on_a_vm_without_one(voi
 		{ KVM_GET_PIT2, -ENXIO },         { KVM_IOEVENTFD, -EINVAL },
 		{ KVM_IRQFD, -EINVAL },           { KVM_SIGNAL_MSI, -EINVAL },
 		{ KVM_SET_GSI_ROUTING, -EINVAL }, { KVM_REGISTER_COALESCED_MMIO, 0 },
-		{ KVM_CREATE_DEVICE, -ENODEV },   { KVM_GET_STATS_FD, -ENOTTY },
+		{ KVM_CREATE_DEVICE, -ENODEV },
 	};
-	static const unsigned long vcpu[] = { KVM_GET_LAPIC,      KVM_SET_LAPIC,
-					      KVM_SET_VAPIC_ADDR, KVM_GET_NESTED_STATE,
-					      KVM_KVMCLOCK_CTRL,  KVM_GET_STATS_FD };
+	static const unsigned long vcpu[] = { KVM_GET_LAPIC, KVM_SET_LAPIC, KVM_SET_VAPIC_ADDR,
+					      KVM_GET_NESTED_STATE, KVM_KVMCLOCK_CTRL };
 	char zero[1024] = { 0 };
 	struct machine m;
 

@@ -318,6 +318,8 @@ static enum lapic_next take_up_events(struct shim_vcpu *vcpu)
 {
 	struct lapic *a = vcpu->apic;
 	struct emu_events e;
+	/* "Don't inject interrupts if the user asked to avoid doing so", nor ask for a window */
+	bool blocked = vcpu->guest_debug & GUESTDBG_BLOCKIRQ;
 	bool open, first;
 	int vector = -1;
 
@@ -333,9 +335,9 @@ static enum lapic_next take_up_events(struct shim_vcpu *vcpu)
 		return LAPIC_WAIT;
 	}
 	vcpu->mp_state = KVM_MP_STATE_RUNNABLE;
-	if (open && !first && !(vcpu->guest_debug & GUESTDBG_BLOCKIRQ))
+	if (open && !first && !blocked)
 		vector = take_interrupt(a);
-	a->window = has_interrupt(a);
+	a->window = !blocked && has_interrupt(a);
 	lock_drop(&a->chip->lock);
 	if (a->vapic)
 		vapic_store(a);

@@ -38,6 +38,7 @@ int command_diff(int argc, char **argv);
 int command_plot(int argc, char **argv);
 int command_export(int argc, char **argv);
 int command_mutate(int argc, char **argv);
+int command_verify(int argc, char **argv);
 
 /* "buslock: " and the message on standard error. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -27,6 +27,7 @@ static const struct command {
 	{ "lab", command_lab, "experiments with tables and plots" },
 	{ "mutate", command_mutate, "which faults of processor and kernel does your test notice?" },
 	{ "import", command_import, "a trace from logs of KVM's tracepoints and the kernel" },
+	{ "verify", command_verify, "hold the emulator against the real KVM, by random programs" },
 	{ "help", command_help, "this text, or that of a sub-command" },
 	{ "version", command_version, "print the version" },
 };

@@ -196,13 +196,16 @@ static enum outcome string_insn(struct emu_vcpu *v, const struct insn *i)
 	bool reads_si = i->op == OP_MOVS || i->op == OP_LODS || i->op == OP_CMPS;
 	bool reads_di = i->op == OP_CMPS || i->op == OP_SCAS;
 	bool writes_di = i->op == OP_MOVS || i->op == OP_STOS;
-	if (reads_si) {
-		r = seg_linear(v, i->seg, c->gpr[EMU_RSI] & mask, size, false, &linear);
-		r = r ? r : data_read(v, linear, &value, size);
-	}
-	if (!r && reads_di) {
-		r = seg_linear(v, SEG_ES, c->gpr[EMU_RDI] & mask, size, false, &linear);
-		r = r ? r : data_read(v, linear, &other, size);
+	/* CMPS: processors begin with ES:DI, Linux's emulator with DS:SI */
+	for (int n = 0; n < 2 && !r; n++) {
+		bool di = n == v->run->emulating;
+		unsigned seg = di ? SEG_ES : i->seg, index = di ? EMU_RDI : EMU_RSI;
+
+		if (!(di ? reads_di : reads_si))
+			continue;
+		r = seg_linear(v, seg, c->gpr[index] & mask, size, false, &linear);
+		if (!r)
+			r = data_read(v, linear, di ? &other : &value, size);
 	}
 	if (!r && writes_di) {
 		if (i->op == OP_STOS)
@@ -284,8 +287,7 @@ static enum outcome pop_insn(struct emu_vcpu *v, const struct insn *i)
 
 /* ------------------------------------------------------------------ near branches */
 
-/* Jcc and the like, by the low four bits of the opcode (SDM vol. 1, table B-1). */
-static bool condition(uint64_t flags, unsigned code)
+bool flags_condition(uint64_t flags, unsigned code)
 {
 	bool cf = flags & FL_CF, zf = flags & FL_ZF, sf = flags & FL_SF, of = flags & FL_OF;
 	static const uint64_t single[] = { FL_OF, FL_CF, FL_ZF, 0, FL_SF, FL_PF };
@@ -331,7 +333,7 @@ static enum outcome branch_target(struct emu_vcpu *v, const struct insn *i, unsi
 	*target = (next + i->imm) & size_mask(size);
 	*count = c->gpr[EMU_RCX];
 	if (i->map == MAP_0F) { /* 0F 80 to 8F */
-		*kind = condition(c->rflags, i->opcode & 15) ? JUMP : NOT_TAKEN;
+		*kind = flags_condition(c->rflags, i->opcode & 15) ? JUMP : NOT_TAKEN;
 		return DONE;
 	}
 	switch (i->opcode) {
@@ -355,7 +357,7 @@ static enum outcome branch_target(struct emu_vcpu *v, const struct insn *i, unsi
 		*kind = (i->modrm >> 3 & 7) == 2 ? CALL : JUMP;
 		return operand_read(v, i, size, target);
 	default: /* 70 to 7F */
-		*kind = condition(c->rflags, i->opcode & 15) ? JUMP : NOT_TAKEN;
+		*kind = flags_condition(c->rflags, i->opcode & 15) ? JUMP : NOT_TAKEN;
 		return DONE;
 	}
 }
@@ -440,6 +442,6 @@ enum outcome hand_execute(struct emu_vcpu *v, const struct insn *i)
 	case OP_BRANCH:
 		return branch_insn(v, i);
 	default:
-		return UNHANDLED;
+		return gap_execute(v, i);
 	}
 }

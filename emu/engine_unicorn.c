@@ -403,7 +403,8 @@ static void state_out(const struct engine *e, struct cpu *c)
 {
 	const struct env *v = e->env;
 	memcpy(c->gpr, v->gpr, sizeof(c->gpr));
-	c->rip = v->rip;
+	/* Jcc over the end of 4 GiB: the engine forgets to cut EIP (gen_jcc()) */
+	c->rip = v->hflags & HF_CS64 ? v->rip : (uint32_t)v->rip;
 	c->rflags = v->eflags | FL_FIXED;
 	memcpy(c->segment, v->segment, 6 * sizeof(c->segment[0]));
 	c->cpl = v->hflags & 3;

@@ -66,7 +66,7 @@ struct cmpxchg {
 };
 
 /* bits of hflags */
-enum { HF_SHADOW = 1 << 3 };
+enum { HF_SHADOW = 1 << 3, HF_CS64 = 1 << 15 };
 
 struct engine {
 	struct uc_struct *uc;

@@ -343,6 +343,13 @@ static uint8_t fixup(struct decoder *d, uint8_t op, uint32_t *rule)
 		if (insn->flags & INSN_MEM)
 			insn->mem_size = 4;
 		return OP_MOVSX;
+	case OP_IN:
+	case OP_OUT:
+	case OP_INS:
+	case OP_OUTS: /* there are no 64-bit ports: REX.W is ignored (SDM vol. 2, IN) */
+		if (insn->opsize == 8)
+			insn->opsize = 4;
+		return op;
 	case OP_CMPXCHG8B:
 		if (!(d->rex & 8))
 			return op;

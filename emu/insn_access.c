@@ -176,9 +176,9 @@ int insn_accesses(const struct insn *insn, const struct insn_regs *regs,
 		add_string(&list, REG_SI, INSN_READ);
 		add_string(&list, REG_DI, INSN_WRITE);
 		break;
-	case OP_CMPS:
-		add_string(&list, REG_SI, INSN_READ);
+	case OP_CMPS: /* in this order on Intel's parts, seen in CR2 when both fault */
 		add_string(&list, REG_DI, INSN_READ);
+		add_string(&list, REG_SI, INSN_READ);
 		break;
 	case OP_LODS:
 	case OP_OUTS:

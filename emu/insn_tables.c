@@ -171,7 +171,8 @@ const struct insn_row insn_map_one[256] = {
 	/* 64 */ X4(UND), /* FS: GS: 66 67 */
 	/* 68 */ ROW(PUSH, Iz, DEF64 | KVM), ROW(PLAIN, Gv_Ev_Iz, RD | KVM), /* IMUL */
 	/* 6A */ ROW(PUSH, Ibs, DEF64 | KVM), ROW(PLAIN, Gv_Ev_Ibs, RD | KVM),
-	/* 6C */ ROW(INS, Xb, KVM), ROW(INS, Xv, KVM), ROW(OUTS, Xb, KVM), ROW(OUTS, Xv, KVM),
+	/* 6C */ ROW(INS, Xb, KVM), ROW(INS, Xv, KVM | FIXUP), ROW(OUTS, Xb, KVM),
+	ROW(OUTS, Xv, KVM | FIXUP),
 	/* 70 */ X16(ROW(BRANCH, Jb, KVM)),
 	/* 80 */ TABLE(GROUP1_EB_IB, GROUP), TABLE(GROUP1_EV_IZ, GROUP),
 	/* 82 */ TABLE(GROUP1_EB_IB_NO64, GROUP | NO64), TABLE(GROUP1_EV_IBS, GROUP),
@@ -208,9 +209,11 @@ const struct insn_row insn_map_one[256] = {
 	/* D8 */ TABLE(0, X87), TABLE(1, X87), TABLE(2, X87), TABLE(3, X87),
 	/* DC */ TABLE(4, X87), TABLE(5, X87), TABLE(6, X87), TABLE(7, X87),
 	/* E0 */ X4(ROW(BRANCH, Jb, KVM)), /* LOOPNE LOOPE LOOP JCXZ */
-	/* E4 */ ROW(IN, Ib_byte, KVM), ROW(IN, Ib, KVM), ROW(OUT, Ib_byte, KVM), ROW(OUT, Ib, KVM),
+	/* E4 */ ROW(IN, Ib_byte, KVM), ROW(IN, Ib, KVM | FIXUP), ROW(OUT, Ib_byte, KVM),
+	ROW(OUT, Ib, KVM | FIXUP),
 	/* E8 */ X2(ROW(BRANCH, Jz, KVM)), ROW(JMP_FAR, Ap, NO64 | KVM), ROW(BRANCH, Jb, KVM),
-	/* EC */ ROW(IN, Xb, KVM), ROW(IN, Xv, KVM), ROW(OUT, Xb, KVM), ROW(OUT, Xv, KVM),
+	/* EC */ ROW(IN, Xb, KVM), ROW(IN, Xv, KVM | FIXUP), ROW(OUT, Xb, KVM),
+	ROW(OUT, Xv, KVM | FIXUP),
 	/* F0 */ UND /* LOCK */, ROW(INT1, NOTHING, 0), X2(UND) /* F2 F3 */,
 	/* F4 */ ROW(HLT, NOTHING, KVM), ROW(PLAIN, NOTHING, KVM), /* CMC */
 	/* F6 */ TABLE(GROUP3_EB, GROUP), TABLE(GROUP3_EV, GROUP),

@@ -118,13 +118,10 @@ static enum outcome insn_string_io(struct emu_vcpu *v, const struct insn *i)
 	enum outcome r = check_permission(v, port, i->opsize);
 	if (r)
 		return r;
-	if (!write) {
-		/* the destination must be writable before the device is asked */
-		r = seg_linear(v, SEG_ES, c->gpr[EMU_RDI] & mask, i->opsize, true, &linear);
-		if (!r)
-			r = linear_probe_write(v, linear, i->opsize, 0);
-		return r ? r : leave_io(v, i, port, false, read_ahead(c, i));
-	}
+	/* The exit has priority over faults of the destination (SDM 28.1.1), which come when what the
+	 * device answered is stored; Linux's emulator has it so, too (em_in(), then the write-back). */
+	if (!write)
+		return leave_io(v, i, port, false, read_ahead(c, i));
 	uint64_t value = 0;
 	r = seg_linear(v, i->seg, c->gpr[EMU_RSI] & mask, i->opsize, false, &linear);
 	if (!r)

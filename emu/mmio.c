@@ -247,6 +247,9 @@ enum outcome mmio_execute(struct emu_vcpu *v, const struct insn *i)
 	struct run_state *run = v->run;
 	if (!(i->flags & INSN_KVM_EMULATES) && !v->vm->config.mmio_all)
 		return leave_unhandled(v, i);
+	/* from a port to a device's memory, or back: two devices in one instruction */
+	if (i->op == OP_INS || i->op == OP_OUTS)
+		return leave_unhandled(v, i);
 	if (&run->insn != i)
 		run->insn = *i;
 	run->reads = 0;

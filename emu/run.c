@@ -81,6 +81,9 @@ static void complete_fault(struct emu_vcpu *v, const struct insn *i)
 		if ((high & PAGE_MASK) != run->refused_page &&
 		    (low & PAGE_MASK) != run->refused_page)
 			continue;
+		/* MOVS within a read-only page: not what is read */
+		if (run->refused_access == ENGINE_WRITE && !(accesses[a].access & INSN_WRITE))
+			continue;
 		if (v->fault.vector == EXC_PF) {
 			v->fault.cr2 = low > run->refused_page ? low : run->refused_page;
 			/* a read-modify-write reads first, but faults as a write */

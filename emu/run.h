@@ -108,6 +108,15 @@ enum outcome data_write(struct emu_vcpu *v, uint64_t linear, const void *data, u
 /* emulate.c: executes the integer instructions it knows, completely or not at all; strings one
  * iteration. UNHANDLED: not one of them. */
 enum outcome hand_execute(struct emu_vcpu *v, const struct insn *i);
+/* Jcc and the like, by the low four bits of the opcode (SDM vol. 1, table B-1). */
+bool flags_condition(uint64_t flags, unsigned code);
+
+/* gaps.c: forms that the engine gets wrong, and what executes them instead (those that hand_execute()
+ * does not know by their operation; else UNHANDLED). */
+bool engine_gets_wrong(const struct emu_vcpu *v, const struct insn *i);
+enum outcome gap_execute(struct emu_vcpu *v, const struct insn *i);
+/* REP CMPS and SCAS: some iterations. */
+enum outcome repeat_compare(struct emu_vcpu *v, const struct insn *i);
 
 /* mmio.c: the instruction at RIP touches a device. */
 enum outcome mmio_execute(struct emu_vcpu *v, const struct insn *i);

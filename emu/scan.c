@@ -67,14 +67,14 @@ bool insn_is_special(const struct emu_vcpu *v, const struct insn *i)
 	case OP_VEX: /* in real and virtual-8086 mode these bytes are LES, LDS, BOUND with a register */
 		return !vex_runs(i) || !in_protected(c);
 	case OP_BRANCH: /* 66 is ignored there by Intel; the engine truncates RIP */
-		return i->mode == 64 && i->flags & INSN_OPSIZE;
+		return (i->mode == 64 && i->flags & INSN_OPSIZE) || engine_gets_wrong(v, i);
 	case OP_RDTSC:
 	case OP_RDTSCP:
 		return v->vm->tsc != NULL;
 	case OP_PAUSE:
 		return v->vm->vcpus > 1;
 	default:
-		return false;
+		return engine_gets_wrong(v, i);
 	}
 }
 
@@ -200,6 +200,8 @@ static bool fill(void *opaque, uint64_t page, enum engine_access access, unsigne
 	struct emu_vcpu *v = vm->loaded;
 	struct run_state *run = v->run;
 	struct walk w;
+	if (!in_64bit(&v->cpu)) /* as state_out() of the engine */
+		page = (uint32_t)page;
 	run->refused_page = page;
 	run->refused_access = access;
 	if (run->scratch_pages && access != ENGINE_FETCH && on_scratch(run, page, host, perms))

@@ -435,7 +435,11 @@ static enum outcome vmcall(struct emu_vcpu *v, const struct insn *i)
 /* LAR, LSL, VERR, VERW at CPL 3 read descriptor tables as supervisor, which a fill cannot tell. */
 static enum outcome native_as_supervisor(struct emu_vcpu *v, const struct insn *i)
 {
-	(void)i;
+	uint64_t selector; /* which is the program's access, not the processor's */
+	enum outcome r = operand_read(v, i, 2, &selector);
+
+	if (r)
+		return r;
 	v->run->as_supervisor = true;
 	return NATIVE;
 }
@@ -547,8 +551,14 @@ static enum outcome (*const handlers[OP_COUNT])(struct emu_vcpu *, const struct 
 	[OP_PAUSE] = pause_insn,
 	[OP_RDTSC] = rdtsc,
 	[OP_RDTSCP] = rdtsc,
-	/* the engine gets these wrong in some forms (scan.c) */
+	/* the engine gets these wrong in some forms (scan.c, gaps.c) */
 	[OP_BRANCH] = hand_execute,
+	[OP_TEST] = hand_execute,
+	[OP_PUSH_SEG] = hand_execute,
+	[OP_PLAIN] = hand_execute,
+	[OP_MOV] = hand_execute,
+	[OP_CMPS] = repeat_compare,
+	[OP_SCAS] = repeat_compare,
 };
 
 enum outcome special_execute(struct emu_vcpu *v, const struct insn *i)

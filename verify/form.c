@@ -81,7 +81,7 @@ static bool is_integer(const struct insn *insn)
 
 static enum form_class classify(const struct insn *insn, const struct mode *mode)
 {
-	if (limit_find(mode, insn))
+	if (limit_find(&(struct moment){ .mode = mode, .insn = insn }))
 		return FORM_NONE;
 	if (insn->op == OP_PLAIN && insn->flags & INSN_SSE)
 		return FORM_SSE;

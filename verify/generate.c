@@ -196,11 +196,9 @@ static void step_fault(struct generator *g)
 		{ { 0xf0, 0x90 }, 2, 16 | 32 | 64, false },       /* lock nop */
 		{ { 0xf0, 0x01, 0xd8 }, 3, 16 | 32 | 64, false }, /* lock add eax, ebx */
 		{ { 0xf0, 0x89, 0x03 }, 3, 32 | 64, false },      /* lock mov [ebx], eax */
-		{ { 0x27 }, 1, 64, false },                       /* none in 64-bit mode */
 		{ { 0xf4 }, 1, 16 | 32 | 64, false },             /* hlt: #GP at CPL 3 */
 		{ { 0xe4, 0x61 }, 2, 16 | 32 | 64, false },       /* in al, 61h: likewise */
 		{ { 0xfa }, 1, 16 | 32 | 64, false },             /* cli */
-		{ { 0x48, 0x8b, 0x04, 0x24 }, 4, 64, false },
 		{ { 0xcc }, 1, 16, true },                        /* int3 */
 		{ { 0xcd, 0x40 }, 2, 16, true },                  /* int 40h */
 		{ { 0xce }, 1, 16, true },                        /* into */
@@ -288,11 +286,19 @@ static void start_state(struct generator *g)
 	p->rflags = 2 | (rng_next(&g->rng) & FLAGS_STATUS);
 	if (rng_chance(&g->rng, 20))
 		p->rflags |= 0x400; /* DF */
+	if (p->mode->native) /* the processor really runs with interrupts on, and PUSHF shows it */
+		p->rflags |= 0x200;
 	p->fill = rng_chance(&g->rng, 25) ? 0 : rng_next(&g->rng);
 	p->answers = rng_next(&g->rng);
 	for (unsigned seg = 0; seg < 6; seg++)
 		if (mode_has_base(p->mode, seg) && rng_chance(&g->rng, 60))
 			p->base[seg] = rng_below(&g->rng, 0x700) << 4;
+	/* Exceptions in protected mode without paging: this software KVM pushes without SS's base. #UD: it
+	 * looks for the bytes without CS's (limits.c). */
+	if (p->mode->protected && !p->mode->paging)
+		p->base[SEG_SS] = 0;
+	if (rng_chance(&g->rng, 70))
+		p->base[SEG_CS] = 0;
 	if (p->mode->code == 16)
 		p->base[SEG_GS] = MODE_REAL_MMIO_BASE;
 	p->gpr[4] = MODE_STACK + 0x800 -

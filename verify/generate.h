@@ -23,6 +23,7 @@ struct generator {
 	const struct form_list *forms;
 	uint32_t undefined; /* status flags without a defined value here */
 	uint16_t reserved;  /* registers that must keep their value: bits */
+	bool low;           /* no registers that need REX */
 };
 
 /* operand.c: a form with operands, and what brings its registers there. */

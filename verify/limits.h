@@ -17,15 +17,24 @@ enum limit_side {
 	LIMIT_NEITHER,  /* time, random numbers, the processor's identity: different by nature */
 };
 
+/* An instruction that is about to be executed. */
+struct moment {
+	const struct mode *mode;
+	const struct insn *insn;
+	const struct insn_regs *regs; /* NULL: not known, a program is being made */
+	const uint8_t *ram;
+};
+
 struct limit {
 	enum limit_side side;
 	const char *what, *reason;
-	bool (*applies)(const struct mode *mode, const struct insn *insn);
+	bool (*applies)(const struct moment *moment);
 };
 extern const struct limit limits[];
 extern const unsigned limits_count;
+#define MAX_LIMITS 64
 
 /* NULL: it can be compared. */
-const struct limit *limit_find(const struct mode *mode, const struct insn *insn);
+const struct limit *limit_find(const struct moment *moment);
 
 #endif

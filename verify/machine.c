@@ -127,7 +127,9 @@ static int create_vm(struct machine *m)
 						      .userspace_addr = (uintptr_t)m->ram };
 	int r;
 
-	m->vm = CALL(m->kvm, KVM_CREATE_VM, NULL);
+	do /* a tick may come */
+		m->vm = CALL(m->kvm, KVM_CREATE_VM, NULL);
+	while (m->vm == -EINTR);
 	if (m->vm < 0)
 		return m->vm;
 	r = CALL(m->vm, KVM_SET_TSS_ADDR, (void *)0xfffbd000);
@@ -412,6 +414,9 @@ static int run_program(struct machine *m, const struct program *p, struct result
 			continue;
 		if (!handle(m, p, r))
 			return 0;
+		/* else the next KVM_RUN might finish this instruction and execute another */
+		if (step)
+			complete(m);
 	}
 }
 

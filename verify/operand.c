@@ -111,7 +111,7 @@ static uint64_t choose_address(struct generator *g, const struct form *form, uns
 
 	if (form->class == FORM_LOCKED)
 		address = address_in_line(g, size);
-	else if (rng_chance(&g->rng, 3) && size <= 8)
+	else if (rng_chance(&g->rng, 3) && size <= 8 && form->flags & INSN_KVM_EMULATES)
 		address = MODE_MMIO + rng_below(&g->rng, LINE);
 	else
 		address = any_address(g, size);
@@ -145,8 +145,8 @@ static unsigned choose_segment(struct generator *g, uint64_t linear, bool store)
 	for (unsigned tries = 0; tries < 24; tries++) {
 		unsigned seg = rng_chance(&g->rng, 50) ? SEG_DS : rng_below(&g->rng, 6);
 
-		/* code cannot be written in protected mode: rarely, for the #GP */
-		if (seg == SEG_CS && store && g->p->mode->code != 64 && !rng_chance(&g->rng, 5))
+		/* code cannot be written in protected mode (limits.c) */
+		if (seg == SEG_CS && store && g->p->mode->protected && g->p->mode->code != 64)
 			continue;
 		if (g->p->mode->code != 16 || offset_in(g, seg, linear) < 0xfff0)
 			return seg;
@@ -154,10 +154,15 @@ static unsigned choose_segment(struct generator *g, uint64_t linear, bool store)
 	return linear >= MODE_RAM ? SEG_GS : SEG_DS;
 }
 
+static bool has_high_registers(const struct generator *g)
+{
+	return g->p->mode->code == 64 && !g->low;
+}
+
 static unsigned choose_register(struct generator *g)
 {
 	for (;;) {
-		unsigned reg = rng_below(&g->rng, g->p->mode->code == 64 ? 16 : 8);
+		unsigned reg = rng_below(&g->rng, has_high_registers(g) ? 16 : 8);
 
 		if (reg != 4 && !(g->reserved & 1u << reg))
 			return reg;
@@ -319,6 +324,10 @@ static unsigned put_immediate(struct generator *g, const struct insn *insn, uint
 		memcpy(bytes, &value, 3);
 		return 3;
 	}
+	if (insn->flags & INSN_SSE && insn->map == MAP_0F && insn->opcode == 0xc2)
+		value &= 7; /* CMPPS: others are reserved */
+	if (insn->map == MAP_0F3A && (insn->opcode & 0xfc) == 0x60)
+		value &= 0x7f; /* PCMPESTRM … likewise */
 	memcpy(bytes, &value, insn->imm_size);
 	return insn->imm_size;
 }
@@ -335,7 +344,7 @@ static unsigned choose_reg_field(struct generator *g, const struct form *form, u
 	if (reg == 4 && !(form->flags & (INSN_BYTE | INSN_SSE)) && form->flags & INSN_DIR_LOAD &&
 	    !rng_chance(&g->rng, 5))
 		reg = 3;
-	if (g->p->mode->code == 64 && rng_chance(&g->rng, 40) && form->op != OP_MOV_FROM_SEG)
+	if (has_high_registers(g) && rng_chance(&g->rng, 40) && form->op != OP_MOV_FROM_SEG)
 		*rex = 4;
 	return reg;
 }
@@ -427,7 +436,7 @@ static void prepare_register_form(struct generator *g, const struct form *form)
 
 static void emit_register_form(struct generator *g, const struct form *form)
 {
-	bool wide_register = g->p->mode->code == 64 && rng_chance(&g->rng, 40);
+	bool wide_register = has_high_registers(g) && rng_chance(&g->rng, 40);
 	unsigned rex, n, rm = rng_below(&g->rng, 8);
 	struct insn insn;
 	uint8_t bytes[32];
@@ -467,6 +476,8 @@ void emit_form(struct generator *g, const struct form *form)
 	if (form->op == OP_CMPXCHG && rng_chance(&g->rng, 40))
 		emit_set(g, 0, 0, 4); /* equal where memory is zero */
 	define_what_is_used(g, form);
+	/* MMX registers are eight; see limits.c */
+	g->low = form->class == FORM_SSE && !form->prefix && form->map >= MAP_0F38;
 	if (form->memory)
 		emit_memory_form(g, form);
 	else

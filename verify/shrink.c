@@ -152,6 +152,8 @@ int shrink(struct checker *checker, struct program *program, struct finding *fin
 {
 	struct shrinker s = { .checker = checker, .best = program, .finding = finding };
 
+	/* a difference that is not about time shall not become one */
+	checker->hurried = finding->other.end != END_LIMIT;
 	do {
 		s.smaller = false;
 		fewer_items(&s);
@@ -160,5 +162,6 @@ int shrink(struct checker *checker, struct program *program, struct finding *fin
 		plainer_operands(&s);
 		fewer_prefixes(&s);
 	} while (s.smaller && !s.error && s.runs < MAX_RUNS);
+	checker->hurried = false;
 	return s.error ? s.error : check(checker, program, finding);
 }

@@ -20,7 +20,7 @@
 struct verify_counts {
 	uint64_t programs;
 	uint64_t verdict[VERDICTS];
-	uint64_t limit[16]; /* of limits[] */
+	uint64_t limit[MAX_LIMITS]; /* of limits[] */
 	size_t lockables;
 	struct lockable lockable[MAX_LOCKABLE];
 	uint64_t compared[MAX_LOCKABLE]; /* programs with that form, of those that were compared */

@@ -65,9 +65,6 @@ bool engine_gets_wrong(const struct emu_vcpu *v, const struct insn *i)
 		return i->opsize == 4 && v->vm->config.vendor == EMU_INTEL;
 	case OP_MOV: /* C6, C7 with REX.R: #UD, though the bit means nothing in a group */
 		return (i->opcode & 0xfe) == 0xc6 && i->map == MAP_ONE && i->rex & 4;
-	case OP_CMPS:
-	case OP_SCAS: /* repeated: the flags of a fault are to be those in front (SDM vol. 2, REP) */
-		return i->flags & (INSN_REP | INSN_REPNE);
 	case OP_PLAIN:
 		break;
 	default:
@@ -219,24 +216,6 @@ static enum outcome push_segment(struct emu_vcpu *v, const struct insn *i)
 	c->gpr[EMU_RSP] = top;
 	advance_rip(c, i);
 	return DONE;
-}
-
-/* How many iterations before the run loop looks at kicks and interrupts again. */
-#define REPEAT_SLICE 64
-
-enum outcome repeat_compare(struct emu_vcpu *v, const struct insn *i)
-{
-	uint64_t flags = v->cpu.rflags, rip = v->cpu.rip;
-	enum outcome r = DONE;
-
-	for (unsigned n = 0; n < REPEAT_SLICE && !r && v->cpu.rip == rip; n++) {
-		r = hand_execute(v, i);
-		if (flags & FL_TF)
-			break;
-	}
-	if (r == FAULT)
-		v->cpu.rflags = flags;
-	return r;
 }
 
 enum outcome gap_execute(struct emu_vcpu *v, const struct insn *i)

@@ -115,8 +115,6 @@ bool flags_condition(uint64_t flags, unsigned code);
  * does not know by their operation; else UNHANDLED). */
 bool engine_gets_wrong(const struct emu_vcpu *v, const struct insn *i);
 enum outcome gap_execute(struct emu_vcpu *v, const struct insn *i);
-/* REP CMPS and SCAS: some iterations. */
-enum outcome repeat_compare(struct emu_vcpu *v, const struct insn *i);
 
 /* mmio.c: the instruction at RIP touches a device. */
 enum outcome mmio_execute(struct emu_vcpu *v, const struct insn *i);

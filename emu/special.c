@@ -557,8 +557,6 @@ static enum outcome (*const handlers[OP_COUNT])(struct emu_vcpu *, const struct 
 	[OP_PUSH_SEG] = hand_execute,
 	[OP_PLAIN] = hand_execute,
 	[OP_MOV] = hand_execute,
-	[OP_CMPS] = repeat_compare,
-	[OP_SCAS] = repeat_compare,
 };
 
 enum outcome special_execute(struct emu_vcpu *v, const struct insn *i)

@@ -246,6 +246,9 @@ static bool path_step(void *opaque, const struct kvm_regs *regs, const struct kv
 	return true;
 }
 
+/* A device that interprets, on a busy machine, needs a second for so many. */
+#define SLOW_STEPS 20000
+
 static int explain_difference(struct checker *c, const struct program *p, struct finding *f)
 {
 	static const char *const names[] = { "emulator", "device" };
@@ -262,8 +265,8 @@ static int explain_difference(struct checker *c, const struct program *p, struct
 		return r;
 	f->undefined = path.undefined;
 	f->limit = path.limit;
-	if (stepped.end == END_LIMIT)
-		f->verdict = VERDICT_ENDLESS; /* too long to be explained */
+	if (stepped.end == END_LIMIT || (f->other.end == END_LIMIT && path.steps > SLOW_STEPS))
+		f->verdict = VERDICT_ENDLESS; /* too long to be explained, or for the device */
 	else if (path.limit)
 		f->verdict = VERDICT_LIMIT;
 	else if (path.used)

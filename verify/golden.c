@@ -12,8 +12,8 @@
 static const char *const gpr_names[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
 					 "r8",	"r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
 static const char *const segment_names[] = { "es", "cs", "ss", "ds", "fs", "gs" };
-static const char *const end_names[] = { "done", "shutdown", "error", "other" };
-#define END_NAMES 4
+static const char *const end_names[] = { "done", "shutdown", "error", "other", "never" };
+#define END_NAMES 5
 
 /* KVM's order of registers is not the processor's. */
 static __u64 *gpr(struct kvm_regs *regs, unsigned i)
@@ -162,7 +162,7 @@ void golden_write(FILE *file, const struct program *p, const struct result *r, u
 	write_events(file, r);
 	if (undefined)
 		fprintf(file, "undefined %x\n", undefined);
-	if (r->end == END_SHUTDOWN)
+	if (r->end == END_SHUTDOWN || r->end == END_LIMIT)
 		return;
 	write_registers(file, p, r);
 	write_memory(file, p, r);

@@ -138,53 +138,75 @@ static bool segment_prefix(const struct moment *m)
 	return false;
 }
 
-/* May the guest write there? As mode.c makes the page tables. */
-static bool writable(const struct mode *mode, uint64_t linear)
+/* May the guest go there? As mode.c makes the page tables. */
+static bool reachable(const struct mode *mode, uint64_t linear, bool write)
 {
 	uint64_t page = linear & ~0xfffull;
 
 	if (page == MODE_MMIO)
 		return true;
-	if (page >= MODE_RAM || page == MODE_READONLY || page == MODE_ABSENT)
+	if (page >= MODE_RAM || (page == MODE_READONLY && write) || page == MODE_ABSENT)
 		return false;
 	if (page < MODE_STACK)
 		return !mode->cpl && (page < MODE_TABLES || page >= MODE_TABLES + 0x4000);
 	return true;
 }
 
-/* Does an access of the instruction fault? `both`: all of them; else a store on its second page. */
-static bool accesses_fault(const struct moment *m, bool both)
+/* How many of the instruction's accesses fault; `second`: stores, on their second page only. */
+static int faults(const struct moment *m, bool second, int *count)
 {
 	struct insn_access access[INSN_MAX_ACCESSES];
-	bool all = true;
-	int n;
+	int n = 0;
 
+	*count = 0;
 	if (!m->regs || !m->mode->paging)
-		return false;
-	n = insn_accesses(m->insn, m->regs, access);
-	for (int i = 0; i < n; i++) {
+		return 0;
+	*count = insn_accesses(m->insn, m->regs, access);
+	for (int i = 0; i < *count; i++) {
+		bool write = access[i].access & INSN_WRITE;
 		uint64_t last = access[i].linear + access[i].size - 1;
-		bool faults = !writable(m->mode, last) &&
-			      (both || (access[i].linear ^ last) & ~0xfffull);
 
-		if (faults && !both && access[i].access & INSN_WRITE)
-			return true;
-		all &= faults;
+		/* Linux reads ahead for INS, and stores all of it at once */
+		if (m->insn->op == OP_INS && m->insn->flags & (INSN_REP | INSN_REPNE))
+			last += 1024;
+		if (second)
+			n += write && (access[i].linear ^ last) & ~0xfffull &&
+			     !reachable(m->mode, last, true);
+		else
+			n += !reachable(m->mode, access[i].linear, write) ||
+			     !reachable(m->mode, last, write);
 	}
-	return both && n && all;
+	return n;
 }
 
 /* Two operands that both fault: which is first is not in the manual. */
 static bool compare_faults(const struct moment *m)
 {
-	return m->insn->op == OP_CMPS && accesses_fault(m, true);
+	int count;
+
+	return m->insn->op == OP_CMPS && faults(m, false, &count) == 2;
+}
+
+static bool nested_enter(const struct moment *m)
+{
+	return is(m->insn, MAP_ONE, 0xc8, 0xc8) && m->insn->imm2 & 31;
+}
+
+static bool repeated_compare_faults(const struct moment *m)
+{
+	int count;
+
+	return (m->insn->op == OP_CMPS || m->insn->op == OP_SCAS) &&
+	       m->insn->flags & (INSN_REP | INSN_REPNE) && faults(m, false, &count) > 0;
 }
 
 /* ------------------------------------------------------------------ the device cannot */
 
 static bool partial_store(const struct moment *m)
 {
-	return interpreted(m) && accesses_fault(m, false);
+	int count;
+
+	return interpreted(m) && faults(m, true, &count) > 0;
 }
 
 static bool selector_store(const struct moment *m)
@@ -233,7 +255,8 @@ static bool native_vector_gp(const struct moment *m)
 static bool int_n(const struct moment *m)
 {
 	return m->mode->protected && interpreted(m) &&
-	       (m->insn->op == OP_INT || m->insn->op == OP_INT3 || m->insn->op == OP_INTO);
+	       (m->insn->op == OP_INT || m->insn->op == OP_INT3 || m->insn->op == OP_INTO ||
+		m->insn->op == OP_IRET);
 }
 
 static bool not_interpreted(const struct moment *m)
@@ -246,6 +269,11 @@ static bool interpreted_vector(const struct moment *m)
 	return interpreted(m) && m->insn->op != OP_UD && is_vector(m->insn);
 }
 
+static bool ascii_adjust(const struct moment *m)
+{
+	return interpreted(m) && is(m->insn, MAP_ONE, 0xd4, 0xd5) && m->regs;
+}
+
 static bool movbe(const struct moment *m)
 {
 	return interpreted(m) && m->insn->map == MAP_0F38;
@@ -255,7 +283,7 @@ static bool enter_size(const struct moment *m)
 {
 	if (!interpreted(m) || !is(m->insn, MAP_ONE, 0xc8, 0xc8))
 		return false;
-	return m->insn->opsize != m->mode->code / 8 || m->insn->imm2 & 31;
+	return m->insn->opsize != m->mode->code / 8;
 }
 
 static bool ud_with_base(const struct moment *m)
@@ -288,10 +316,10 @@ static bool not_in_cpuid(const struct moment *m)
 	       is(m->insn, MAP_0F38, 0xcf, 0xcf) || is(m->insn, MAP_0F3A, 0xce, 0xcf);
 }
 
-static bool ldmxcsr(const struct moment *m)
+static bool mxcsr(const struct moment *m)
 {
 	return is(m->insn, MAP_0F, 0xae, 0xae) && m->insn->flags & INSN_MEM &&
-	       (m->insn->modrm >> 3 & 7) == 2;
+	       (m->insn->modrm >> 4 & 3) == 1;
 }
 
 static bool mmx_with_rex(const struct moment *m)
@@ -357,9 +385,9 @@ static bool modify_straddling(const struct moment *m)
 	       operand(m) + insn_mem_bytes(m->insn) > MODE_ABSENT;
 }
 
-static bool wide_explicit_length(const struct moment *m)
+static bool equal_ordered(const struct moment *m)
 {
-	return is(m->insn, MAP_0F3A, 0x60, 0x61) && m->insn->rex & 8;
+	return is(m->insn, MAP_0F3A, 0x60, 0x63) && m->regs && (m->insn->imm & 0xc) == 0xc;
 }
 
 static bool beyond_limit(const struct moment *m)
@@ -409,6 +437,11 @@ const struct limit limits[] = {
 	  "the device has #SS or #GP by the prefix, which is ignored (SDM vol. 1, 3.4.4)", segment_prefix },
 	{ LIMIT_NEITHER, "CMPS with two operands that fault", "no order is promised",
 	  compare_faults },
+	{ LIMIT_NEITHER, "faults in repeated CMPS and SCAS",
+	  "RFLAGS are those in front (SDM vol. 2, REP; Linux) or of the last iteration (Ice Lake)",
+	  repeated_compare_faults },
+	{ LIMIT_NEITHER, "ENTER with nesting levels", "which of its accesses faults first is not said",
+	  nested_enter },
 	{ LIMIT_DEVICE, "stores that fault on their second page, interpreted",
 	  "Linux's emulator has stored the first part by then", partial_store },
 	{ LIMIT_DEVICE, "selectors in memory or registers",
@@ -425,15 +458,16 @@ const struct limit limits[] = {
 	  "this software KVM interprets from there on", stack_not_canonical },
 	{ LIMIT_DEVICE, "#GP of vector instructions, native",
 	  "this software KVM interprets them then, in vain: #UD", native_vector_gp },
-	{ LIMIT_DEVICE, "INT n, INT3, INTO outside real mode",
-	  "Linux's emulator has them for real mode only (emulate_int())", int_n },
+	{ LIMIT_DEVICE, "INT n, INT3, INTO, IRET outside real mode",
+	  "Linux's emulator has them for real mode only (emulate_int(), em_iret())", int_n },
 	{ LIMIT_DEVICE, "what Linux's emulator does not know", "no row in emulate.c",
 	  not_interpreted },
 	{ LIMIT_DEVICE, "x87, MMX, SSE where Linux interprets", "it moves data at best",
 	  interpreted_vector },
+	{ LIMIT_DEVICE, "AAM, AAD", "em_aad() has the flags of more than AL", ascii_adjust },
 	{ LIMIT_DEVICE, "MOVBE where Linux interprets", "#UD without the feature in CPUID", movbe },
-	{ LIMIT_DEVICE, "ENTER of another size than the stack's, or nested",
-	  "em_enter() pushes by the stack's size and knows level 0 only", enter_size },
+	{ LIMIT_DEVICE, "ENTER of another size than the stack's",
+	  "em_enter() pushes by the stack's size", enter_size },
 	{ LIMIT_DEVICE, "#UD with a code segment base",
 	  "this software KVM looks for the bytes without the base", ud_with_base },
 	{ LIMIT_DEVICE, "what no processor has, at CPL 0",
@@ -444,7 +478,8 @@ const struct limit limits[] = {
 	{ LIMIT_DEVICE, "addresses in the upper half at CPL 3",
 	  "this software KVM's own: #UD instead of #PF", upper_half },
 	{ LIMIT_EMULATOR, "SHA, GFNI", "not in the CPUID that is offered", not_in_cpuid },
-	{ LIMIT_EMULATOR, "LDMXCSR", "the engine takes reserved bits without #GP", ldmxcsr },
+	{ LIMIT_EMULATOR, "LDMXCSR, STMXCSR",
+	  "the engine takes reserved bits without #GP and does not keep exception flags", mxcsr },
 	{ LIMIT_EMULATOR, "MMX of map 0F38 with REX.R or REX.B",
 	  "refused with KVM_EXIT_INTERNAL_ERROR (emu/gaps.c)", mmx_with_rex },
 	{ LIMIT_EMULATOR, "PHADD and PHSUB of a register with itself",
@@ -455,8 +490,8 @@ const struct limit limits[] = {
 	{ LIMIT_EMULATOR, "x87", "last instruction pointers, precision of transcendentals", x87 },
 	{ LIMIT_EMULATOR, "misaligned SSE operands", "the engine does not raise #GP",
 	  misaligned_vector },
-	{ LIMIT_EMULATOR, "PCMPESTRM, PCMPESTRI with REX.W", "lengths of more than 32 bits",
-	  wide_explicit_length },
+	{ LIMIT_EMULATOR, "PCMPESTRM and the like, equal ordered",
+	  "the engine compares beyond the end", equal_ordered },
 	{ LIMIT_EMULATOR, "segments loaded in protected mode",
 	  "the engine lets a null selector and a limit pass", segment_load },
 	{ LIMIT_EMULATOR, "read-modify-write over a read-only and an absent page",

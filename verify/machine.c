@@ -390,18 +390,20 @@ static int run_program(struct machine *m, const struct program *p, struct result
 		       machine_step *step, void *opaque)
 {
 	uint64_t begun = now_ms();
+	bool again = false; /* a tick came, and nothing was executed */
 
 	for (;;) {
 		long ret;
 
-		if (step && (CALL(m->vcpu, KVM_GET_REGS, &r->regs) ||
+		if (step && !again && (CALL(m->vcpu, KVM_GET_REGS, &r->regs) ||
 			     CALL(m->vcpu, KVM_GET_SREGS, &r->sregs)))
 			return -EIO;
 		r->end = END_LIMIT;
-		if (step && !step(opaque, &r->regs, &r->sregs, m->ram))
+		if (step && !again && !step(opaque, &r->regs, &r->sregs, m->ram))
 			return 0;
 		ret = m->api->ioctl(m->vcpu, KVM_RUN, 0);
-		if (ret == -EINTR || ret == -EAGAIN) {
+		again = ret == -EINTR || ret == -EAGAIN;
+		if (again) {
 			if (now_ms() - begun <= m->limit_ms)
 				continue;
 			return 0;

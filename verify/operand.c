@@ -327,7 +327,7 @@ static unsigned put_immediate(struct generator *g, const struct insn *insn, uint
 	if (insn->flags & INSN_SSE && insn->map == MAP_0F && insn->opcode == 0xc2)
 		value &= 7; /* CMPPS: others are reserved */
 	if (insn->map == MAP_0F3A && (insn->opcode & 0xfc) == 0x60)
-		value &= 0x7f; /* PCMPESTRM … likewise */
+		value &= 0x77; /* PCMPESTRM … likewise; not equal ordered (limits.c) */
 	memcpy(bytes, &value, insn->imm_size);
 	return insn->imm_size;
 }

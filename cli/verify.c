@@ -26,8 +26,8 @@ struct request {
 	bool mode[MAX_MODES], any_mode;
 	const char *keep;
 	bool keep_same;
-	bool replay;
-	char **files; /* to be replayed */
+	bool replay, record;
+	char **files; /* for these */
 	int nfiles;
 
 	/* of the run */
@@ -192,7 +192,8 @@ static void print_summary(const struct request *r)
 		       v[VERDICT_ENDLESS] + v[VERDICT_LAYOUT], v[VERDICT_DIFFERENT]);
 	}
 	printf("flags: the same but for flags that the manual leaves undefined; depends: on such a "
-	       "flag, not compared\nlocks: programs that take bus locks on the emulator, not run on "
+	       "flag, not compared\nlocks: programs that take bus locks on the emulator, not run "
+	       "on "
 	       "the device; endless: no end in time\n");
 	print_limits(r);
 	print_forms(r);
@@ -208,8 +209,8 @@ static int replay(struct request *r)
 
 	for (int i = 0; i < r->nfiles; i++) {
 		char why[256];
-		int result = verify_golden(r->verify.api, r->verify.path, r->files[i], why,
-					   sizeof(why));
+		int result =
+			verify_golden(r->verify.api, r->verify.path, r->files[i], why, sizeof(why));
 
 		if (result < 0) {
 			complain("verify: %s: %s", r->files[i], why);
@@ -223,10 +224,33 @@ static int replay(struct request *r)
 	return status;
 }
 
+static int record(const struct request *r)
+{
+	char why[256];
+
+	if (!verify_record(&kvm_device, r->verify.path, r->files[0], stdout, why, sizeof(why)))
+		return STATUS_OK;
+	complain("verify: %s: %s", r->files[0], why);
+	return STATUS_USAGE;
+}
+
 /* ------------------------------------------------------------------ options */
 
-enum { OPT_COUNT = 256, OPT_SEED, OPT_FROM, OPT_MODE, OPT_AGAINST, OPT_DEVICE, OPT_KEEP,
-       OPT_KEEP_SAME, OPT_SPLIT, OPT_REPLAY, OPT_MAX, OPT_NO_SHRINK };
+enum {
+	OPT_COUNT = 256,
+	OPT_SEED,
+	OPT_FROM,
+	OPT_MODE,
+	OPT_AGAINST,
+	OPT_DEVICE,
+	OPT_KEEP,
+	OPT_KEEP_SAME,
+	OPT_SPLIT,
+	OPT_REPLAY,
+	OPT_RECORD,
+	OPT_MAX,
+	OPT_NO_SHRINK
+};
 
 static const struct argp_option arguments[] = {
 	{ "count", OPT_COUNT, "N", 0, "Programs of each mode; default 1000", 0 },
@@ -245,7 +269,11 @@ static const struct argp_option arguments[] = {
 	{ "keep-same", OPT_KEEP_SAME, NULL, 0, "… and each that does not", 0 },
 	{ "replay", OPT_REPLAY, NULL, 0,
 	  "Run these golden cases on the emulator (with --against kvm: on the device) instead", 0 },
-	{ "max-different", OPT_MAX, "N", 0, "End a mode behind so many that differ; default 10", 0 },
+	{ "record", OPT_RECORD, NULL, 0,
+	  "Run the program of this golden case on the device, and print the case with what it does",
+	  0 },
+	{ "max-different", OPT_MAX, "N", 0, "End a mode behind so many that differ; default 10",
+	  0 },
 	{ "no-shrink", OPT_NO_SHRINK, NULL, 0, "Show programs that differ as they are", 0 },
 	{ "native-split-locks", OPT_SPLIT, "N", 0,
 	  "Let programs take N split locks on the real device. Each stalls every core of the "
@@ -302,9 +330,9 @@ static error_t parse(int key, char *value, struct argp_state *state)
 		return 0;
 	case OPT_SPLIT:
 		return number_in("verify: --native-split-locks", value, 0, 1000000,
-				 &v->native_split_locks) ?
-			       0 :
-			       EINVAL;
+				 &v->native_split_locks)
+			       ? 0
+			       : EINVAL;
 	case OPT_MODE:
 		return take_mode(r, value) ? 0 : EINVAL;
 	case OPT_AGAINST:
@@ -324,6 +352,9 @@ static error_t parse(int key, char *value, struct argp_state *state)
 	case OPT_REPLAY:
 		r->replay = true;
 		return 0;
+	case OPT_RECORD:
+		r->record = true;
+		return 0;
 	case ARGP_KEY_ARGS:
 		r->files = state->argv + state->next;
 		r->nfiles = state->argc - state->next;
@@ -337,9 +368,10 @@ static bool consistent(struct request *r)
 {
 	struct stat st;
 
-	if (r->replay != (r->nfiles > 0)) {
-		complain(r->replay ? "verify: --replay: give the files" :
-				     "verify: '%s': files are for --replay",
+	if ((r->replay || r->record) != (r->nfiles > 0) || (r->record && r->nfiles != 1)) {
+		complain(r->replay   ? "verify: --replay: give the files"
+			 : r->record ? "verify: --record: give one file"
+				     : "verify: '%s': files are for --replay and --record",
 			 r->nfiles ? r->files[0] : "");
 		return false;
 	}
@@ -363,8 +395,9 @@ int command_verify(int argc, char **argv)
 	static const struct argp argp = {
 		.options = arguments,
 		.parser = parse,
-		.args_doc = "[--replay FILE...]",
-		.doc = "Runs random guest programs on the emulator and on the real KVM, compares exits, "
+		.args_doc = "\n--replay FILE...\n--record FILE",
+		.doc = "Runs random guest programs on the emulator and on the real KVM, compares "
+		       "exits, "
 		       "registers, flags and memory, and shrinks what differs.\v"
 		       "Exit status: 0 no differences, 1 differences, 2 trouble (docs/verify.md).",
 	};
@@ -382,6 +415,8 @@ int command_verify(int argc, char **argv)
 	argp_err_exit_status = STATUS_USAGE;
 	if (argp_parse(&argp, argc, argv, 0, NULL, &r) || !consistent(&r))
 		return STATUS_USAGE;
+	if (r.record)
+		return record(&r);
 	if (r.replay)
 		return replay(&r);
 	r.verify.opaque = &r;

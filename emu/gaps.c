@@ -59,8 +59,11 @@ bool engine_gets_wrong(const struct emu_vcpu *v, const struct insn *i)
 	switch (i->op) {
 	case OP_TEST: /* F6 /1, F7 /1: #UD; all processors have TEST there, as at /0 (APM vol. 3, A.2) */
 		return (i->opcode & 0xfe) == 0xf6 && (i->modrm >> 3 & 7) == 1;
-	case OP_BRANCH: /* LOOPNE, LOOPE: the flags are lost when RCX becomes 0 */
-		return i->map == MAP_ONE && (i->opcode & 0xfe) == 0xe0;
+	case OP_BRANCH:
+		if (i->map != MAP_ONE)
+			return false;
+		/* LOOPNE, LOOPE: the flags are lost when RCX becomes 0. RET imm16: taken as signed. */
+		return (i->opcode & 0xfe) == 0xe0 || (i->opcode == 0xc2 && i->imm & 0x8000);
 	case OP_PUSH_SEG: /* the engine writes 32 bits; Intel's parts 16 of them (SDM vol. 2, PUSH) */
 		return i->opsize == 4 && v->vm->config.vendor == EMU_INTEL;
 	case OP_MOV: /* C6, C7 with REX.R: #UD, though the bit means nothing in a group */
@@ -116,7 +119,7 @@ static enum outcome rotate_through_carry(struct emu_vcpu *v, const struct insn *
 	if (r)
 		return r;
 	count = (i->opcode & 0xfe) == 0xd0 ? 1
-		: i->flags & INSN_IMM	   ? (uint8_t)i->imm
+		: i->flags & INSN_IMM      ? (uint8_t)i->imm
 					   : (uint8_t)c->gpr[EMU_RCX];
 	count &= i->opsize == 8 ? 0x3f : 0x1f;
 	for (unsigned n = 0; n < count; n++) {
@@ -131,8 +134,7 @@ static enum outcome rotate_through_carry(struct emu_vcpu *v, const struct insn *
 		return r;
 	if (count) {
 		/* defined for a count of 1; the same formula for others, as the engine has it */
-		overflow = (value >> (bits - 1) & 1) !=
-			   (left ? carry : value >> (bits - 2) & 1);
+		overflow = (value >> (bits - 1) & 1) != (left ? carry : value >> (bits - 2) & 1);
 		c->rflags = (c->rflags & ~(uint64_t)(FL_CF | FL_OF)) | (carry ? FL_CF : 0) |
 			    (overflow ? FL_OF : 0);
 	}

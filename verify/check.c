@@ -15,7 +15,7 @@
 /* ------------------------------------------------------------------ comparing */
 
 static const char *const gpr_names[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-					 "r8",	"r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
+					 "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
 static const char *const end_names[] = { "the program's end", "a triple fault", "an internal error",
 					 "another exit", "no end" };
 
@@ -210,14 +210,16 @@ static const struct limit *find_limit(const struct path *path, const struct kvm_
 		.rflags = r->rflags,
 		.seg_base = { s->es.base, s->cs.base, s->ss.base, s->ds.base, s->fs.base,
 			      s->gs.base },
-		.stack_size = mode->code == 64 ? 8 : s->ss.db ? 4 : 2,
+		.stack_size = mode->code == 64 ? 8
+			      : s->ss.db       ? 4
+					       : 2,
 	};
 
 	for (unsigned seg = 0; seg < 6; seg++)
 		if (!mode_has_base(mode, seg))
 			regs.seg_base[seg] = 0;
-	return limit_find(&(struct moment){
-		.mode = mode, .insn = &path->insn, .regs = &regs, .ram = ram });
+	return limit_find(
+		&(struct moment){ .mode = mode, .insn = &path->insn, .regs = &regs, .ram = ram });
 }
 
 static bool path_step(void *opaque, const struct kvm_regs *regs, const struct kvm_sregs *sregs,
@@ -271,8 +273,8 @@ static int explain_difference(struct checker *c, const struct program *p, struct
 		f->verdict = VERDICT_LIMIT;
 	else if (path.used)
 		f->verdict = VERDICT_UNDEFINED;
-	else if (path.undefined && !results_differ(p, &f->emulator, &f->other, path.undefined, names,
-						   f->difference, sizeof(f->difference)))
+	else if (path.undefined && !results_differ(p, &f->emulator, &f->other, path.undefined,
+						   names, f->difference, sizeof(f->difference)))
 		f->verdict = VERDICT_FLAGS;
 	return 0;
 }
@@ -327,7 +329,7 @@ int check(struct checker *c, const struct program *p, struct finding *f)
 	if (f->emulator.end == END_LIMIT && c->guard)
 		return 0;
 	r = machine_run(c->other, p, &f->other);
-	if (!r && f->other.end == END_LIMIT && !c->hurried)
+	if (!r && f->other.end == END_LIMIT && f->emulator.end != END_LIMIT && !c->hurried)
 		r = run_longer(c, p, f);
 	if (r)
 		return r;

@@ -18,30 +18,30 @@
  */
 static const struct flag_effect by_op[OP_COUNT] = {
 	/*               uses  defines    undefined */
-	[OP_ADD] =     { NONE, ALL,       NONE },
-	[OP_SUB] =     { NONE, ALL,       NONE },
-	[OP_CMP] =     { NONE, ALL,       NONE },
-	[OP_XADD] =    { NONE, ALL,       NONE },
-	[OP_CMPXCHG] = { NONE, ALL,       NONE },
-	[OP_NEG] =     { NONE, ALL,       NONE },
-	[OP_CMPS] =    { NONE, ALL,       NONE },
-	[OP_SCAS] =    { NONE, ALL,       NONE },
-	[OP_ADC] =     { CF,   ALL,       NONE },
-	[OP_SBB] =     { CF,   ALL,       NONE },
-	[OP_AND] =     { NONE, ALL,       AF },
-	[OP_OR] =      { NONE, ALL,       AF },
-	[OP_XOR] =     { NONE, ALL,       AF },
-	[OP_TEST] =    { NONE, ALL,       AF },
-	[OP_INC] =     { NONE, ALL & ~CF, NONE },
-	[OP_DEC] =     { NONE, ALL & ~CF, NONE },
-	[OP_BT] =      { NONE, CF,        OF | SF | AF | PF }, /* ZF stays */
-	[OP_BTS] =     { NONE, CF,        OF | SF | AF | PF },
-	[OP_BTR] =     { NONE, CF,        OF | SF | AF | PF },
-	[OP_BTC] =     { NONE, CF,        OF | SF | AF | PF },
-	[OP_CMPXCHG8B] =  { NONE, ZF,     NONE },
-	[OP_CMPXCHG16B] = { NONE, ZF,     NONE },
-	[OP_PUSHF] =   { ALL,  NONE,      NONE },
-	[OP_INTO] =    { OF,   NONE,      NONE },
+	[OP_ADD] = { NONE, ALL, NONE },
+	[OP_SUB] = { NONE, ALL, NONE },
+	[OP_CMP] = { NONE, ALL, NONE },
+	[OP_XADD] = { NONE, ALL, NONE },
+	[OP_CMPXCHG] = { NONE, ALL, NONE },
+	[OP_NEG] = { NONE, ALL, NONE },
+	[OP_CMPS] = { NONE, ALL, NONE },
+	[OP_SCAS] = { NONE, ALL, NONE },
+	[OP_ADC] = { CF, ALL, NONE },
+	[OP_SBB] = { CF, ALL, NONE },
+	[OP_AND] = { NONE, ALL, AF },
+	[OP_OR] = { NONE, ALL, AF },
+	[OP_XOR] = { NONE, ALL, AF },
+	[OP_TEST] = { NONE, ALL, AF },
+	[OP_INC] = { NONE, ALL & ~CF, NONE },
+	[OP_DEC] = { NONE, ALL & ~CF, NONE },
+	[OP_BT] = { NONE, CF, OF | SF | AF | PF }, /* ZF stays */
+	[OP_BTS] = { NONE, CF, OF | SF | AF | PF },
+	[OP_BTR] = { NONE, CF, OF | SF | AF | PF },
+	[OP_BTC] = { NONE, CF, OF | SF | AF | PF },
+	[OP_CMPXCHG8B] = { NONE, ZF, NONE },
+	[OP_CMPXCHG16B] = { NONE, ZF, NONE },
+	[OP_PUSHF] = { ALL, NONE, NONE },
+	[OP_INTO] = { OF, NONE, NONE },
 };
 
 /* … and by opcode, where the operation alone does not tell. */
@@ -55,19 +55,19 @@ static const struct {
 	{ MAP_ONE, 0x69, 0x69, 0xff, { NONE, CF | OF, SF | ZF | AF | PF } }, /* IMUL */
 	{ MAP_ONE, 0x6b, 0x6b, 0xff, { NONE, CF | OF, SF | ZF | AF | PF } },
 	{ MAP_0F, 0xaf, 0xaf, 0xff, { NONE, CF | OF, SF | ZF | AF | PF } },
-	{ MAP_ONE, 0x27, 0x27, 0xff, { AF | CF, ALL, OF } }, /* DAA */
-	{ MAP_ONE, 0x2f, 0x2f, 0xff, { AF | CF, ALL, OF } }, /* DAS */
-	{ MAP_ONE, 0x37, 0x37, 0xff, { AF, AF | CF, OF | SF | ZF | PF } }, /* AAA */
-	{ MAP_ONE, 0x3f, 0x3f, 0xff, { AF, AF | CF, OF | SF | ZF | PF } }, /* AAS */
+	{ MAP_ONE, 0x27, 0x27, 0xff, { AF | CF, ALL, OF } },                 /* DAA */
+	{ MAP_ONE, 0x2f, 0x2f, 0xff, { AF | CF, ALL, OF } },                 /* DAS */
+	{ MAP_ONE, 0x37, 0x37, 0xff, { AF, AF | CF, OF | SF | ZF | PF } },   /* AAA */
+	{ MAP_ONE, 0x3f, 0x3f, 0xff, { AF, AF | CF, OF | SF | ZF | PF } },   /* AAS */
 	{ MAP_ONE, 0xd4, 0xd5, 0xff, { NONE, SF | ZF | PF, OF | AF | CF } }, /* AAM AAD */
 	{ MAP_ONE, 0xd6, 0xd6, 0xff, { CF, NONE, NONE } },                   /* SALC */
 	{ MAP_ONE, 0x9e, 0x9e, 0xff, { NONE, ALL & ~OF, NONE } },            /* SAHF */
 	{ MAP_ONE, 0x9f, 0x9f, 0xff, { ALL & ~OF, NONE, NONE } },            /* LAHF */
 	{ MAP_ONE, 0xf5, 0xf5, 0xff, { CF, CF, NONE } },                     /* CMC */
 	{ MAP_ONE, 0xf8, 0xf9, 0xff, { NONE, CF, NONE } },                   /* CLC STC */
-	{ MAP_ONE, 0xe0, 0xe1, 0xff, { ZF, NONE, NONE } }, /* LOOPNE LOOPE */
-	{ MAP_0F, 0xb8, 0xb8, 0xff, { NONE, ALL, NONE } }, /* POPCNT */
-	{ MAP_0F, 0x2e, 0x2f, 0xff, { NONE, ALL, NONE } }, /* UCOMISS COMISS … */
+	{ MAP_ONE, 0xe0, 0xe1, 0xff, { ZF, NONE, NONE } },                   /* LOOPNE LOOPE */
+	{ MAP_0F, 0xb8, 0xb8, 0xff, { NONE, ALL, NONE } },                   /* POPCNT */
+	{ MAP_0F, 0x2e, 0x2f, 0xff, { NONE, ALL, NONE } },   /* UCOMISS COMISS … */
 	{ MAP_0F38, 0x17, 0x17, 0xff, { NONE, ALL, NONE } }, /* PTEST */
 	{ MAP_0F3A, 0x60, 0x63, 0xff, { NONE, ALL, NONE } }, /* PCMPESTRM … */
 };
@@ -84,8 +84,9 @@ static bool is_conditional(const struct insn *insn)
 {
 	if (insn->map == MAP_ONE)
 		return (insn->opcode & 0xf0) == 0x70;
-	return insn->map == MAP_0F && ((insn->opcode & 0xf0) == 0x40 || (insn->opcode & 0xf0) == 0x80 ||
-				       (insn->opcode & 0xf0) == 0x90);
+	return insn->map == MAP_0F &&
+	       ((insn->opcode & 0xf0) == 0x40 || (insn->opcode & 0xf0) == 0x80 ||
+		(insn->opcode & 0xf0) == 0x90);
 }
 
 /* A shift's count, masked as the processor does; -1: in CL, which is not known. */
@@ -108,7 +109,8 @@ static bool is_shift(const struct insn *insn)
 
 static bool is_double_shift(const struct insn *insn)
 {
-	return insn->map == MAP_0F && ((insn->opcode & 0xfe) == 0xa4 || (insn->opcode & 0xfe) == 0xac);
+	return insn->map == MAP_0F &&
+	       ((insn->opcode & 0xfe) == 0xa4 || (insn->opcode & 0xfe) == 0xac);
 }
 
 /* ROL ROR RCL RCR: CF, and OF by a count of one. Others: AF never; CF is what was shifted out. */
@@ -131,7 +133,8 @@ static void shift_effect(const struct insn *insn, int cl, struct flag_effect *e)
 	if (group >= 4)
 		e->undefined |= AF;
 	/* SHL, SHR: CF is undefined where nothing is left to come out */
-	if (group >= 4 && group != 7 && (count < 0 || count >= insn->opsize * 8) && insn->opsize < 4)
+	if (group >= 4 && group != 7 && (count < 0 || count >= insn->opsize * 8) &&
+	    insn->opsize < 4)
 		e->undefined |= CF;
 }
 

@@ -100,8 +100,7 @@ static bool decode(const struct form *form, const struct mode *mode, bool lock, 
 	uint8_t bytes[32] = { 0 };
 	unsigned n = form_opcode(form, 0, lock, bytes);
 
-	bytes[n] = (uint8_t)(form->reg << 3 |
-			     (form->memory ? (mode->code == 16 ? 5 : 7) : 0xc1));
+	bytes[n] = (uint8_t)(form->reg << 3 | (form->memory ? (mode->code == 16 ? 5 : 7) : 0xc1));
 	return !insn_decode(insn, bytes, INSN_MAX_LENGTH, mode->code);
 }
 

@@ -20,7 +20,7 @@ enum form_class {
 	FORM_STRING,
 	FORM_PORT,
 	FORM_SSE,
-	FORM_NONE,    /* nothing to be generated: branches and the like have a way of their own */
+	FORM_NONE, /* nothing to be generated: branches and the like have a way of their own */
 	FORM_CLASSES = FORM_NONE,
 };
 
@@ -29,10 +29,10 @@ struct form {
 	bool wide;      /* REX.W */
 	uint8_t map;    /* enum insn_map */
 	uint8_t opcode;
-	uint8_t reg;    /* ModRM.reg, if `modrm` */
+	uint8_t reg; /* ModRM.reg, if `modrm` */
 	bool modrm;
-	bool memory;    /* with a memory operand (by ModRM or moffs), else registers */
-	uint8_t op;     /* enum insn_op */
+	bool memory; /* with a memory operand (by ModRM or moffs), else registers */
+	uint8_t op;  /* enum insn_op */
 	uint8_t opsize;
 	uint8_t mem_size;
 	uint8_t class;

@@ -6,9 +6,9 @@
 
 #include <string.h>
 
-#define MAX_STEPS   14 /* of a program; each is an instruction and what it needs */
-#define ROOM        12 /* items that a step may take */
-#define LOOP_BODY   3
+#define MAX_STEPS 14 /* of a program; each is an instruction and what it needs */
+#define ROOM      12 /* items that a step may take */
+#define LOOP_BODY 3
 
 /* ------------------------------------------------------------------ forms by weight */
 
@@ -187,8 +187,8 @@ static void step_fault(struct generator *g)
 {
 	static const struct {
 		uint8_t bytes[8], length;
-		uint8_t codes;   /* sizes of code that it is for, or-ed */
-		bool real_only;  /* its delivery is interpreted in real mode alone */
+		uint8_t codes;  /* sizes of code that it is for, or-ed */
+		bool real_only; /* its delivery is interpreted in real mode alone */
 	} faults[] = {
 		{ { 0x0f, 0x0b }, 2, 16 | 32 | 64, false },       /* ud2 */
 		{ { 0xf7, 0xf3 }, 2, 16 | 32 | 64, false },       /* div ebx */
@@ -259,8 +259,8 @@ static const struct {
 	uint8_t weight; /* in a hundred */
 	void (*step)(struct generator *g);
 } steps[] = {
-	{ 78, step_form },	  { 7, step_jcc },   { 3, step_jump }, { 3, step_loop },
-	{ 2, step_indirect },	  { 2, step_fault }, { 1, step_segment }, { 2, step_popf },
+	{ 78, step_form },       { 7, step_jcc },         { 3, step_jump },    { 3, step_loop },
+	{ 2, step_indirect },    { 2, step_fault },       { 1, step_segment }, { 2, step_popf },
 	{ 1, step_self_modify }, { 1, step_far_address },
 };
 
@@ -301,8 +301,7 @@ static void start_state(struct generator *g)
 		p->base[SEG_CS] = 0;
 	if (p->mode->code == 16)
 		p->base[SEG_GS] = MODE_REAL_MMIO_BASE;
-	p->gpr[4] = MODE_STACK + 0x800 -
-		    (mode_has_base(p->mode, SEG_SS) ? p->base[SEG_SS] : 0);
+	p->gpr[4] = MODE_STACK + 0x800 - (mode_has_base(p->mode, SEG_SS) ? p->base[SEG_SS] : 0);
 	if (p->mode->code != 64) {
 		for (unsigned i = 0; i < 16; i++)
 			p->gpr[i] = i < 8 ? (uint32_t)p->gpr[i] : 0;
@@ -320,8 +319,8 @@ static void end_program(struct program *p)
 void generate(struct program *p, const struct mode *mode, const struct form_list *forms,
 	      uint64_t seed, uint64_t n, unsigned *lockable)
 {
-	struct generator g = { .rng = { rng_mix(seed ^ rng_mix(n + 1) ^ mode->code ^ mode->cpl << 8 ^
-						mode->protected << 10) },
+	struct generator g = { .rng = { rng_mix(seed ^ rng_mix(n + 1) ^ mode->code ^
+						mode->cpl << 8 ^ mode->protected << 10) },
 			       .p = p,
 			       .forms = forms };
 	unsigned steps_wanted = 1 + rng_below(&g.rng, MAX_STEPS);

@@ -10,7 +10,7 @@
 #include <string.h>
 
 static const char *const gpr_names[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-					 "r8",	"r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
+					 "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
 static const char *const segment_names[] = { "es", "cs", "ss", "ds", "fs", "gs" };
 static const char *const end_names[] = { "done", "shutdown", "error", "other", "never" };
 #define END_NAMES 5
@@ -19,7 +19,7 @@ static const char *const end_names[] = { "done", "shutdown", "error", "other", "
 static __u64 *gpr(struct kvm_regs *regs, unsigned i)
 {
 	__u64 *all[] = { &regs->rax, &regs->rcx, &regs->rdx, &regs->rbx, &regs->rsp, &regs->rbp,
-			 &regs->rsi, &regs->rdi, &regs->r8,  &regs->r9,	 &regs->r10, &regs->r11,
+			 &regs->rsi, &regs->rdi, &regs->r8,  &regs->r9,  &regs->r10, &regs->r11,
 			 &regs->r12, &regs->r13, &regs->r14, &regs->r15 };
 
 	return all[i];
@@ -128,7 +128,8 @@ static void write_registers(FILE *file, const struct program *p, const struct re
 		const struct kvm_segment *s = segment(&sregs, i), *b = segment(&before, i);
 
 		if (s->selector != b->selector || s->base != b->base)
-			fprintf(file, "expect %s %x %llx\n", segment_names[i], s->selector, s->base);
+			fprintf(file, "expect %s %x %llx\n", segment_names[i], s->selector,
+				s->base);
 	}
 	if (sregs.cr2)
 		fprintf(file, "expect cr2 %llx\n", sregs.cr2);
@@ -253,12 +254,12 @@ static int read_set(struct reader *r)
 	struct program *p = &r->golden->program;
 	const char *name = word(r);
 	int reg = find(name, gpr_names, 16), seg = find(name, segment_names, 6);
-	uint64_t *place = reg >= 0		    ? &p->gpr[reg] :
-			  seg >= 0		    ? &p->base[seg] :
-			  !strcmp(name, "rflags")   ? &p->rflags :
-			  !strcmp(name, "fill")	    ? &p->fill :
-			  !strcmp(name, "answers")  ? &p->answers :
-						      NULL;
+	uint64_t *place = reg >= 0                   ? &p->gpr[reg]
+			  : seg >= 0                 ? &p->base[seg]
+			  : !strcmp(name, "rflags")  ? &p->rflags
+			  : !strcmp(name, "fill")    ? &p->fill
+			  : !strcmp(name, "answers") ? &p->answers
+						     : NULL;
 
 	return place ? number(r, 16, place) : complain(r, "there is no '%s' to be set", name);
 }
@@ -443,10 +444,13 @@ int golden_read(FILE *file, struct golden **golden, char *why, size_t size)
 	while (!error && fgets(line, sizeof(line), file)) {
 		r.line++;
 		r.rest = line;
+		if (r.line == 1 && !strncmp(line, "# ", 2))
+			snprintf(r.golden->remark, sizeof(r.golden->remark), "%.*s",
+				 (int)strcspn(line + 2, "\n"), line + 2);
 		error = read_line(&r);
 	}
 	if (!error && !r.started)
-		error = complain(&r, "nothing is expected");
+		error = start(&r);
 	if (error) {
 		free(*golden);
 		*golden = NULL;

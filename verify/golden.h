@@ -14,13 +14,15 @@ struct golden {
 	struct program program;
 	struct result expected;
 	uint32_t undefined; /* status flags that are not compared */
+	char remark[256];   /* its first line, if that is one */
 	uint8_t ram[MODE_RAM];
 };
 
 /* `remark`: one line, or NULL. */
 void golden_write(FILE *file, const struct program *program, const struct result *expected,
 		  uint32_t undefined, const char *remark);
-/* 0; -EINVAL with the line and what is wrong with it in `why`; -ENOMEM. */
+/* 0; -EINVAL with the line and what is wrong with it in `why`; -ENOMEM. Without expectations it is a
+ * program to be recorded. */
 int golden_read(FILE *file, struct golden **golden, char *why, size_t size);
 
 /* The program as assembly, a line an instruction, each with `prefix` in front. */

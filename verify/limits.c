@@ -83,7 +83,8 @@ static bool overwrites_itself(const struct moment *m)
 		uint64_t first = access[i].linear, last = first + span;
 
 		if (m->regs->rflags & DIRECTION)
-			first -= span < first ? span : first, last = access[i].linear + access[i].size;
+			first -= span < first ? span : first,
+				last = access[i].linear + access[i].size;
 		/* the segment's end wraps, and the code may be behind it */
 		if (access[i].access & INSN_WRITE &&
 		    ((first < code + m->insn->length && code < last) ||
@@ -96,8 +97,8 @@ static bool overwrites_itself(const struct moment *m)
 /* BSF and BSR leave the destination undefined then (SDM vol. 2). */
 static bool scans_zero(const struct moment *m)
 {
-	uint64_t value = 0, mask = m->insn->opsize == 8 ? UINT64_MAX :
-							    (1ull << m->insn->opsize * 8) - 1;
+	uint64_t value = 0,
+		 mask = m->insn->opsize == 8 ? UINT64_MAX : (1ull << m->insn->opsize * 8) - 1;
 
 	if (!m->regs || !is(m->insn, MAP_0F, 0xbc, 0xbd) || m->insn->flags & INSN_REP)
 		return false;
@@ -159,9 +160,13 @@ static int faults(const struct moment *m, bool second, int *count)
 	int n = 0;
 
 	*count = 0;
-	if (!m->regs || !m->mode->paging)
+	if (!m->regs)
 		return 0;
 	*count = insn_accesses(m->insn, m->regs, access);
+	for (int i = 0; i < *count && !m->mode->protected; i++)
+		n += access[i].offset + access[i].size > 0x10000; /* limits are the only faults */
+	if (!m->mode->paging)
+		return n;
 	for (int i = 0; i < *count; i++) {
 		bool write = access[i].access & INSN_WRITE;
 		uint64_t last = access[i].linear + access[i].size - 1;
@@ -331,8 +336,8 @@ static bool mmx_with_rex(const struct moment *m)
 /* PHADDW … PHSUBSW of a register with itself, which the engine does in place. */
 static bool horizontal_same(const struct moment *m)
 {
-	return m->regs && m->insn->map == MAP_0F38 && m->insn->opcode >= 1 && m->insn->opcode <= 7 &&
-	       m->insn->opcode != 4 && !(m->insn->flags & INSN_MEM) &&
+	return m->regs && m->insn->map == MAP_0F38 && m->insn->opcode >= 1 &&
+	       m->insn->opcode <= 7 && m->insn->opcode != 4 && !(m->insn->flags & INSN_MEM) &&
 	       m->insn->reg == m->insn->rm;
 }
 
@@ -417,7 +422,8 @@ static bool string_io_to_device(const struct moment *m)
 }
 
 const struct limit limits[] = {
-	{ LIMIT_NEITHER, "CPUID, RDTSC, RDRAND, RDPID, PAUSE", "time, chance, identity", by_nature },
+	{ LIMIT_NEITHER, "CPUID, RDTSC, RDRAND, RDPID, PAUSE", "time, chance, identity",
+	  by_nature },
 	{ LIMIT_NEITHER, "BSWAP of 16 bits", "undefined (SDM vol. 2, BSWAP)", bswap16 },
 	{ LIMIT_NEITHER, "RCPPS, RSQRTPS", "approximations (SDM vol. 2, RCPPS)", approximation },
 	{ LIMIT_NEITHER, "CMPPS with a predicate above 7", "reserved bits (SDM vol. 2, CMPPS)",
@@ -434,14 +440,15 @@ const struct limit limits[] = {
 	{ LIMIT_NEITHER, "PCMPESTRM and the like with bit 7 of the immediate",
 	  "reserved (SDM vol. 2, 4.1)", compare_reserved },
 	{ LIMIT_NEITHER, "non-canonical addresses with a segment prefix in 64-bit mode",
-	  "the device has #SS or #GP by the prefix, which is ignored (SDM vol. 1, 3.4.4)", segment_prefix },
+	  "the device has #SS or #GP by the prefix, which is ignored (SDM vol. 1, 3.4.4)",
+	  segment_prefix },
 	{ LIMIT_NEITHER, "CMPS with two operands that fault", "no order is promised",
 	  compare_faults },
 	{ LIMIT_NEITHER, "faults in repeated CMPS and SCAS",
 	  "RFLAGS are those in front (SDM vol. 2, REP; Linux) or of the last iteration (Ice Lake)",
 	  repeated_compare_faults },
-	{ LIMIT_NEITHER, "ENTER with nesting levels", "which of its accesses faults first is not said",
-	  nested_enter },
+	{ LIMIT_NEITHER, "ENTER with nesting levels",
+	  "which of its accesses faults first is not said", nested_enter },
 	{ LIMIT_DEVICE, "stores that fault on their second page, interpreted",
 	  "Linux's emulator has stored the first part by then", partial_store },
 	{ LIMIT_DEVICE, "selectors in memory or registers",
@@ -451,9 +458,9 @@ const struct limit limits[] = {
 	{ LIMIT_DEVICE, "MMIO by what Linux's emulator does not know, CPL 3",
 	  "KVM_EXIT_INTERNAL_ERROR where Linux has #UD (handle_emulation_failure())",
 	  unknown_on_device_memory },
-	{ LIMIT_DEVICE, "SP outside memory, or the upper half of ESP in 16-bit code, without paging",
-	  "exceptions: all of ESP counts, and a device there is a triple fault",
-	  stack_outside },
+	{ LIMIT_DEVICE,
+	  "SP outside memory, or the upper half of ESP in 16-bit code, without paging",
+	  "exceptions: all of ESP counts, and a device there is a triple fault", stack_outside },
 	{ LIMIT_DEVICE, "RSP outside the lower half, native",
 	  "this software KVM interprets from there on", stack_not_canonical },
 	{ LIMIT_DEVICE, "#GP of vector instructions, native",
@@ -484,7 +491,8 @@ const struct limit limits[] = {
 	  "refused with KVM_EXIT_INTERNAL_ERROR (emu/gaps.c)", mmx_with_rex },
 	{ LIMIT_EMULATOR, "PHADD and PHSUB of a register with itself",
 	  "the engine reads what it has already written", horizontal_same },
-	{ LIMIT_EMULATOR, "ENTER of 16 bits in 64-bit mode", "the engine sets all of RBP", enter16 },
+	{ LIMIT_EMULATOR, "ENTER of 16 bits in 64-bit mode", "the engine sets all of RBP",
+	  enter16 },
 	{ LIMIT_EMULATOR, "near branches to non-canonical addresses",
 	  "the engine faults at the target, Intel's parts at the branch", branch_not_canonical },
 	{ LIMIT_EMULATOR, "x87", "last instruction pointers, precision of transcendentals", x87 },
@@ -496,8 +504,8 @@ const struct limit limits[] = {
 	  "the engine lets a null selector and a limit pass", segment_load },
 	{ LIMIT_EMULATOR, "read-modify-write over a read-only and an absent page",
 	  "the engine reads first, and so faults on the second", modify_straddling },
-	{ LIMIT_EMULATOR, "accesses beyond a segment's limit",
-	  "the engine does not look at limits", beyond_limit },
+	{ LIMIT_EMULATOR, "accesses beyond a segment's limit", "the engine does not look at limits",
+	  beyond_limit },
 	{ LIMIT_EMULATOR, "stores through CS in protected mode",
 	  "the engine does not look at segment types; Linux reads before it looks",
 	  store_to_code_segment },

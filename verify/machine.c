@@ -15,14 +15,14 @@
 #include <unistd.h>
 
 /* Debian 12's headers are older than part of the interface; values of Linux's UAPI. */
-#define CAP_BUS_LOCK_EXIT   193
-#define BUS_LOCK_EXIT       33
-#define BUS_LOCK_FLAG       (1 << 1)
-#define BUS_LOCK_EXITS_ON   (1 << 1)
-#define SIGNAL              SIGRTMIN
-#define DEFAULT_LIMIT_MS    40
-#define TICK_MS             10
-#define CPUID_ENTRIES       256
+#define CAP_BUS_LOCK_EXIT 193
+#define BUS_LOCK_EXIT     33
+#define BUS_LOCK_FLAG     (1 << 1)
+#define BUS_LOCK_EXITS_ON (1 << 1)
+#define SIGNAL            SIGRTMIN
+#define DEFAULT_LIMIT_MS  40
+#define TICK_MS           10
+#define CPUID_ENTRIES     256
 
 /* ------------------------------------------------------------------ how to call */
 
@@ -268,9 +268,22 @@ static int load(struct machine *m, const struct program *p)
 {
 	const uint64_t *g = p->gpr;
 	struct kvm_regs regs = {
-		.rax = g[0], .rcx = g[1], .rdx = g[2], .rbx = g[3], .rsp = g[4], .rbp = g[5],
-		.rsi = g[6], .rdi = g[7], .r8 = g[8], .r9 = g[9], .r10 = g[10], .r11 = g[11],
-		.r12 = g[12], .r13 = g[13], .r14 = g[14], .r15 = g[15],
+		.rax = g[0],
+		.rcx = g[1],
+		.rdx = g[2],
+		.rbx = g[3],
+		.rsp = g[4],
+		.rbp = g[5],
+		.rsi = g[6],
+		.rdi = g[7],
+		.r8 = g[8],
+		.r9 = g[9],
+		.r10 = g[10],
+		.r11 = g[11],
+		.r12 = g[12],
+		.r13 = g[13],
+		.r14 = g[14],
+		.r15 = g[15],
 		.rflags = p->rflags | 2,
 	};
 	struct kvm_sregs sregs = m->reset;
@@ -300,7 +313,8 @@ static uint64_t now_ms(void)
 }
 
 /* Notes an access and answers it. False: there have been too many. */
-static bool serve(const struct program *p, struct result *r, const struct event *what, uint8_t *data)
+static bool serve(const struct program *p, struct result *r, const struct event *what,
+		  uint8_t *data)
 {
 	size_t bytes = (size_t)what->size * what->count;
 	struct event *e = &r->event[r->events];
@@ -395,8 +409,9 @@ static int run_program(struct machine *m, const struct program *p, struct result
 	for (;;) {
 		long ret;
 
-		if (step && !again && (CALL(m->vcpu, KVM_GET_REGS, &r->regs) ||
-			     CALL(m->vcpu, KVM_GET_SREGS, &r->sregs)))
+		if (step && !again &&
+		    (CALL(m->vcpu, KVM_GET_REGS, &r->regs) ||
+		     CALL(m->vcpu, KVM_GET_SREGS, &r->sregs)))
 			return -EIO;
 		r->end = END_LIMIT;
 		if (step && !again && !step(opaque, &r->regs, &r->sregs, m->ram))
@@ -434,8 +449,7 @@ static int read_state(struct machine *m, struct result *r)
 int machine_run_steps(struct machine *m, const struct program *p, struct result *r,
 		      machine_step *step, void *opaque)
 {
-	struct kvm_guest_debug debug = { .control = KVM_GUESTDBG_ENABLE |
-						    KVM_GUESTDBG_SINGLESTEP };
+	struct kvm_guest_debug debug = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP };
 	int error = load(m, p);
 
 	memset(r, 0, sizeof(*r));

@@ -33,7 +33,7 @@ extern const struct kvm_api kvm_device;
 
 /* One return of KVM_RUN for the monitor to act on. */
 struct event {
-	uint32_t reason;  /* KVM_EXIT_IO, KVM_EXIT_MMIO */
+	uint32_t reason; /* KVM_EXIT_IO, KVM_EXIT_MMIO */
 	bool write;
 	uint8_t size;
 	uint32_t count;
@@ -43,7 +43,7 @@ struct event {
 #define RESULT_EVENTS 64
 
 enum end {
-	END_DONE,     /* the program's end, or an exception's handler: HLT, or the store at MODE_END */
+	END_DONE, /* the program's end, or an exception's handler: HLT, or the store at MODE_END */
 	END_SHUTDOWN, /* triple fault */
 	END_ERROR,    /* KVM_EXIT_INTERNAL_ERROR; `suberror` */
 	END_OTHER,    /* another exit: `suberror` is its reason */
@@ -59,8 +59,8 @@ struct result {
 	struct kvm_sregs sregs;
 	uint8_t xmm[16][16]; /* modes whose programs use them */
 	uint32_t mxcsr;
-	unsigned bus_locks;  /* returns with KVM_RUN_X86_BUS_LOCK; the emulator's only */
-	const uint8_t *ram;  /* MODE_RAM bytes, the machine's: until its next run */
+	unsigned bus_locks; /* returns with KVM_RUN_X86_BUS_LOCK; the emulator's only */
+	const uint8_t *ram; /* MODE_RAM bytes, the machine's: until its next run */
 };
 
 struct machine;
@@ -83,8 +83,8 @@ void machine_close(struct machine *machine);
 typedef bool machine_step(void *opaque, const struct kvm_regs *regs, const struct kvm_sregs *sregs,
 			  const uint8_t *ram);
 int machine_run(struct machine *machine, const struct program *program, struct result *result);
-int machine_run_steps(struct machine *machine, const struct program *program,
-		      struct result *result, machine_step *step, void *opaque);
+int machine_run_steps(struct machine *machine, const struct program *program, struct result *result,
+		      machine_step *step, void *opaque);
 /* Milliseconds that a program may take. */
 void machine_set_limit(struct machine *machine, unsigned ms);
 /* Which call failed last. */

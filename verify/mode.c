@@ -3,16 +3,16 @@
 
 #include <string.h>
 
-#define CR0_PE      0x00000001u
-#define CR0_ET      0x00000010u
-#define CR0_NE      0x00000020u
-#define CR0_WP      0x00010000u
-#define CR0_NW_CD   0x60000000u
-#define CR0_PG      0x80000000u
-#define CR4_PAE     0x020u
-#define CR4_OSFXSR  0x200u
-#define CR4_OSXMM   0x400u
-#define EFER_LMA    0x500u /* and LME */
+#define CR0_PE     0x00000001u
+#define CR0_ET     0x00000010u
+#define CR0_NE     0x00000020u
+#define CR0_WP     0x00010000u
+#define CR0_NW_CD  0x60000000u
+#define CR0_PG     0x80000000u
+#define CR4_PAE    0x020u
+#define CR4_OSFXSR 0x200u
+#define CR4_OSXMM  0x400u
+#define EFER_LMA   0x500u /* and LME */
 
 /* A page-table entry: present, accessed, dirty: what a walk would set is set. */
 enum { PT_P = 1, PT_W = 2, PT_U = 4, PT_AD = 0x60 };
@@ -45,12 +45,33 @@ const struct mode modes[] = {
 	{ "prot32", "protected mode, 32-bit code, no paging", 32, 0, true, false, false, END_HLT },
 	{ "long", "64-bit mode, CPL 0", 64, 0, true, true, false, END_HLT },
 	/* mov [0x20ff8], al: with an address-size prefix, without, with a SIB byte */
-	{ "compat16", "compatibility mode, 16-bit code, CPL 3", 16, 3, true, true, false,
-	  { 0x67, 0x88, 0x05, 0xf8, 0x0f, 0x02, 0x00 }, 7 },
-	{ "compat32", "compatibility mode, 32-bit code, CPL 3", 32, 3, true, true, false,
-	  { 0x88, 0x05, 0xf8, 0x0f, 0x02, 0x00 }, 6 },
-	{ "user", "64-bit mode, CPL 3", 64, 3, true, true, true,
-	  { 0x88, 0x04, 0x25, 0xf8, 0x0f, 0x02, 0x00 }, 7 },
+	{ "compat16",
+	  "compatibility mode, 16-bit code, CPL 3",
+	  16,
+	  3,
+	  true,
+	  true,
+	  false,
+	  { 0x67, 0x88, 0x05, 0xf8, 0x0f, 0x02, 0x00 },
+	  7 },
+	{ "compat32",
+	  "compatibility mode, 32-bit code, CPL 3",
+	  32,
+	  3,
+	  true,
+	  true,
+	  false,
+	  { 0x88, 0x05, 0xf8, 0x0f, 0x02, 0x00 },
+	  6 },
+	{ "user",
+	  "64-bit mode, CPL 3",
+	  64,
+	  3,
+	  true,
+	  true,
+	  true,
+	  { 0x88, 0x04, 0x25, 0xf8, 0x0f, 0x02, 0x00 },
+	  7 },
 };
 const unsigned modes_count = sizeof(modes) / sizeof(modes[0]);
 
@@ -74,7 +95,8 @@ static void put(uint8_t *ram, uint32_t at, uint64_t value, unsigned size)
 
 static void write_page_tables(uint8_t *ram)
 {
-	const uint32_t pml4 = MODE_TABLES, pdpt = pml4 + 0x1000, pd = pdpt + 0x1000, pt = pd + 0x1000;
+	const uint32_t pml4 = MODE_TABLES, pdpt = pml4 + 0x1000, pd = pdpt + 0x1000,
+		       pt = pd + 0x1000;
 	const unsigned all = PT_P | PT_W | PT_U | PT_AD;
 
 	put(ram, pml4, pdpt | all, 8);

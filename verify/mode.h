@@ -11,14 +11,14 @@
 #include <stdint.h>
 
 #define MODE_RAM      0x10000u
-#define MODE_IDT      0x0000u  /* real mode: interrupt vectors */
-#define MODE_HANDLERS 0x1000u  /* of vector n: HLT at 1000h + n */
+#define MODE_IDT      0x0000u /* real mode: interrupt vectors */
+#define MODE_HANDLERS 0x1000u /* of vector n: HLT at 1000h + n */
 #define MODE_GDT      0x2000u
 #define MODE_TSS      0x2800u
-#define MODE_TABLES   0x3000u  /* PML4, PDPT, PD, PT; not mapped themselves */
-#define MODE_STACK0   0x7f00u  /* of exceptions at CPL 3 */
-#define MODE_STACK    0x8000u  /* a page; RSP starts in its middle */
-#define MODE_CODE     0x9000u  /* two pages, filled with HLT behind the program */
+#define MODE_TABLES   0x3000u /* PML4, PDPT, PD, PT; not mapped themselves */
+#define MODE_STACK0   0x7f00u /* of exceptions at CPL 3 */
+#define MODE_STACK    0x8000u /* a page; RSP starts in its middle */
+#define MODE_CODE     0x9000u /* two pages, filled with HLT behind the program */
 #define MODE_CODE_END 0xb000u
 #define MODE_DATA     0xb000u  /* four pages: */
 #define MODE_READONLY 0xd000u  /* … with paging the third is read-only, */
@@ -31,7 +31,7 @@
 struct mode {
 	const char *name;
 	const char *summary;
-	uint8_t code;   /* default size: 16, 32, 64 */
+	uint8_t code; /* default size: 16, 32, 64 */
 	uint8_t cpl;
 	bool protected; /* PE */
 	bool paging;    /* long mode */

@@ -52,9 +52,14 @@ void define_flags(struct generator *g, uint32_t needed)
 /* Values that find edges, and others. */
 static uint64_t interesting(struct generator *g)
 {
-	static const uint64_t edges[] = { 0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff,
-					  0x7fffffff, 0x80000000, 0xffffffff, INT64_MAX,
-					  (uint64_t)INT64_MIN, UINT64_MAX };
+	static const uint64_t edges[] = { 0,          1,
+					  2,          0x7f,
+					  0x80,       0xff,
+					  0x7fff,     0x8000,
+					  0xffff,     0x7fffffff,
+					  0x80000000, 0xffffffff,
+					  INT64_MAX,  (uint64_t)INT64_MIN,
+					  UINT64_MAX };
 
 	if (rng_chance(&g->rng, 40))
 		return edges[rng_below(&g->rng, sizeof(edges) / sizeof(edges[0]))];
@@ -66,7 +71,8 @@ static uint64_t interesting(struct generator *g)
 /* A linear address for `size` bytes: near the edges of lines and pages, where things go wrong. */
 static uint64_t any_address(struct generator *g, unsigned size)
 {
-	uint64_t page = MODE_DATA + rng_below(&g->rng, 5) * PAGE; /* the last one: the end of memory */
+	uint64_t page =
+		MODE_DATA + rng_below(&g->rng, 5) * PAGE; /* the last one: the end of memory */
 	unsigned before = rng_below(&g->rng, size + 2);
 
 	if (page >= MODE_READONLY && rng_chance(&g->rng, 60))
@@ -172,13 +178,18 @@ static unsigned choose_register(struct generator *g)
 /* [BX+SI+disp] and the like (SDM vol. 2, table 2-1): registers of each ModRM.rm. */
 static void address16(struct generator *g, struct memory *m, uint64_t offset, uint16_t avoid)
 {
-	static const int8_t base[] = { 3, 3, 5, 5, -1, -1, 5, 3 }, index[] = { 6, 7, 6, 7, 6, 7, -1, -1 };
+	static const int8_t base[] = { 3, 3, 5, 5, -1, -1, 5, 3 },
+			    index[] = { 6, 7, 6, 7, 6, 7, -1, -1 };
 	unsigned rm = rng_below(&g->rng, 8), mod = rng_below(&g->rng, 3);
-	unsigned registers = (base[rm] < 0 ? 0 : 1u << base[rm]) | (index[rm] < 0 ? 0 : 1u << index[rm]);
-	int64_t disp = mod == 1 ? (int8_t)rng_next(&g->rng) : mod == 2 ? (int16_t)rng_next(&g->rng) : 0;
+	unsigned registers = (base[rm] < 0 ? 0 : 1u << base[rm]) |
+			     (index[rm] < 0 ? 0 : 1u << index[rm]);
+	int64_t disp = mod == 1   ? (int8_t)rng_next(&g->rng)
+		       : mod == 2 ? (int16_t)rng_next(&g->rng)
+				  : 0;
 	uint16_t left = (uint16_t)(offset - (uint64_t)disp);
 
-	if ((registers & (g->reserved | avoid)) || (rm == 6 && mod == 0) || rng_chance(&g->rng, 30)) {
+	if ((registers & (g->reserved | avoid)) || (rm == 6 && mod == 0) ||
+	    rng_chance(&g->rng, 30)) {
 		m->modrm = 6;
 		m->disp_size = 2;
 		m->disp = offset;
@@ -218,8 +229,11 @@ static void address32(struct generator *g, struct memory *m, uint64_t offset, ui
 	unsigned mod = rng_below(&g->rng, 3), base = choose_register(g), index = choose_register(g);
 	unsigned scale = rng_below(&g->rng, 4);
 	bool indexed = rng_chance(&g->rng, 40) && index != base;
-	int64_t disp = mod == 1 ? (int8_t)rng_next(&g->rng) : mod == 2 ? (int32_t)rng_next(&g->rng) : 0;
-	uint64_t left = offset - (uint64_t)disp, mask = m->address_size == 4 ? 0xffffffff : UINT64_MAX;
+	int64_t disp = mod == 1   ? (int8_t)rng_next(&g->rng)
+		       : mod == 2 ? (int32_t)rng_next(&g->rng)
+				  : 0;
+	uint64_t left = offset - (uint64_t)disp,
+		 mask = m->address_size == 4 ? 0xffffffff : UINT64_MAX;
 
 	if (rng_chance(&g->rng, 30) || (avoid & 1u << base) || (indexed && avoid & 1u << index)) {
 		absolute(g, m, offset);
@@ -271,8 +285,8 @@ static void choose_memory(struct generator *g, struct memory *m, bool store, uin
 		stack_default = (m->modrm & 7) == 2 || (m->modrm & 7) == 3 ||
 				((m->modrm & 7) == 6 && m->modrm >> 6);
 	else
-		stack_default = m->has_sib ? (m->sib & 7) == 5 && m->modrm >> 6 && !(m->rex & 1) :
-					     (m->modrm & 7) == 5 && m->modrm >> 6 && !(m->rex & 1);
+		stack_default = m->has_sib ? (m->sib & 7) == 5 && m->modrm >> 6 && !(m->rex & 1)
+					   : (m->modrm & 7) == 5 && m->modrm >> 6 && !(m->rex & 1);
 	if (m->seg != (stack_default ? SEG_SS : SEG_DS) || rng_chance(&g->rng, 5))
 		m->segment = segment_prefix[m->seg];
 }
@@ -280,7 +294,8 @@ static void choose_memory(struct generator *g, struct memory *m, bool store, uin
 /* ------------------------------------------------------------------ the instruction */
 
 /* Brings the operand's place and the registers that it depends on together. */
-static uint64_t bit_string(struct generator *g, const struct form *form, unsigned reg, uint64_t linear)
+static uint64_t bit_string(struct generator *g, const struct form *form, unsigned reg,
+			   uint64_t linear)
 {
 	/* the bit offset is signed, and moves the operand by whole operands (SDM vol. 2, BT) */
 	int64_t offset = (int16_t)rng_next(&g->rng) >> rng_below(&g->rng, 16);
@@ -326,8 +341,11 @@ static unsigned put_immediate(struct generator *g, const struct insn *insn, uint
 	}
 	if (insn->flags & INSN_SSE && insn->map == MAP_0F && insn->opcode == 0xc2)
 		value &= 7; /* CMPPS: others are reserved */
-	if (insn->map == MAP_0F3A && (insn->opcode & 0xfc) == 0x60)
-		value &= 0x77; /* PCMPESTRM … likewise; not equal ordered (limits.c) */
+	if (insn->map == MAP_0F3A && (insn->opcode & 0xfc) == 0x60) {
+		value &= 0x7f; /* PCMPESTRM … likewise; not equal ordered (limits.c) */
+		if ((value & 0xc) == 0xc)
+			value &= ~4ull;
+	}
 	memcpy(bytes, &value, insn->imm_size);
 	return insn->imm_size;
 }
@@ -394,8 +412,8 @@ static void emit_memory_form(struct generator *g, const struct form *form)
 		n += m.address_size;
 	}
 	memset(bytes + n, 0, 8);
-	if (n > 15 || insn_decode(&insn, bytes, sizeof(bytes) < 15 ? sizeof(bytes) : 15,
-				  g->p->mode->code))
+	if (n > 15 ||
+	    insn_decode(&insn, bytes, sizeof(bytes) < 15 ? sizeof(bytes) : 15, g->p->mode->code))
 		return;
 	if (form->modrm)
 		n += put_immediate(g, &insn, bytes + n);
@@ -448,7 +466,8 @@ static void emit_register_form(struct generator *g, const struct form *form)
 		rm = 2;
 	if (!form->modrm && (form->opcode & 7) == 4 && !wide_register &&
 	    (form->op == OP_INC || form->op == OP_DEC || form->op == OP_POP || form->op == OP_MOV ||
-	     form->op == OP_XCHG) && form->opsize > 1 && !rng_chance(&g->rng, 5))
+	     form->op == OP_XCHG) &&
+	    form->opsize > 1 && !rng_chance(&g->rng, 5))
 		return;
 	n = form_opcode(form, rex | (wide_register && form->modrm), false, bytes);
 	if (form->modrm)
@@ -464,8 +483,11 @@ static void emit_register_form(struct generator *g, const struct form *form)
 static void define_what_is_used(struct generator *g, const struct form *form)
 {
 	struct flag_effect effect;
-	struct insn insn = { .op = form->op, .map = form->map, .opcode = form->opcode,
-			     .modrm = (uint8_t)(form->reg << 3), .opsize = form->opsize };
+	struct insn insn = { .op = form->op,
+			     .map = form->map,
+			     .opcode = form->opcode,
+			     .modrm = (uint8_t)(form->reg << 3),
+			     .opsize = form->opsize };
 
 	flag_effect(&insn, -1, &effect);
 	define_flags(g, effect.uses);

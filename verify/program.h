@@ -33,9 +33,9 @@ struct item {
 struct program {
 	const struct mode *mode;
 	uint64_t gpr[16], rflags;
-	uint64_t base[6];  /* of segments, in the order of enum insn_segment; CS counts, too */
-	uint64_t fill;     /* seed of the data pages' and XMM registers' contents; 0: zeroes */
-	uint64_t answers;  /* seed of what devices answer */
+	uint64_t base[6]; /* of segments, in the order of enum insn_segment; CS counts, too */
+	uint64_t fill;    /* seed of the data pages' and XMM registers' contents; 0: zeroes */
+	uint64_t answers; /* seed of what devices answer */
 	uint32_t items;
 	struct item item[PROGRAM_ITEMS];
 };

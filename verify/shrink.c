@@ -53,8 +53,8 @@ static void fold_moves(struct shrinker *s)
 		struct insn insn;
 		uint64_t mask;
 
-		if (item->fix || insn_decode(&insn, item->bytes, item->length,
-					     candidate.mode->code) ||
+		if (item->fix ||
+		    insn_decode(&insn, item->bytes, item->length, candidate.mode->code) ||
 		    insn.map != MAP_ONE || (insn.opcode & 0xf8) != 0xb8)
 			continue;
 		mask = insn.opsize == 2 ? 0xffff : UINT64_MAX;
@@ -85,9 +85,9 @@ static void plainer_start(struct shrinker *s)
 	}
 	for (unsigned what = 0; what < 3; what++) {
 		struct program candidate = *s->best;
-		uint64_t *value = what == 0 ? &candidate.fill :
-				  what == 1 ? &candidate.answers :
-					      &candidate.rflags;
+		uint64_t *value = what == 0   ? &candidate.fill
+				  : what == 1 ? &candidate.answers
+					      : &candidate.rflags;
 		uint64_t plain = what == 2 ? 2 : 0;
 
 		if (*value == plain)

@@ -123,35 +123,27 @@ int verify_run(struct verify *v, const struct mode *mode, struct verify_counts *
 	return r;
 }
 
-static int replay(const struct kvm_api *api, const char *device, const struct golden *golden,
-		  char *why, size_t size)
+static int run_alone(const struct kvm_api *api, const char *device, const struct program *program,
+		     struct machine **machine, struct result *result, char *why, size_t size)
 {
-	const char *const names[] = { api->name, "expected" };
-	static struct result result;
-	struct machine *machine;
 	timer_t timer;
 	int r = machine_ticks_start(&timer);
 
+	*machine = NULL;
 	if (r)
 		return r;
-	r = machine_open(&machine, api, device, golden->program.mode);
+	r = machine_open(machine, api, device, program->mode);
 	if (!r)
-		r = machine_run(machine, &golden->program, &result);
+		r = machine_run(*machine, program, result);
 	if (r)
-		snprintf(why, size, "%s: %s", machine_error(machine), strerror(-r));
-	else
-		r = results_differ(&golden->program, &result, &golden->expected, golden->undefined,
-				   names, why, size);
-	machine_close(machine);
+		snprintf(why, size, "%s: %s", machine_error(*machine), strerror(-r));
 	timer_delete(timer);
 	return r;
 }
 
-int verify_golden(const struct kvm_api *api, const char *device, const char *path, char *why,
-		  size_t size)
+static int open_golden(const char *path, struct golden **golden, char *why, size_t size)
 {
 	FILE *file = fopen(path, "r");
-	struct golden *golden;
 	int r;
 
 	if (!file) {
@@ -160,11 +152,69 @@ int verify_golden(const struct kvm_api *api, const char *device, const char *pat
 		return r;
 	}
 	snprintf(why, size, "out of memory");
-	r = golden_read(file, &golden, why, size);
+	r = golden_read(file, golden, why, size);
 	fclose(file);
+	return r;
+}
+
+/* On the emulator: may a device run it? */
+static int examine(const struct golden *golden, char *why, size_t size)
+{
+	static struct result result;
+	struct machine *machine;
+	int r = run_alone(&kvm_emulator, NULL, &golden->program, &machine, &result, why, size);
+
+	machine_close(machine);
+	if (!r && (result.bus_locks || result.end == END_LIMIT)) {
+		snprintf(why, size, "%s on the emulator, and so it is not run on a device",
+			 result.bus_locks ? "it takes bus locks" : "it does not end");
+		r = -EPERM;
+	}
+	return r;
+}
+
+int verify_golden(const struct kvm_api *api, const char *device, const char *path, char *why,
+		  size_t size)
+{
+	const char *const names[] = { api->name, "expected" };
+	static struct result result;
+	struct machine *machine = NULL;
+	struct golden *golden;
+	int r = open_golden(path, &golden, why, size);
+
 	if (r)
 		return r;
-	r = replay(api, device, golden, why, size);
+	if (api == &kvm_device)
+		r = examine(golden, why, size);
+	if (!r) {
+		r = run_alone(api, device, &golden->program, &machine, &result, why, size);
+		if (!r)
+			r = results_differ(&golden->program, &result, &golden->expected,
+					   golden->undefined, names, why, size);
+		machine_close(machine);
+	}
+	free(golden);
+	return r;
+}
+
+int verify_record(const struct kvm_api *api, const char *device, const char *path, FILE *out,
+		  char *why, size_t size)
+{
+	static struct result result;
+	struct machine *machine = NULL;
+	struct golden *golden;
+	int r = open_golden(path, &golden, why, size);
+
+	if (r)
+		return r;
+	r = examine(golden, why, size);
+	if (!r) {
+		r = run_alone(api, device, &golden->program, &machine, &result, why, size);
+		if (!r)
+			golden_write(out, &golden->program, &result, golden->undefined,
+				     *golden->remark ? golden->remark : NULL);
+		machine_close(machine);
+	}
 	free(golden);
 	return r;
 }

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 struct verify_counts {
 	uint64_t programs;
@@ -32,7 +33,7 @@ struct verify {
 	uint64_t seed, first, count;
 	uint64_t native_split_locks; /* that may be run on the device */
 	bool no_shrink;
-	unsigned max_different;    /* so many, then it ends; 0: all */
+	unsigned max_different; /* so many, then it ends; 0: all */
 
 	/* Each program that differs, shrunk, with its number and what it was; may be NULL. */
 	void (*different)(void *opaque, const struct program *program,
@@ -57,5 +58,11 @@ int verify_run(struct verify *verify, const struct mode *mode, struct verify_cou
  */
 int verify_golden(const struct kvm_api *api, const char *device, const char *path, char *why,
 		  size_t size);
+/*
+ * Runs the program of `path` on a KVM and writes it to `out` with what came out. A program that takes bus
+ * locks on the emulator, or does not end there, is refused with -EPERM. 0; -errno with the reason in `why`.
+ */
+int verify_record(const struct kvm_api *api, const char *device, const char *path, FILE *out,
+		  char *why, size_t size);
 
 #endif

@@ -59,6 +59,8 @@ bool engine_gets_wrong(const struct emu_vcpu *v, const struct insn *i)
 	switch (i->op) {
 	case OP_TEST: /* F6 /1, F7 /1: #UD; all processors have TEST there, as at /0 (APM vol. 3, A.2) */
 		return (i->opcode & 0xfe) == 0xf6 && (i->modrm >> 3 & 7) == 1;
+	case OP_CMPXCHG: /* 32-bit registers: upper halves are cleared that hardware leaves alone */
+		return i->opsize == 4 && i->mode == 64 && !(i->flags & INSN_MEM);
 	case OP_BRANCH:
 		if (i->map != MAP_ONE)
 			return false;

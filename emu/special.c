@@ -552,6 +552,7 @@ static enum outcome (*const handlers[OP_COUNT])(struct emu_vcpu *, const struct 
 	[OP_RDTSC] = rdtsc,
 	[OP_RDTSCP] = rdtsc,
 	/* the engine gets these wrong in some forms (scan.c, gaps.c) */
+	[OP_CMPXCHG] = hand_execute,
 	[OP_BRANCH] = hand_execute,
 	[OP_TEST] = hand_execute,
 	[OP_PUSH_SEG] = hand_execute,

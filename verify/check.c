@@ -248,6 +248,11 @@ static bool path_step(void *opaque, const struct kvm_regs *regs, const struct kv
 	return true;
 }
 
+static bool one_sided(const struct finding *f)
+{
+	return (f->emulator.end == END_LIMIT) != (f->other.end == END_LIMIT);
+}
+
 /* A device that interprets, on a busy machine, needs a second for so many. */
 #define SLOW_STEPS 20000
 
@@ -267,7 +272,7 @@ static int explain_difference(struct checker *c, const struct program *p, struct
 		return r;
 	f->undefined = path.undefined;
 	f->limit = path.limit;
-	if (stepped.end == END_LIMIT || (f->other.end == END_LIMIT && path.steps > SLOW_STEPS))
+	if (stepped.end == END_LIMIT || (one_sided(f) && path.steps > SLOW_STEPS))
 		f->verdict = VERDICT_ENDLESS; /* too long to be explained, or for the device */
 	else if (path.limit)
 		f->verdict = VERDICT_LIMIT;
@@ -329,11 +334,12 @@ int check(struct checker *c, const struct program *p, struct finding *f)
 	if (f->emulator.end == END_LIMIT && c->guard)
 		return 0;
 	r = machine_run(c->other, p, &f->other);
-	if (!r && f->other.end == END_LIMIT && f->emulator.end != END_LIMIT && !c->hurried)
+	if (!r && one_sided(f) && !c->hurried)
 		r = run_longer(c, p, f);
 	if (r)
 		return r;
-	if (f->other.end == END_LIMIT && (c->hurried || f->emulator.end == END_LIMIT))
+	if ((one_sided(f) && c->hurried) ||
+	    (f->emulator.end == END_LIMIT && f->other.end == END_LIMIT))
 		return 0;
 	f->verdict = VERDICT_SAME;
 	if (!results_differ(p, &f->emulator, &f->other, 0, names, f->difference,

@@ -264,6 +264,12 @@ static bool int_n(const struct moment *m)
 		m->insn->op == OP_IRET);
 }
 
+static bool far_transfer(const struct moment *m)
+{
+	return m->mode->protected && interpreted(m) && m->insn->op >= OP_JMP_FAR &&
+	       m->insn->op <= OP_RET_FAR;
+}
+
 static bool not_interpreted(const struct moment *m)
 {
 	return interpreted(m) && m->insn->op != OP_UD && !(m->insn->flags & INSN_KVM_EMULATES);
@@ -339,6 +345,17 @@ static bool horizontal_same(const struct moment *m)
 	return m->regs && m->insn->map == MAP_0F38 && m->insn->opcode >= 1 &&
 	       m->insn->opcode <= 7 && m->insn->opcode != 4 && !(m->insn->flags & INSN_MEM) &&
 	       m->insn->reg == m->insn->rm;
+}
+
+static bool dot_product(const struct moment *m)
+{
+	return is(m->insn, MAP_0F3A, 0x40, 0x41) && is_vector(m->insn);
+}
+
+static bool round_scalar(const struct moment *m)
+{
+	return is(m->insn, MAP_0F3A, 0x0a, 0x0b) && is_vector(m->insn) &&
+	       m->insn->flags & INSN_MEM && m->regs;
 }
 
 static bool enter16(const struct moment *m)
@@ -467,6 +484,9 @@ const struct limit limits[] = {
 	  "this software KVM interprets them then, in vain: #UD", native_vector_gp },
 	{ LIMIT_DEVICE, "INT n, INT3, INTO, IRET outside real mode",
 	  "Linux's emulator has them for real mode only (emulate_int(), em_iret())", int_n },
+	{ LIMIT_DEVICE, "far transfers outside real mode",
+	  "KVM_EXIT_INTERNAL_ERROR for gates, and other checks (load_segment_descriptor())",
+	  far_transfer },
 	{ LIMIT_DEVICE, "what Linux's emulator does not know", "no row in emulate.c",
 	  not_interpreted },
 	{ LIMIT_DEVICE, "x87, MMX, SSE where Linux interprets", "it moves data at best",
@@ -491,6 +511,9 @@ const struct limit limits[] = {
 	  "refused with KVM_EXIT_INTERNAL_ERROR (emu/gaps.c)", mmx_with_rex },
 	{ LIMIT_EMULATOR, "PHADD and PHSUB of a register with itself",
 	  "the engine reads what it has already written", horizontal_same },
+	{ LIMIT_EMULATOR, "DPPS, DPPD", "the engine's sum begins with +0", dot_product },
+	{ LIMIT_EMULATOR, "ROUNDSS, ROUNDSD from memory", "the engine reads 16 bytes",
+	  round_scalar },
 	{ LIMIT_EMULATOR, "ENTER of 16 bits in 64-bit mode", "the engine sets all of RBP",
 	  enter16 },
 	{ LIMIT_EMULATOR, "near branches to non-canonical addresses",

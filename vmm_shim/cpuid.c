@@ -10,6 +10,7 @@
 #define DEFAULT_PHYSICAL_BITS 36 /* cpuid_query_maxphyaddr() without leaf 80000008h */
 
 #define X2APIC            (1u << 21) /* leaf 1, ECX */
+#define TSC_DEADLINE      (1u << 24) /* …, shown since 6.14 */
 #define BUS_LOCK_DETECT   (1u << 24) /* leaf 7, ECX */
 #define CORE_CAPABILITIES (1u << 30) /* leaf 7, EDX */
 
@@ -17,7 +18,7 @@
 void cpuid_offer(const struct profile *profile, bool intel, bool guest_sld, struct emu_cpuid *leaf)
 {
 	if (leaf->function == 1) /* emulated whatever the processor has: kvm_set_cpu_caps() */
-		leaf->ecx |= X2APIC;
+		leaf->ecx |= X2APIC | (profile->kernel >= KERNEL(6, 14, 0) ? TSC_DEADLINE : 0);
 	if (leaf->function != 7 || leaf->index != 0)
 		return;
 	if (!profile->guest_bld || (!intel && profile->svm_hides_bld))

@@ -98,6 +98,11 @@ static inline uint32_t lapic_get(const struct lapic *a, unsigned offset)
 {
 	return *(const uint32_t *)(a->page + offset);
 }
+/* The priority class: KVM_SET_LAPIC may have put anything above it. */
+static inline uint64_t lapic_cr8(const struct lapic *a)
+{
+	return lapic_get(a, LAPIC_TPR) >> 4 & 0xf;
+}
 static inline bool lapic_hw_enabled(const struct lapic *a)
 {
 	return a->base & APIC_BASE_ENABLE;

@@ -105,13 +105,13 @@ uint64_t lapic_guest_tsc(struct lapic *a)
 /* Of a guest that has not changed it the lower half stays, too. */
 static void take_cr8(struct lapic *a, uint64_t cr8)
 {
-	if (cr8 != lapic_get(a, LAPIC_TPR) >> 4)
+	if (cr8 != lapic_cr8(a))
 		*lapic_reg(a, LAPIC_TPR) = (uint32_t)cr8 << 4;
 }
 
 static void give_cr8(struct shim_vcpu *vcpu)
 {
-	uint64_t cr8 = lapic_get(vcpu->apic, LAPIC_TPR) >> 4;
+	uint64_t cr8 = lapic_cr8(vcpu->apic);
 	struct emu_state state;
 
 	vcpu->ops->get_state(vcpu->emu, &state);
@@ -153,7 +153,7 @@ static uint32_t vapic_data(const struct lapic *a)
 		isr = service ? i * 32 + 31 - (unsigned)__builtin_clz(service) : isr;
 		irr = request ? i * 32 + 31 - (unsigned)__builtin_clz(request) : irr;
 	}
-	return lapic_get(a, LAPIC_TPR) | (isr & 0xf0) << 8 | irr << 24;
+	return (lapic_get(a, LAPIC_TPR) & 0xff) | (isr & 0xf0) << 8 | irr << 24;
 }
 
 static void vapic_store(struct lapic *a)
@@ -175,7 +175,8 @@ static void vapic_load(struct shim_vcpu *vcpu)
 	uint32_t data;
 
 	if (memory_host(vcpu->vm, a->vapic, sizeof(data), &host) ||
-	    user_read(&data, host, sizeof(data)) || (data & 0xff) == lapic_get(a, LAPIC_TPR))
+	    user_read(&data, host, sizeof(data)) ||
+	    (data & 0xff) == (lapic_get(a, LAPIC_TPR) & 0xff))
 		return;
 	lock_take(&a->chip->lock);
 	lapic_set_tpr(a, data);
@@ -412,11 +413,11 @@ void lapic_wait(struct shim_vcpu *vcpu)
 
 uint64_t lapic_after_run(struct shim_vcpu *vcpu, uint64_t cr8)
 {
-	if (cr8 != lapic_get(vcpu->apic, LAPIC_TPR) >> 4)
+	if (cr8 != lapic_cr8(vcpu->apic))
 		lapic_cr8_changed(vcpu, cr8);
 	if (vcpu->apic->vapic)
 		vapic_load(vcpu);
-	return lapic_get(vcpu->apic, LAPIC_TPR) >> 4;
+	return lapic_cr8(vcpu->apic);
 }
 
 /* ------------------------------------------------------------------ the page */

@@ -23,6 +23,21 @@ struct cpu {
 };
 static struct cpu cpus[VCPUS];
 
+/* The inside of the VM: the newest, for one that was closed may still be on its way out. */
+static inline struct shim_vm *newest_vm(void)
+{
+	struct shim_vm *newest = NULL;
+
+	for (unsigned i = 0; i < SHIM_MAX_VMS; i++) {
+		struct shim_vm *vm = atomic_load(&shim_vms[i]);
+
+		if (vm && (!newest || vm->number > newest->number))
+			newest = vm;
+	}
+	assert_non_null(newest);
+	return newest;
+}
+
 static inline void cpu_start(unsigned id)
 {
 	vcpu_start(&m, id);

@@ -505,7 +505,7 @@ static void test_vcpu_apic_base_goes_where_the_manual_lets_it(void **state)
 		{ 0xfee00900, 0xfed00900, true, true },   /* the page moves */
 		{ 0xfee00900, 0xfee00901, false, false }, /* reserved */
 	};
-	struct shim_vcpu *v = shim_vms[0]->vcpu[0];
+	struct shim_vcpu *v = newest_vm()->vcpu[0];
 	uint64_t value;
 
 	(void)state;
@@ -691,7 +691,7 @@ static void test_vcpu_bus_frequency_is_chosen_before_the_first_vcpu(void **state
 	assert_int_equal(enable(m.vm, KVM_CAP_X86_APIC_BUS_CYCLES_NS, 0, 1ull << 60), -EINVAL);
 	cpu_start(0);
 	assert_int_equal(enable(m.vm, KVM_CAP_X86_APIC_BUS_CYCLES_NS, 0, 40), -EINVAL);
-	assert_int_equal(shim_vms[0]->irqchip->bus_cycle_ns, 40);
+	assert_int_equal(newest_vm()->irqchip->bus_cycle_ns, 40);
 	assert_int_equal(enable(m.vm, KVM_CAP_X2APIC_API, 0, 4), -EINVAL);
 	assert_int_equal(enable(m.vm, KVM_CAP_X2APIC_API, 0, 3), 0);
 	guest_stop();

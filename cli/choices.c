@@ -31,6 +31,8 @@ static const struct choice table[] = {
 	{ "irqchip", "WHOSE", "irqchip", NULL, NULL,
 	  "Interrupt controllers: kernel (default), those of KVM_CREATE_IRQCHIP for monitors that "
 	  "ask for them, or none, a kernel that has none (KVM_CAP_IRQCHIP reads 0)" },
+	{ "no-kvmclock", NULL, "kvmclock", "0", NULL,
+	  "CPUID offers no kvmclock and no steal time (leaf 40000000h)" },
 	{ "memory-type", "WHOSE", "memory", NULL, NULL,
 	  "Who decides the type of guest memory: kvm (default on Intel: RAM is write-back), "
 	  "kvm-noncoherent (as with an assigned device that does not snoop), guest (its PAT, MTRRs "

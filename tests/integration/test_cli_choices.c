@@ -49,6 +49,7 @@ static void test_choices_each_option_reaches_the_shim(void **state)
 		{ "--cpu=amd", ",kernel=6.18," },
 		{ "--kernel=5.15.7", ",kernel=5.15.7," },
 		{ "--no-capability", ",capability=0," },
+		{ "--no-kvmclock", ",kvmclock=0," },
 		{ "--memory-type=kvm", ",memory=kvm," },
 		{ "--memory-type=kvm-noncoherent", ",memory=kvm-noncoherent," },
 		{ "--memory-type=guest", ",memory=guest," },

@@ -2,6 +2,8 @@
 /* The 8254 (Intel 231164), on virtual time: a count is exact. */
 #include "tests/unit/irqchip_vm.h"
 
+#include <sys/eventfd.h>
+
 #define CHANNEL(n) (uint16_t)(0x40 + (n))
 #define CONTROL    0x43
 #define SPEAKER    0x61
@@ -421,6 +423,30 @@ static void test_pit_reset_state_is_that_of_linux(void **state)
 	assert_int_equal(got.flags, 0);
 }
 
+/* ------------------------------------------------------------------ what comes from real time */
+
+static void test_irqfd_in_virtual_time_says_that_it_is_not_deterministic(void **state)
+{
+	struct kvm_irqfd irqfd = { .gsi = 5 };
+	const uint64_t one = 1;
+	int fd = eventfd(0, EFD_CLOEXEC), pending = false;
+
+	(void)state;
+	assert_null(shim_nondeterminism());
+	irqfd.fd = (uint32_t)fd;
+	assert_int_equal(FD_IOCTL(m.vm, KVM_IRQFD, &irqfd), 0);
+	assert_int_equal(write(fd, &one, sizeof(one)), sizeof(one));
+	for (unsigned i = 0; i < 5000 && !pending; i++) {
+		usleep(1000);
+		lock_take(&chip->lock);
+		pending = pic_pending(chip);
+		lock_drop(&chip->lock);
+	}
+	assert_int_equal(acknowledge(), VECTOR + 5);
+	assert_non_null(shim_nondeterminism());
+	close(fd);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, irqchip_teardown)
@@ -449,6 +475,7 @@ int main(void)
 		TEST(test_pit_keyboard_ports_behind_the_speaker_are_not_its),
 		TEST(test_pit_state_is_read_back_as_it_was_set),
 		TEST(test_pit_reset_state_is_that_of_linux),
+		TEST(test_irqfd_in_virtual_time_says_that_it_is_not_deterministic),
 	};
 
 	irqchip_options(SHIM_TIME_VIRTUAL);

@@ -7,6 +7,7 @@
 #include "vmm_shim/irqchip/chips.h"
 #include "vmm_shim/own_fd.h"
 #include "vmm_shim/raw.h"
+#include "vmm_shim/vclock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -128,14 +129,6 @@ static void inject(struct irqchip *chip, const struct irqfd *irqfd)
 	}
 	irq_set_line(chip, IRQ_SOURCE_USER, irqfd->gsi, true);
 	irq_set_line(chip, IRQ_SOURCE_USER, irqfd->gsi, false);
-}
-
-void irqfd_look(struct irqchip *chip)
-{
-	for (struct irqfd *irqfd = chip->irqfds; irqfd; irqfd = irqfd->next) {
-		if (take(&irqfd->event))
-			inject(chip, irqfd);
-	}
 }
 
 bool irqfd_resample(struct irqchip *chip, unsigned gsi)
@@ -285,9 +278,12 @@ unsigned irqfd_poll(struct irqchip *chip, struct pollfd *entry, unsigned at, uns
 void irqfd_serve(struct irqchip *chip, const struct pollfd *entry, unsigned used)
 {
 	for (struct irqfd *irqfd = chip->irqfds; irqfd; irqfd = irqfd->next) {
-		if (irqfd->slot < used && entry[irqfd->slot].revents &&
-		    entry[irqfd->slot].fd == own_fd(irqfd->event.handle) && take(&irqfd->event))
-			inject(chip, irqfd);
+		if (irqfd->slot >= used || !entry[irqfd->slot].revents ||
+		    entry[irqfd->slot].fd != own_fd(irqfd->event.handle) || !take(&irqfd->event))
+			continue;
+		if (vclock_virtual()) /* this thread is where real time has it */
+			vclock_nondeterministic("an eventfd of KVM_IRQFD was written");
+		inject(chip, irqfd);
 	}
 }
 

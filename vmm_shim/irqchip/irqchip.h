@@ -63,8 +63,6 @@ bool irq_next_timer(const struct irqchip *chip, uint64_t *at_ns);
 /* Fires all that are due at `now_ns`, in the order of their times. In real time the helper thread calls
  * it, in virtual time who passes time. */
 void irq_run_timers(struct irqchip *chip, uint64_t now_ns);
-/* What has been written to irqfds is delivered now, and not when the helper thread gets to it. */
-void irqfd_look(struct irqchip *chip);
 
 /* ------------------------------------------------------------------ local APICs: lapic.c */
 

@@ -10,12 +10,10 @@
 static const char *variable(const char *prefix, const char *name)
 {
 	char text[64];
-	size_t n = strlen(prefix), m = strlen(name);
 
-	if (n + m >= sizeof(text))
+	if (strlen(prefix) + strlen(name) >= sizeof(text))
 		return NULL;
-	memcpy(text, prefix, n);
-	memcpy(text + n, name, m + 1);
+	stpcpy(stpcpy(text, prefix), name);
 	return getenv(text);
 }
 

@@ -90,7 +90,7 @@ struct watch_vcpu {
 	struct watch_code code;
 	uint64_t starved_rip, starved;
 	uint64_t locked, instructions;
-	bool told_lost_cpl3, told_starved;
+	bool told_lost_cpl3, told_starved, told_elsewhere;
 };
 
 struct watch {

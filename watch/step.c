@@ -214,8 +214,21 @@ static void load_dirty_registers(struct watch_vcpu *vcpu, int fd)
 	}
 }
 
+/* Other memory than the slots show: SMRAM, and a guest's guest behind tables of its own. */
+#define ELSEWHERE (1u << 0 | 1u << 2) /* KVM_RUN_X86_SMM, KVM_RUN_X86_GUEST_MODE */
+
 static void look(struct watch_vcpu *vcpu, int fd, struct watch_once *step)
 {
+	if (vcpu->run->flags & ELSEWHERE) {
+		step->before.decoded = step->before.locked = false;
+		step->shadow = step->has_target = step->to_user = false;
+		if (!vcpu->told_elsewhere)
+			watch_not_covered(vcpu, &step->before,
+					  "System Management Mode or a nested guest: not decoded, "
+					  "here and in all that follows");
+		vcpu->told_elsewhere = true;
+		return;
+	}
 	watch_look_ahead(vcpu, fd, &step->before);
 	look_for_own_tf(vcpu, &step->before);
 	watch_find_target(vcpu, fd, step);

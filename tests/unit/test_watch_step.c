@@ -489,6 +489,25 @@ static void test_step_user_code_that_is_not_stepped_is_said_once(void **state)
 	assert_int_equal(fake_lines("64-bit user code: this KVM does not single-step it"), 1);
 }
 
+static void in_smm(void)
+{
+	fake.run->flags = 1;
+}
+
+static void test_step_smm_is_not_decoded(void **state)
+{
+	(void)state;
+	fake_start(&step);
+	FAKE_CODE_IS("\x90" LOCK_INC LOCK_INC "\xf4");
+	fake.regs.rdi = 0x803e;
+	/* RSM leaves it: flags are clear again */
+	FAKE_SCRIPT(DEBUG_AND(0x1001, in_smm), DEBUG_AND(0x1004, in_smm), EXIT_AT(MMIO, 0x1007));
+	assert_int_equal(fake_monitor_runs(), 0);
+	assert_int_equal(fake_lines("System Management Mode or a nested guest"), 1);
+	assert_int_equal(fake_lines("{\"event\":\"locked\""), 0);
+	assert_int_equal(fake.terminated, 0);
+}
+
 static void test_step_starving_timer_is_said_once(void **state)
 {
 	static struct outcome script[2 * 80];
@@ -724,6 +743,7 @@ int main(void)
 		FAKE_TEST(test_step_hlt_in_the_kernel_is_stepped),
 		FAKE_TEST(test_step_out_is_completed_before_the_next_is_looked_at),
 		FAKE_TEST(test_step_user_code_that_is_not_stepped_is_said_once),
+		FAKE_TEST(test_step_smm_is_not_decoded),
 		FAKE_TEST(test_step_starving_timer_is_said_once),
 		FAKE_TEST(test_step_monitors_guest_debug_is_refused),
 		FAKE_TEST(test_step_hold_interrupts_is_asked_of_the_kernel),

@@ -182,7 +182,6 @@ static bool leads_anywhere(const struct watch_once *step)
 		return false;
 	switch (before->insn.op) {
 	case OP_BRANCH:
-		return step->after.mode == before->mode && step->after.cpl == before->cpl;
 	case OP_JMP_FAR:
 	case OP_CALL_FAR:
 	case OP_RET_FAR:

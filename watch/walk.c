@@ -46,8 +46,6 @@ static int through_tables(struct watch_vm *vm, const struct kvm_sregs *sregs, ui
 		unsigned shift = 12 + level * mode.bits;
 		uint64_t index = linear >> shift & ((1u << mode.bits) - 1), size = 1ull << shift;
 
-		if (mode.levels == 3 && level == 2)
-			index &= 3; /* four page-directory pointers */
 		entry = 0;
 		if (watch_memory_read(vm, table + index * mode.entry_size, &entry, mode.entry_size))
 			return -ENOENT;

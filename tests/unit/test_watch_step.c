@@ -27,6 +27,7 @@ static void test_step_aligned_lock_is_told_when_executed(void **state)
 	fake_start(&step);
 	FAKE_CODE_IS(LOCK_INC "\xf4");
 	fake.regs.rdi = 0x8040;
+	fake.sregs.ds.base = 0x100; /* means nothing in 64-bit mode */
 	FAKE_SCRIPT(DEBUG_AT(0x1003), EXIT_AT(HLT, 0x1004));
 	assert_int_equal(fake_monitor_runs(), 0);
 	assert_int_equal(fake.run->exit_reason, KVM_EXIT_HLT);
@@ -61,7 +62,9 @@ static void test_step_lock_that_faults_is_not_told(void **state)
 	fake_start(&step);
 	FAKE_CODE_IS(LOCK_INC);
 	fake.regs.rdi = 0x8040;
-	/* somewhere else, and no frame of an event on the stack */
+	/* somewhere else, and no frame of an event on the stack: CS is another */
+	memcpy(fake.memory + 0x7000, (const uint64_t[]){ 0x1000, 0x33, 2 }, 24);
+	fake.sregs.cs.selector = 8;
 	FAKE_SCRIPT(DEBUG_AT(0x5000), EXIT_AT(SHUTDOWN, 0));
 	assert_int_equal(fake_monitor_runs(), 0);
 	assert_int_equal(fake_lines("{\"event\":\"locked\""), 0);
@@ -315,6 +318,45 @@ static void test_step_unknown_handler_is_said(void **state)
 	fake_says("the first instruction of an event's handler is not seen");
 }
 
+static void interrupt_by_instruction(void)
+{
+	event_behind_the_lock();
+	memcpy(fake.memory + fake.regs.rsp, &(uint64_t){ 0x1002 }, 8);
+}
+
+static void test_step_int_n_leaves_no_tf_behind(void **state)
+{
+	uint64_t image;
+
+	(void)state;
+	fake_start(&step);
+	with_idt(0x20, 0x5000);
+	FAKE_CODE_IS("\xcd\x20");
+	fake.memory[0x5000] = 0xf4;
+	FAKE_SCRIPT(DEBUG_AND(0x5000, interrupt_by_instruction), EXIT_AT(HLT, 0x5001));
+	assert_int_equal(fake_monitor_runs(), 0);
+	memcpy(&image, fake.memory + 0x7000 - 24, 8);
+	assert_int_equal(image, 0x202);
+}
+
+static void on_another_stack(void)
+{
+	fake.regs.rsp = 0x7800;
+}
+
+static void test_step_iret_to_user_code_that_is_not_stepped_is_said(void **state)
+{
+	(void)state;
+	fake_start(&step);
+	FAKE_CODE_IS("\x48\xcf"); /* iretq */
+	memcpy(fake.memory + 0x7000, (const uint64_t[]){ 0x5000, 0x33, 2, 0x6000, 0x2b }, 40);
+	fake.memory[0x6100] = 0xf4;
+	FAKE_SCRIPT(DEBUG_AND(0x6100, on_another_stack), EXIT_AT(HLT, 0x6101));
+	assert_int_equal(fake_monitor_runs(), 0);
+	assert_int_equal(fake.debug[0], STEPPING | KVM_GUESTDBG_USE_HW_BP);
+	fake_says("64-bit user code");
+}
+
 static void save_rip_and_flags(void)
 {
 	fake.regs.rcx = 0x1002;
@@ -346,15 +388,21 @@ static void test_step_guest_that_steps_itself_is_said(void **state)
 	fake_says("the guest sets TF");
 }
 
+static void forget_debug(void)
+{
+	fake.control = 0;
+}
+
 static void test_step_is_asked_for_again_where_it_may_be_lost(void **state)
 {
 	(void)state;
 	fake_start(&step);
 	FAKE_CODE_IS("\x90\x8b\x07\x90\xf4"); /* nop; mov eax,[rdi]; nop */
-	fake.control = 0x55;
-	FAKE_SCRIPT(DEBUG_AT(0x1001), DEBUG_AT(0x1003), DEBUG_AT(0x1004), EXIT_AT(HLT, 0x1005));
+	FAKE_SCRIPT(DEBUG_AND(0x1001, forget_debug), DEBUG_AND(0x1003, forget_debug),
+		    DEBUG_AT(0x1004), EXIT_AT(HLT, 0x1005));
 	assert_int_equal(fake_monitor_runs(), 0);
 	assert_int_equal(fake.debug[0], STEPPING);
+	assert_int_equal(fake.debug[1], 0); /* behind what touches registers alone it is on */
 	assert_int_equal(fake.debug[2], STEPPING);
 }
 
@@ -403,12 +451,11 @@ static void test_step_lock_on_the_stack_behind_pop_ss_in_real_mode_is_told(void 
 	(void)state;
 	fake_mode(16);
 	fake_start(&step);
-	FAKE_CODE_IS("\x17\xf0\xff\x46\x00\xf4"); /* pop ss; lock inc word [bp+0] */
+	FAKE_CODE_IS("\x17\x67\xf0\xff\x04\x24\xf4"); /* pop ss; lock inc word [esp] */
 	memcpy(fake.memory + 0x7000, "\x34\x01", 2);
-	fake.regs.rbp = 0x10;
-	FAKE_SCRIPT(DEBUG_AT(0x1005), EXIT_AT(HLT, 0x1006));
+	FAKE_SCRIPT(DEBUG_AT(0x1006), EXIT_AT(HLT, 0x1007));
 	assert_int_equal(fake_monitor_runs(), 0);
-	fake_says("\"linear\":\"0x1350\"");
+	fake_says("\"linear\":\"0x8342\"");
 	assert_int_equal(fake_lines("not_covered\",\"time"), 0);
 }
 
@@ -446,7 +493,8 @@ static long completing_run(int fd, unsigned long request, unsigned long argument
 	if (request == KVM_RUN && fake.run->immediate_exit) {
 		completions++;
 		fake.regs.rip = 0x1002;
-		return -EINTR;
+		fake.run->exit_reason = KVM_EXIT_DEBUG;
+		return 0;
 	}
 	return fake_ioctl(fd, request, argument);
 }
@@ -465,6 +513,9 @@ static void test_step_out_is_completed_before_the_next_is_looked_at(void **state
 	fake.regs.rdi = 0x8040;
 	FAKE_SCRIPT(EXIT_AT(IO, 0x1000));
 	assert_int_equal(fake_monitor_runs(), 0);
+	FAKE_SCRIPT({ -EINTR, 0, 0, NULL });
+	assert_int_equal(fake_monitor_runs(), -EINTR);
+	assert_int_equal(fake.run->exit_reason, KVM_EXIT_IO); /* not the DEBUG of the completion */
 	FAKE_SCRIPT(DEBUG_AT(0x1005), EXIT_AT(HLT, 0x1006));
 	assert_int_equal(fake_monitor_runs(), 0);
 	assert_int_equal(completions, 1);
@@ -652,6 +703,44 @@ static void test_step_slot_that_moves_is_followed(void **state)
 	assert_int_equal(fake_lines("\"gpa\":\"0x400040\""), 1);
 }
 
+/* Slots of address space 1 are those of SMM, and hide nothing of the others. */
+static void test_step_slots_of_smm_are_not_these(void **state)
+{
+	struct kvm_userspace_memory_region region = { .slot = 1 << 16,
+						      .memory_size = 0x1000,
+						      .userspace_addr = (uintptr_t)fake.memory };
+
+	(void)state;
+	fake_start(&step);
+	assert_int_equal(watch_ioctl(FAKE_VM, KVM_SET_USER_MEMORY_REGION, (unsigned long)&region),
+			 0);
+	region.slot = 0;
+	region.memory_size = 0;
+	assert_int_equal(watch_ioctl(FAKE_VM, KVM_SET_USER_MEMORY_REGION, (unsigned long)&region),
+			 0);
+	region.guest_phys_addr = 0x1000;
+	region.memory_size = FAKE_MEMORY - 0x1000;
+	region.userspace_addr = (uintptr_t)fake.memory + 0x1000;
+	assert_int_equal(watch_ioctl(FAKE_VM, KVM_SET_USER_MEMORY_REGION, (unsigned long)&region),
+			 0);
+	FAKE_CODE_IS(LOCK_INC "\xf4");
+	fake.regs.rdi = 0x40; /* in SMM's slot only */
+	FAKE_SCRIPT(EXIT_AT(MMIO, 0x1003));
+	assert_int_equal(fake_monitor_runs(), 0);
+	assert_int_equal(fake_lines("{\"event\":\"locked\""), 0);
+}
+
+static void test_step_leaves_no_debug_exit_behind(void **state)
+{
+	(void)state;
+	fake_start(&step);
+	FAKE_CODE_IS("\x90\x90");
+	fake.run->exit_reason = KVM_EXIT_HLT;
+	FAKE_SCRIPT(DEBUG_AT(0x1001), { -EINTR, 0, 0, NULL });
+	assert_int_equal(fake_monitor_runs(), -EINTR);
+	assert_int_equal(fake.run->exit_reason, KVM_EXIT_HLT);
+}
+
 static void test_walk_maps_as_the_manual_says(void **state)
 {
 	uint64_t *t = (uint64_t *)(fake.memory + 0x10000);
@@ -732,6 +821,8 @@ int main(void)
 		FAKE_TEST(test_step_first_instruction_of_a_handler_is_seen),
 		FAKE_TEST(test_step_split_lock_that_starts_a_handler_is_said),
 		FAKE_TEST(test_step_unknown_handler_is_said),
+		FAKE_TEST(test_step_int_n_leaves_no_tf_behind),
+		FAKE_TEST(test_step_iret_to_user_code_that_is_not_stepped_is_said),
 		FAKE_TEST(test_step_syscall_is_caught_where_it_leads),
 		FAKE_TEST(test_step_guest_that_steps_itself_is_said),
 		FAKE_TEST(test_step_is_asked_for_again_where_it_may_be_lost),
@@ -751,6 +842,8 @@ int main(void)
 		FAKE_TEST(test_step_code_across_two_pages_is_read),
 		FAKE_TEST(test_step_remapped_code_is_found_behind_invlpg),
 		FAKE_TEST(test_step_slot_that_moves_is_followed),
+		FAKE_TEST(test_step_slots_of_smm_are_not_these),
+		FAKE_TEST(test_step_leaves_no_debug_exit_behind),
 		FAKE_TEST(test_walk_maps_as_the_manual_says),
 	};
 

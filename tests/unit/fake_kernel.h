@@ -39,8 +39,8 @@ static struct fake {
 	uint64_t pat, lstar;
 	/* what was asked */
 	unsigned enabled, unmapped, terminated;
-	uint32_t debug[64]; /* control at each KVM_RUN */
-	uint64_t breakpoint;
+	uint32_t debug[64];       /* control at each KVM_RUN */
+	uint64_t breakpoint, dr7; /* of the last that had one */
 	uint32_t control;
 	bool has_mask;
 	uint64_t mask;
@@ -123,7 +123,10 @@ static inline long fake_ioctl(int fd, unsigned long request, unsigned long argum
 		return 0;
 	case KVM_SET_GUEST_DEBUG:
 		fake.control = debug->control;
-		fake.breakpoint = debug->arch.debugreg[0];
+		if (debug->control & KVM_GUESTDBG_USE_HW_BP) {
+			fake.breakpoint = debug->arch.debugreg[0];
+			fake.dr7 = debug->arch.debugreg[7];
+		}
 		return 0;
 	case KVM_SET_SIGNAL_MASK:
 		fake.has_mask = mask != NULL;

@@ -373,6 +373,8 @@ static void test_step_syscall_is_caught_where_it_leads(void **state)
 	FAKE_SCRIPT(DEBUG_AND(0x6000, save_rip_and_flags), EXIT_AT(HLT, 0x6001));
 	assert_int_equal(fake_monitor_runs(), 0);
 	assert_int_equal(fake.debug[0], STEPPING | KVM_GUESTDBG_USE_HW_BP);
+	assert_int_equal(fake.breakpoint, 0x6000);
+	assert_int_equal(fake.dr7 & ~0x400ull, 2); /* G0, execution, one byte */
 	assert_int_equal(fake.regs.r11, 0x202);
 	assert_int_equal(fake_lines("not_covered\",\"time"), 0);
 }

@@ -189,6 +189,17 @@ static void test_ioapic_irr_does_not_show_an_edge_that_was_delivered(void **stat
 	assert_int_equal(state_of().irr, 0);
 }
 
+static void test_ioapic_irr_shows_an_edge_that_waits_after_one_that_was_delivered(void **state)
+{
+	(void)state;
+	set_pin(17, 0x31);
+	line(17, true);
+	line(17, false);
+	set_pin(17, MASKED | 0x31);
+	line(17, true);
+	assert_int_equal(state_of().irr, 1u << 17);
+}
+
 static void test_ioapic_level_waits_for_eoi_with_remote_irr(void **state)
 {
 	(void)state;
@@ -339,6 +350,7 @@ int main(void)
 		TEST(test_ioapic_edge_is_delivered_once),
 		TEST(test_ioapic_edge_while_masked_is_kept_and_not_delivered_by_unmasking),
 		TEST(test_ioapic_irr_does_not_show_an_edge_that_was_delivered),
+		TEST(test_ioapic_irr_shows_an_edge_that_waits_after_one_that_was_delivered),
 		TEST(test_ioapic_level_waits_for_eoi_with_remote_irr),
 		TEST(test_ioapic_level_is_not_delivered_twice_before_its_eoi),
 		TEST(test_ioapic_level_that_came_while_masked_is_delivered_by_unmasking),

@@ -157,6 +157,17 @@ static bool take_up_events(struct shim_vcpu *vcpu, unsigned *flags, int *ret)
 	return next == LAPIC_EXIT;
 }
 
+/* Finishes a pending access: 1 if nothing is left to do before the guest runs on. */
+static int complete_only(struct shim_vcpu *vcpu)
+{
+	struct run_result result;
+
+	do {
+		result = enter(vcpu, EMU_RUN_COMPLETE_ONLY);
+	} while (result.again);
+	return result.ret == -EAGAIN ? 1 : result.ret;
+}
+
 static int run_loop(struct shim_vcpu *vcpu)
 {
 	struct run_result result;
@@ -169,6 +180,13 @@ static int run_loop(struct shim_vcpu *vcpu)
 	vcpu->has_run = true;
 	for (;;) {
 		flags = 0;
+		/* An instruction that is under way ends first, perhaps in a fault, before an interrupt is
+		 * chosen: "complete_userspace_io" comes before kvm_check_and_inject_events(). */
+		if (vcpu->apic && lapic_has_news(vcpu)) {
+			ret = complete_only(vcpu);
+			if (ret <= 0)
+				return ret;
+		}
 		if (vcpu->apic && take_up_events(vcpu, &flags, &ret))
 			return ret;
 		want_window(vcpu);
@@ -198,17 +216,6 @@ static int run_loop(struct shim_vcpu *vcpu)
 }
 
 /* ------------------------------------------------------------------ kvm_arch_vcpu_ioctl_run() */
-
-/* Finishes a pending access: 1 if nothing is left to do before the guest runs on. */
-static int complete_only(struct shim_vcpu *vcpu)
-{
-	struct run_result result;
-
-	do {
-		result = enter(vcpu, EMU_RUN_COMPLETE_ONLY);
-	} while (result.again);
-	return result.ret == -EAGAIN ? 1 : result.ret;
-}
 
 static int sync_from_monitor(struct shim_vcpu *vcpu)
 {

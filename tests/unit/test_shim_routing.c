@@ -294,6 +294,36 @@ static void test_msi_with_wide_identifiers_wants_a_clean_upper_address(void **st
 	assert_int_equal(msi(0xfee00000, 0, 0x48, 0), 1);
 }
 
+/* ------------------------------------------------------------------ beside other events */
+
+static void test_interrupt_that_comes_with_a_fault_waits_for_its_handler(void **state)
+{
+	/* sti; mov ecx, 140h; wrmsr; the fault's handler: out F1h, al; sti; nop; the interrupt's: out F2h, al */
+	static const char code[] = "\xfb\x66\xb9\x40\x01\x00\x00\x0f\x30\xf4";
+	static const char fault[] = "\xe6\xf1\xfb\x90\xf4", interrupt[] = "\xe6\xf2\xf4";
+	const uint32_t vectors[2] = { 0x2000, 0x2100 };
+
+	(void)state;
+	assert_int_equal(enable(m.vm, KVM_CAP_X86_USER_SPACE_MSR, 0,
+				KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_INVAL),
+			 0);
+	memcpy(ram + vectors[0], fault, sizeof(fault));
+	memcpy(ram + vectors[1], interrupt, sizeof(interrupt));
+	memcpy(ram + 4 * 13, &vectors[0], 4);
+	memcpy(ram + 4 * (VECTORS + 3), &vectors[1], 4);
+	LOAD(code);
+	assert_int_equal(fd_ioctl(m.vcpu, KVM_RUN, 0), 0);
+	assert_int_equal(m.run->exit_reason, KVM_EXIT_X86_WRMSR);
+	m.run->msr.error = 1;
+	line(3, true);
+	assert_int_equal(fd_ioctl(m.vcpu, KVM_RUN, 0), 0);
+	assert_int_equal(m.run->exit_reason, KVM_EXIT_IO);
+	assert_int_equal(m.run->io.port, 0xf1);
+	assert_int_equal(fd_ioctl(m.vcpu, KVM_RUN, 0), 0);
+	assert_int_equal(m.run->exit_reason, KVM_EXIT_IO);
+	assert_int_equal(m.run->io.port, 0xf2);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, irqchip_teardown)
@@ -310,6 +340,7 @@ int main(void)
 		TEST(test_routing_of_a_split_controller_has_messages_only),
 		TEST(test_msi_reaches_the_local_apic),
 		TEST(test_msi_with_wide_identifiers_wants_a_clean_upper_address),
+		TEST(test_interrupt_that_comes_with_a_fault_waits_for_its_handler),
 	};
 
 	irqchip_options(SHIM_TIME_REAL);

@@ -559,6 +559,44 @@ static void test_descriptors_of_a_vm_go_with_it(void **state)
 	irqchip_setup(state);
 }
 
+/* In a child that has forked: a VM of its own, whose irqfd wants a thread that fork() did not copy. */
+static int child_main(void)
+{
+	int fd = event_new(0);
+
+	alarm(20);
+	shim_after_fork();
+	m.vm = (int)fd_ioctl(m.kvm, KVM_CREATE_VM, 0);
+	if (m.vm < 0 || fd_ioctl(m.vm, KVM_CREATE_IRQCHIP, 0))
+		return 1;
+	chip = vm_object()->irqchip;
+	if (irqfd(fd, 5, 0, 0))
+		return 2;
+	signal_it(fd);
+	return wait_for(interrupt_pending) ? 0 : 3;
+}
+
+static void test_forked_child_has_a_helper_thread_of_its_own(void **state)
+{
+	int fd = event_new(0), status;
+	pid_t child;
+
+	(void)state;
+	assert_int_equal(irqfd(fd, 5, 0, 0), 0);
+	signal_it(fd);
+	assert_true(wait_for(interrupt_pending)); /* it runs here */
+	child = fork();
+	if (!child)
+		_exit(child_main());
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	acknowledge();
+	out(0x20, EOI);
+	signal_it(fd); /* and still does */
+	assert_true(wait_for(interrupt_pending));
+	close(fd);
+}
+
 static void test_own_descriptor_gives_way_and_keeps_its_file(void **state)
 {
 	int fd = event_new(0), handle = own_fd_copy(fd), number = own_fd(handle);
@@ -605,6 +643,7 @@ int main(void)
 		TEST(test_coalesced_unregister_takes_all_zones_around_the_range),
 		TEST(test_bus_has_room_for_a_thousand_devices_and_more_ioeventfds),
 		TEST(test_descriptors_of_a_vm_go_with_it),
+		TEST(test_forked_child_has_a_helper_thread_of_its_own),
 		TEST(test_own_descriptor_gives_way_and_keeps_its_file),
 	};
 

@@ -119,7 +119,7 @@ void event_get(struct shim_vcpu *vcpu, struct kvm_vcpu_events *k)
 	k->nmi.injected = e.nmi.injected;
 	k->nmi.pending = e.nmi.pending || (vcpu->apic && atomic_load(&vcpu->apic->nmis));
 	k->nmi.masked = e.nmi.masked;
-	k->smi.latched_init = vcpu->apic && vcpu->apic->init;
+	k->smi.latched_init = vcpu->apic && lapic_latched_init(vcpu);
 	k->flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW |
 		   KVM_VCPUEVENT_VALID_SMM;
 	if (vm->exception_payload)

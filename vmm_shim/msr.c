@@ -92,7 +92,7 @@ static const struct {
 	{ 0x01dd, READ_ONLY, 0, 0 },
 	{ 0x01de, READ_ONLY, 0, 0 },
 	{ 0x0345, READ_ONLY | HOST_ONLY | INTEL, 0, 0 }, /* IA32_PERF_CAPABILITIES */
-	{ 0x06e0, 0, 0, ~0ull },                         /* IA32_TSC_DEADLINE: lapic_vcpu.c */
+	{ 0x06e0, 0, 0, ~0ull },                         /* IA32_TSC_DEADLINE: lapic_access.c */
 	{ 0x01fc, 0, 0, ~0ull },                         /* IA32_POWER_CTL */
 	/* TscFreqSel and McStatusWrEn */
 	{ MSR_HWCR, CHECKED, 0, 1ull << 24 | 1ull << 18 | HWCR_DROPPED },

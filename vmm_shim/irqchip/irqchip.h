@@ -157,7 +157,7 @@ void irqchip_after_fork(void);
 /* KVM_CREATE_IRQCHIP, KVM_CREATE_PIT2, KVM_IRQ_LINE, KVM_GET_IRQCHIP, KVM_SET_GSI_ROUTING, KVM_IRQFD,
  * KVM_IOEVENTFD, KVM_SIGNAL_MSI … -ENOTTY: none of these. */
 long irqchip_vm_ioctl(struct shim_vm *vm, unsigned long request, unsigned long argument);
-/* KVM_GET_LAPIC, KVM_SET_LAPIC, KVM_SET_VAPIC_ADDR: lapic_vcpu.c. -ENOTTY: none of these. */
+/* KVM_GET_LAPIC, KVM_SET_LAPIC, KVM_SET_VAPIC_ADDR: lapic_access.c. -ENOTTY: none of these. */
 long irqchip_vcpu_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned long argument);
 /* KVM_ENABLE_CAP on the VM: KVM_CAP_X2APIC_API, KVM_CAP_X86_APIC_BUS_CYCLES_NS. */
 int lapic_enable_cap(struct shim_vm *vm, const struct kvm_enable_cap *cap);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A local APIC: the model (lapic.c, lapic_timer.c, lapic_message.c), and what joins it to a vCPU
- * (lapic_vcpu.c). SDM vol. 3, chapter 11; where KVM has a view of its own it is KVM's
+ * A local APIC: the model (lapic.c, lapic_timer.c, lapic_message.c), what joins it to a vCPU
+ * (lapic_vcpu.c), and the ways to it (lapic_access.c). SDM vol. 3, chapter 11; where KVM has a view of its own it is KVM's
  * (arch/x86/kvm/lapic.c, 6.12).
  *
  * chip->lock guards all of it. Without it: `base`, read by the vCPU's own thread, which alone writes
@@ -181,7 +181,12 @@ void lapic_timer_deliver(struct lapic *a);
 void lapic_look(struct lapic *a);
 /* Its thread, if it waits, looks for signals. Any thread, any signal handler. */
 void lapic_wake(struct lapic *a);
-uint64_t lapic_guest_tsc(struct lapic *a);
+/* chip->lock; what is due by then has fired. */
+void lapic_lock(struct irqchip *chip);
+/* CR8 becomes what the task priority is, which has been written; and the other way round, with the lock held,
+ * before that is looked at. */
+void lapic_give_cr8(struct shim_vcpu *vcpu);
+void lapic_sync_cr8(struct shim_vcpu *vcpu);
 
 int lapic_create(struct shim_vcpu *vcpu); /* of a vCPU that is being created */
 void lapic_free(struct shim_vcpu *vcpu);
@@ -190,8 +195,6 @@ void lapic_free(struct shim_vcpu *vcpu);
 void lapic_cr8_changed(struct shim_vcpu *vcpu, uint64_t cr8);
 /* INIT: the vCPU's registers are reset, now the APIC's. */
 void lapic_init(struct shim_vcpu *vcpu);
-
-void lapic_cpuid_changed(struct shim_vcpu *vcpu);
 
 enum lapic_next { LAPIC_ENTER, LAPIC_EXIT, LAPIC_WAIT };
 /* Before the guest runs (on): events are taken up. EXIT: kvm_run is filled in. */
@@ -207,6 +210,14 @@ uint64_t lapic_after_run(struct shim_vcpu *vcpu, uint64_t cr8);
 /* kvm_cpu_accept_dm_intr(): the monitor may inject its ExtINT. */
 bool lapic_accepts_external(struct shim_vcpu *vcpu);
 
+int lapic_interrupt(struct shim_vcpu *vcpu, uint8_t vector); /* KVM_INTERRUPT */
+bool lapic_latched_init(struct shim_vcpu *vcpu);
+void lapic_set_events(struct shim_vcpu *vcpu, const struct kvm_vcpu_events *events);
+uint32_t lapic_get_mp_state(struct shim_vcpu *vcpu);
+int lapic_set_mp_state(struct shim_vcpu *vcpu, uint32_t state);
+
+/* ------------------------------------------------------------------ lapic_access.c */
+
 /* IA32_APIC_BASE, IA32_TSC_DEADLINE, 800h to 8FFh, also without a local APIC: -ENOENT another MSR,
  * -EINVAL #GP. */
 int lapic_get_msr(struct shim_vcpu *vcpu, uint32_t index, uint64_t *value);
@@ -215,10 +226,8 @@ int lapic_set_msr(struct shim_vcpu *vcpu, uint32_t index, uint64_t value, bool h
 bool lapic_owns_write(struct shim_vcpu *vcpu, uint32_t index);
 /* kvm_apic_set_base() */
 int lapic_set_base(struct shim_vcpu *vcpu, uint64_t base, bool host);
-
-int lapic_interrupt(struct shim_vcpu *vcpu, uint8_t vector); /* KVM_INTERRUPT */
-void lapic_set_events(struct shim_vcpu *vcpu, const struct kvm_vcpu_events *events);
-uint32_t lapic_get_mp_state(struct shim_vcpu *vcpu);
-int lapic_set_mp_state(struct shim_vcpu *vcpu, uint32_t state);
+void lapic_cpuid_changed(struct shim_vcpu *vcpu);
+/* As know_tsc() has found it: any thread. */
+uint64_t lapic_guest_tsc(struct lapic *a);
 
 #endif

@@ -26,6 +26,10 @@ target_include_directories(buslock_flags INTERFACE ${PROJECT_SOURCE_DIR})
 if(BUSLOCK_WERROR)
 	target_compile_options(buslock_flags INTERFACE -Werror)
 endif()
+if(BUSLOCK_FUZZ)
+	# what tells libFuzzer where a program has been; build the fuzz targets alone
+	target_compile_options(buslock_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
 if(BUSLOCK_SANITIZE)
 	target_compile_options(buslock_flags INTERFACE
 		-fsanitize=${BUSLOCK_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)

@@ -240,8 +240,11 @@ const struct ioctl_info *ioctl_find(unsigned long request)
 
 bool ioctl_is_newer(unsigned long request)
 {
-	const struct ioctl_info *info = ioctl_find(request);
+	const struct ioctl_info *info;
 
+	if (shim_config.profile.kernel >= IOCTL_NEWEST) /* no need to look */
+		return false;
+	info = ioctl_find(request);
 	return info && info->since > shim_config.profile.kernel;
 }
 

@@ -347,6 +347,10 @@ static uint64_t argument_for(struct fuzz *f, unsigned long request, uint8_t **fi
 		((struct kvm_cpuid2 *)data)->nent = below(f, 80);
 	if ((request == KVM_GET_MSR_INDEX_LIST || request == KVM_GET_MSRS) && below(f, 4))
 		((struct kvm_msr_list *)data)->nmsrs = below(f, 200);
+	if (how == 2) { /* not aligned */
+		data += 16384 + below(f, 8);
+		memcpy(data, f->scratch, 4096);
+	}
 	*filled = data;
 	return (uintptr_t)data;
 }

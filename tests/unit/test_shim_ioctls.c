@@ -160,6 +160,7 @@ static void test_ioctl_rows_are_unique_and_consistent(void **state)
 
 		assert_ptr_equal(ioctl_find(row->request), row);
 		assert_int_equal(row->here & ~row->on, 0);
+		assert_in_range(row->since, 0, IOCTL_NEWEST);
 		/* why it is missing, and only then */
 		if (row->on == row->here && row->on)
 			assert_true(!row->error && !row->reads && !row->why);

@@ -309,7 +309,7 @@ static void test_ioctl_foreign_numbers_are_unknown(void **state)
 	for (size_t i = 0; i < ioctl_foreign_size; i++) {
 		const struct ioctl_foreign *row = &ioctl_foreign[i];
 		unsigned long request =
-			_IOC(row->direction, KVMIO, row->nr, row->direction ? 20u : 0u);
+			_IOC((unsigned)row->direction, KVMIO, row->nr, row->direction ? 20u : 0u);
 
 		if (ioctl_find(request))
 			continue;

@@ -180,7 +180,7 @@ static void move(bool irqchip)
 static void random_state(void)
 {
 	struct kvm_regs regs;
-	struct kvm_fpu fpu;
+	struct kvm_fpu fpu, fpu_set;
 	struct kvm_xsave xsave;
 	struct kvm_xcrs xcrs = { .nr_xcrs = 1 };
 	struct kvm_debugregs debug = { 0 };
@@ -207,6 +207,8 @@ static void random_state(void)
 	fpu.last_ip = next();
 	fpu.last_dp = next();
 	MUST(FD_IOCTL(m.vcpu, KVM_SET_FPU, &fpu));
+	MUST(FD_IOCTL(m.vcpu, KVM_GET_FPU, &fpu_set));
+	assert_memory_equal(&fpu, &fpu_set, sizeof(fpu));
 	MUST(FD_IOCTL(m.vcpu, KVM_GET_XSAVE, &xsave));
 	xsave.region[6] = (uint32_t)(next() & 0xffbf); /* MXCSR */
 	MUST(FD_IOCTL(m.vcpu, KVM_SET_XSAVE, &xsave));

@@ -645,14 +645,27 @@ static void *pages(size_t size)
 	return p;
 }
 
+/* As the preloaded library's: memory that goes under a running guest ends its run. */
+static void fault(int signal, siginfo_t *info, void *context)
+{
+	const struct sigaction fatal = { .sa_handler = SIG_DFL };
+
+	if (info->si_code <= 0 || !shim_memory_fault_at(info->si_addr, context))
+		sigaction(signal, &fatal, NULL); /* again, and then for good */
+}
+
 static struct fuzz slices[THREADS];
 
 void fuzz_setup(void)
 {
+	const struct sigaction faults = { .sa_sigaction = fault,
+					  .sa_flags = SA_SIGINFO | SA_NODEFER };
 	const struct sigaction action = { .sa_handler = tick };
 	struct shim_options options;
 
 	sigaction(SIGUSR1, &action, NULL);
+	sigaction(SIGSEGV, &faults, NULL);
+	sigaction(SIGBUS, &faults, NULL);
 	event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	arena = pages(ARENA);
 	for (unsigned i = 0; i < THREADS; i++) {

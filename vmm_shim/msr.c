@@ -103,13 +103,13 @@ static const struct {
 	{ 0xc0011022, UNLISTED | IGNORED, 0, 0 }, /* DC_CFG */
 	{ 0xc0011029, FEATURE | AMD, 2, 2 },      /* DE_CFG: LFENCE serialises */
 	{ 0xc001102a, UNLISTED | IGNORED, 0, 0 }, /* BU_CFG2 */
-	/* KVM's own. No CPUID leaf offers them, so they are the monitor's to save and restore. */
+	/* KVM's own, where pvclock.c does not have them: the monitor's to save and restore. */
 	{ 0x11, HOST_ONLY, 0, 0 },
 	{ 0x12, HOST_ONLY, 0, 0 },
 	{ 0x4b564d00, HOST_ONLY, 0, 0 },
 	{ 0x4b564d01, HOST_ONLY, 0, 0 },
 	{ 0x4b564d02, HOST_ONLY | UNLISTED, 0, 0 },
-	{ 0x4b564d03, HOST_ONLY | UNLISTED, 0, 0 },
+	{ 0x4b564d03, HOST_ONLY, 0, 0 },
 	{ 0x4b564d04, HOST_ONLY | UNLISTED, 0, 0 },
 	{ 0x4b564d05, HOST_ONLY | UNLISTED, 0, 0 },
 	{ 0x4b564d06, HOST_ONLY | UNLISTED, 0, 0 },

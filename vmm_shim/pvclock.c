@@ -141,9 +141,11 @@ static void write_system_time(struct shim_vcpu *vcpu)
 	uint64_t gpa = vcpu->pv.system_time & ~1ull;
 	struct pvclock_time t = { 0 };
 	uint32_t version;
+	/* not under the lock: it may have to wait for a vCPU that runs */
+	uint64_t offset = (uint64_t)vcpu->ops->get_tsc_offset(vcpu->emu);
 
 	lock_take(&vm->clock.lock);
-	t.tsc_timestamp = vm->clock.master_tsc + (uint64_t)vcpu->ops->get_tsc_offset(vcpu->emu);
+	t.tsc_timestamp = vm->clock.master_tsc + offset;
 	t.system_time = vm->clock.master_ns + (uint64_t)vm->clock.offset;
 	t.tsc_to_system_mul = vm->clock.mul;
 	t.tsc_shift = vm->clock.shift;

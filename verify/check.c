@@ -233,6 +233,8 @@ static bool path_step(void *opaque, const struct kvm_regs *regs, const struct kv
 	if (at >= MODE_HANDLERS && at < MODE_HANDLERS + 256)
 		path->begun = false;
 	path_done(path);
+	if (at + INSN_MAX_LENGTH > MODE_RAM && !path->limit)
+		path->limit = &limits[LIMIT_FETCH];
 	if (at + INSN_MAX_LENGTH > MODE_RAM || path->steps++ > MAX_STEPS)
 		return path->steps <= MAX_STEPS;
 	if (insn_decode(&path->insn, ram + at, INSN_MAX_LENGTH, path->program->mode->code))

@@ -61,6 +61,11 @@ static bool approximation(const struct moment *m)
 	return is_vector(m->insn) && is(m->insn, MAP_0F, 0x52, 0x53);
 }
 
+static bool movsxd16(const struct moment *m)
+{
+	return m->mode->code == 64 && is(m->insn, MAP_ONE, 0x63, 0x63) && m->insn->opsize == 2;
+}
+
 static bool cmp_reserved(const struct moment *m)
 {
 	return is_vector(m->insn) && is(m->insn, MAP_0F, 0xc2, 0xc2) && m->regs && m->insn->imm > 7;
@@ -131,11 +136,15 @@ static bool canonical(uint64_t linear)
 
 static bool segment_prefix(const struct moment *m)
 {
-	if (m->mode->code != 64 || !m->regs || !(m->insn->flags & INSN_MEM))
+	bool string = m->insn->op >= OP_MOVS && m->insn->op <= OP_SCAS;
+	uint64_t at;
+
+	if (m->mode->code != 64 || !m->regs || !(string || m->insn->flags & INSN_MEM))
 		return false;
+	at = string ? m->regs->gpr[6] : operand(m);
 	for (unsigned i = 0; i < m->insn->length && i < 4; i++)
 		if ((m->insn->bytes[i] & 0xe7) == 0x26)
-			return !canonical(operand(m));
+			return !canonical(at);
 	return false;
 }
 
@@ -308,6 +317,32 @@ static bool nonexistent(const struct moment *m)
 	       !is(m->insn, MAP_0F, 0x0b, 0x0b);
 }
 
+static bool system_store(const struct moment *m)
+{
+	return m->regs && m->insn->op >= OP_LGDT && m->insn->op <= OP_STR;
+}
+
+static bool int1(const struct moment *m)
+{
+	return m->insn->op == OP_INT1;
+}
+
+/* POPF of more than status flags and DF, which only wild code does. */
+static bool popf(const struct moment *m)
+{
+	uint64_t at;
+	uint16_t image;
+
+	if (m->insn->op != OP_POPF || !m->regs)
+		return false;
+	at = (m->regs->gpr[4] & (m->regs->stack_size == 2 ? 0xffff : UINT64_MAX)) +
+	     m->regs->seg_base[SEG_SS];
+	if (at >= MODE_RAM - 8)
+		return true;
+	memcpy(&image, m->ram + at, 2);
+	return image & ~(FLAGS_STATUS | DIRECTION | 0x202);
+}
+
 static bool cmpxchg_register(const struct moment *m)
 {
 	return interpreted(m) && m->insn->op == OP_CMPXCHG && !(m->insn->flags & INSN_MEM) &&
@@ -316,7 +351,16 @@ static bool cmpxchg_register(const struct moment *m)
 
 static bool upper_half(const struct moment *m)
 {
-	return m->mode->native && m->regs && m->insn->flags & INSN_MEM && operand(m) >> 63;
+	struct insn_access access[INSN_MAX_ACCESSES];
+	int n;
+
+	if (!m->mode->native || !m->regs)
+		return false;
+	n = insn_accesses(m->insn, m->regs, access);
+	for (int i = 0; i < n; i++)
+		if (access[i].linear >> 47)
+			return true;
+	return false;
 }
 
 /* ------------------------------------------------------------------ the engine cannot */
@@ -352,10 +396,10 @@ static bool dot_product(const struct moment *m)
 	return is(m->insn, MAP_0F3A, 0x40, 0x41) && is_vector(m->insn);
 }
 
-static bool round_scalar(const struct moment *m)
+static bool narrow_vector(const struct moment *m)
 {
-	return is(m->insn, MAP_0F3A, 0x0a, 0x0b) && is_vector(m->insn) &&
-	       m->insn->flags & INSN_MEM && m->regs;
+	return m->regs && is_vector(m->insn) && m->insn->flags & INSN_MEM &&
+	       m->insn->mem_size < 16 && (operand(m) & 0xfff) + 16 > 0x1000;
 }
 
 static bool enter16(const struct moment *m)
@@ -438,11 +482,21 @@ static bool string_io_to_device(const struct moment *m)
 	return false;
 }
 
+static bool nobody(const struct moment *m)
+{
+	(void)m;
+	return false;
+}
+
 const struct limit limits[] = {
+	/* LIMIT_FETCH: the path knows */
+	{ LIMIT_NEITHER, "code outside memory", "an instruction over the end of memory", nobody },
 	{ LIMIT_NEITHER, "CPUID, RDTSC, RDRAND, RDPID, PAUSE", "time, chance, identity",
 	  by_nature },
 	{ LIMIT_NEITHER, "BSWAP of 16 bits", "undefined (SDM vol. 2, BSWAP)", bswap16 },
 	{ LIMIT_NEITHER, "RCPPS, RSQRTPS", "approximations (SDM vol. 2, RCPPS)", approximation },
+	{ LIMIT_NEITHER, "MOVSXD of 16 bits",
+	  "two bytes by the manual (SDM vol. 2, MOVSXD), four for Linux and AMD", movsxd16 },
 	{ LIMIT_NEITHER, "CMPPS with a predicate above 7", "reserved bits (SDM vol. 2, CMPPS)",
 	  cmp_reserved },
 	{ LIMIT_NEITHER, "REP that overwrites itself",
@@ -499,6 +553,10 @@ const struct limit limits[] = {
 	  "this software KVM looks for the bytes without the base", ud_with_base },
 	{ LIMIT_DEVICE, "what no processor has, at CPL 0",
 	  "KVM_EXIT_INTERNAL_ERROR instead of #UD (handle_emulation_failure())", nonexistent },
+	{ LIMIT_DEVICE, "POPF of TF, IOPL, NT", "IOPL is not kept, single steps are lost", popf },
+	{ LIMIT_DEVICE, "INT1", "a fault instead of a trap", int1 },
+	{ LIMIT_DEVICE, "LGDT, SGDT, SLDT, STR and the like",
+	  "Linux's emulator reads what it is going to store to", system_store },
 	{ LIMIT_DEVICE, "CMPXCHG of 32-bit registers",
 	  "writes the destination, and so clears its upper half, when it compares unequal",
 	  cmpxchg_register },
@@ -512,8 +570,8 @@ const struct limit limits[] = {
 	{ LIMIT_EMULATOR, "PHADD and PHSUB of a register with itself",
 	  "the engine reads what it has already written", horizontal_same },
 	{ LIMIT_EMULATOR, "DPPS, DPPD", "the engine's sum begins with +0", dot_product },
-	{ LIMIT_EMULATOR, "ROUNDSS, ROUNDSD from memory", "the engine reads 16 bytes",
-	  round_scalar },
+	{ LIMIT_EMULATOR, "vector operands of less than 16 bytes at the end of a page",
+	  "the engine reads 16 bytes for some (CVTPS2PD, ROUNDSS)", narrow_vector },
 	{ LIMIT_EMULATOR, "ENTER of 16 bits in 64-bit mode", "the engine sets all of RBP",
 	  enter16 },
 	{ LIMIT_EMULATOR, "near branches to non-canonical addresses",

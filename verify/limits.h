@@ -32,7 +32,8 @@ struct limit {
 };
 extern const struct limit limits[];
 extern const unsigned limits_count;
-#define MAX_LIMITS 64
+#define MAX_LIMITS  64
+#define LIMIT_FETCH 0 /* the row of code outside memory */
 
 /* NULL: it can be compared. */
 const struct limit *limit_find(const struct moment *moment);

@@ -400,6 +400,25 @@ static void complete(struct machine *m)
 	m->run->immediate_exit = 0;
 }
 
+/*
+ * What an access left pending is completed without another instruction: else the next KVM_RUN might do
+ * both in one step. More accesses of the same instruction may come of it. False: that was the end.
+ */
+static bool finish_instruction(struct machine *m, const struct program *p, struct result *r)
+{
+	for (;;) {
+		long ret;
+
+		m->run->immediate_exit = 1;
+		ret = m->api->ioctl(m->vcpu, KVM_RUN, 0);
+		m->run->immediate_exit = 0;
+		if (ret < 0 || m->run->exit_reason == KVM_EXIT_DEBUG)
+			return true;
+		if (!handle(m, p, r))
+			return false;
+	}
+}
+
 static int run_program(struct machine *m, const struct program *p, struct result *r,
 		       machine_step *step, void *opaque)
 {
@@ -431,9 +450,8 @@ static int run_program(struct machine *m, const struct program *p, struct result
 			continue;
 		if (!handle(m, p, r))
 			return 0;
-		/* else the next KVM_RUN might finish this instruction and execute another */
-		if (step)
-			complete(m);
+		if (step && !finish_instruction(m, p, r))
+			return 0;
 	}
 }
 

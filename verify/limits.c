@@ -471,13 +471,16 @@ static bool store_to_code_segment(const struct moment *m)
 static bool string_io_to_device(const struct moment *m)
 {
 	struct insn_access access[INSN_MAX_ACCESSES];
+	uint64_t span = 0;
 	int n;
 
 	if (!m->regs || (m->insn->op != OP_INS && m->insn->op != OP_OUTS))
 		return false;
+	if (m->insn->flags & (INSN_REP | INSN_REPNE))
+		span = (m->regs->gpr[1] & 0xffff) * m->insn->opsize;
 	n = insn_accesses(m->insn, m->regs, access);
 	for (int i = 0; i < n; i++)
-		if (access[i].linear + access[i].size > MODE_RAM)
+		if (access[i].linear + access[i].size + span > MODE_RAM)
 			return true;
 	return false;
 }

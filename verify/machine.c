@@ -240,12 +240,13 @@ enum { XSAVE_FCW = 0, XSAVE_MXCSR = 24, XSAVE_XMM = 160, XSAVE_BV = 512 };
 
 static int load_vectors(struct machine *m, const struct program *p)
 {
-	struct kvm_xsave image = { { 0 } };
+	struct kvm_xsave image;
 	uint8_t *bytes = (uint8_t *)image.region;
 	const uint16_t fcw = 0x37f;
 	const uint32_t mxcsr = 0x1f80, used = XSAVE_X87_SSE;
 	uint8_t xmm[16][16];
 
+	memset(&image, 0, sizeof(image));
 	program_xmm(p, xmm);
 	memcpy(bytes + XSAVE_FCW, &fcw, sizeof(fcw));
 	memcpy(bytes + XSAVE_MXCSR, &mxcsr, sizeof(mxcsr));

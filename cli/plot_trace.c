@@ -107,6 +107,10 @@ static void add_event(struct plotting *p, const struct trace_line *line)
 		field_number(line->json, "flags", &value);
 		bin_at(p, time)->flagged += (double)(value >> 1 & 1); /* KVM_RUN_X86_BUS_LOCK */
 		break;
+	case TRACE_VM_EXIT:
+		note_vcpu(p, field_who(line->json));
+		bin_at(p, time)->flagged += field_true(line->json, "bus_lock");
+		break;
 	default:
 		break;
 	}

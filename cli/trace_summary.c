@@ -24,7 +24,7 @@ struct rows {
 
 struct vcpu {
 	struct trace_who who;
-	uint64_t runs, exits, errors, locks, lock_exits;
+	uint64_t runs, exits, vm_exits, errors, locks, lock_exits;
 	uint64_t in_run, begun; /* ns; begun: UINT64_MAX: not in KVM_RUN */
 	uint64_t policy, host;  /* ns asleep */
 };
@@ -32,7 +32,7 @@ struct vcpu {
 struct trace_summary {
 	uint64_t events[TRACE_EVENTS + 1], first, last;
 	bool any;
-	struct rows reasons, sites;
+	struct rows reasons, vm_reasons, sites;
 	struct vcpu *vcpu;
 	size_t vcpus, vcpu_room;
 	size_t latest; /* the one that was asked for last */
@@ -48,6 +48,7 @@ void summary_free(struct trace_summary *s)
 	if (!s)
 		return;
 	free(s->reasons.row);
+	free(s->vm_reasons.row);
 	free(s->sites.row);
 	free(s->vcpu);
 	free(s);
@@ -134,6 +135,23 @@ static int add_exit(struct trace_summary *s, struct vcpu *vcpu, const struct tra
 	return 0;
 }
 
+/* Of imported logs: the processor's exits. */
+static int add_vm_exit(struct trace_summary *s, struct vcpu *vcpu, const struct trace_line *line)
+{
+	uint64_t reason = UINT64_MAX;
+	struct row *row;
+
+	field_number(line->json, "reason", &reason);
+	vcpu->lock_exits += field_true(line->json, "bus_lock");
+	vcpu->vm_exits++;
+	row = row_of(&s->vm_reasons, reason);
+	if (!row)
+		return -ENOMEM;
+	if (!row->count++)
+		event_title(line, row->text, sizeof(row->text));
+	return 0;
+}
+
 static int add_lock(struct trace_summary *s, struct vcpu *vcpu, const struct trace_line *line)
 {
 	const char *bytes = field_string(line->json, "bytes");
@@ -178,6 +196,8 @@ int summary_add(struct trace_summary *s, const struct trace_line *line)
 		return 0;
 	case TRACE_EXIT:
 		return add_exit(s, vcpu, line);
+	case TRACE_VM_EXIT:
+		return add_vm_exit(s, vcpu, line);
 	case TRACE_BUS_LOCK:
 		return add_lock(s, vcpu, line);
 	case TRACE_SLEEP:
@@ -253,13 +273,15 @@ static void print_vcpu(FILE *out, const struct vcpu *v)
 {
 	char who[64], run[40], policy[40], host[40];
 
-	if (!v->runs && !v->exits && !v->locks && !v->policy && !v->host)
+	if (!v->runs && !v->exits && !v->vm_exits && !v->locks && !v->policy && !v->host)
 		return;
 	fprintf(out, "    %-12s %8" PRIu64 " runs, %s in KVM_RUN; %" PRIu64 " exits",
 		who_text(&v->who, who, sizeof(who)), v->runs,
 		duration_text(v->in_run, run, sizeof(run)), v->exits);
 	if (v->errors)
 		fprintf(out, " (%" PRIu64 " errors)", v->errors);
+	if (v->vm_exits)
+		fprintf(out, "; %" PRIu64 " VM exits", v->vm_exits);
 	fprintf(out, "; %" PRIu64 " bus locks, %" PRIu64 " flagged", v->locks, v->lock_exits);
 	if (v->policy)
 		fprintf(out, "; policy slept %s", duration_text(v->policy, policy, sizeof(policy)));
@@ -283,6 +305,7 @@ void summary_print(FILE *out, const struct trace_summary *s, const struct trace_
 				s->events[i]);
 	fputc('\n', out);
 	print_rows(out, "exits by reason", &s->reasons);
+	print_rows(out, "VM exits by reason", &s->vm_reasons);
 	if (s->vcpus)
 		fputs("  vCPUs\n", out);
 	for (size_t i = 0; i < s->vcpus; i++)

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Lines into numbers. The scanner knows just enough of JSON to tell the members of an object apart; a
- * value is compared as it is written. What one side cannot tell is found out by reading, so a second
- * pass may be necessary: it leaves those fields out.
+ * Lines into numbers. What one side cannot tell is found out by reading, so a second pass may be
+ * necessary: it leaves those fields out.
  */
 #include "traces/diff_records.h"
+#include "traces/json_members.h"
 #include "traces/trace_source.h"
 
 #include <errno.h>
@@ -17,8 +17,7 @@
 
 #define UNKNOWN_EVENT TRACE_EVENTS       /* all that this version does not know */
 #define END_EVENT     (TRACE_EVENTS + 1) /* the last line */
-#define MAX_MEMBERS   48
-#define FIELDS        2048 /* room in the table of fields, a power of 2 */
+#define FIELDS        2048               /* room in the table of fields, a power of 2 */
 
 /* ------------------------------------------------------------------ what can be compared */
 
@@ -78,172 +77,6 @@ static bool is_never(int event)
 	return false;
 }
 
-/* ------------------------------------------------------------------ members of a line */
-
-struct span {
-	const char *at;
-	size_t n;
-};
-
-struct member {
-	struct span key, value; /* the key without its quotes */
-};
-
-static const char *blanks(const char *p, const char *end)
-{
-	while (p < end && (*p == ' ' || *p == '\t' || *p == '\r'))
-		p++;
-	return p;
-}
-
-/* Behind the string that begins at `p`; NULL if it does not end. */
-static const char *skip_string(const char *p, const char *end)
-{
-	for (p++; p < end; p++) {
-		size_t slashes = 0;
-
-		p = memchr(p, '"', (size_t)(end - p));
-		if (!p)
-			return NULL;
-		/* escaped, if an odd number of backslashes is in front */
-		while (p[-1 - (ptrdiff_t)slashes] == '\\')
-			slashes++;
-		if (slashes % 2 == 0)
-			return p + 1;
-	}
-	return NULL;
-}
-
-/* Behind the value that begins at `p`. */
-static const char *skip_value(const char *p, const char *end)
-{
-	unsigned depth = 0;
-	const char *begin = p;
-
-	while (p && p < end) {
-		if (*p == '"') {
-			p = skip_string(p, end);
-			if (!depth)
-				return p;
-			continue;
-		}
-		if (!depth && (*p == ',' || *p == '}'))
-			return p > begin ? p : NULL;
-		if (*p == '{' || *p == '[')
-			depth++;
-		if ((*p == '}' || *p == ']') && depth && !--depth)
-			return p + 1;
-		p++;
-	}
-	return NULL;
-}
-
-/* Members of the object that is all of `text`; -1: it is none, or has too many. */
-static int split(const char *text, size_t n, struct member *member)
-{
-	const char *end = text + n, *p = blanks(text, end);
-	int count = 0;
-
-	if (p == end || *p++ != '{')
-		return -1;
-	for (;;) {
-		struct member *m = &member[count];
-		const char *behind;
-
-		p = blanks(p, end);
-		if (p == end || *p != '"' || count == MAX_MEMBERS)
-			return -1;
-		behind = skip_string(p, end);
-		if (!behind)
-			return -1;
-		m->key = (struct span){ p + 1, (size_t)(behind - p) - 2 };
-		p = blanks(behind, end);
-		if (p == end || *p++ != ':')
-			return -1;
-		p = blanks(p, end);
-		behind = skip_value(p, end);
-		if (!behind)
-			return -1;
-		m->value = (struct span){ p, (size_t)(behind - p) };
-		count++;
-		p = blanks(behind, end);
-		if (p == end)
-			return -1;
-		if (*p == '}')
-			break;
-		if (*p++ != ',')
-			return -1;
-	}
-	p = blanks(p + 1, end);
-	return p + 1 == end && *p == '\n' ? count : -1;
-}
-
-static bool is(struct span span, const char *text)
-{
-	return span.n == strlen(text) && !memcmp(span.at, text, span.n);
-}
-
-static const struct member *find(const struct member *member, int count, const char *key)
-{
-	for (int i = 0; i < count; i++)
-		if (is(member[i].key, key))
-			return &member[i];
-	return NULL;
-}
-
-/* A number, or `otherwise` for null and what is none. */
-static int64_t number(const struct member *member, int64_t otherwise)
-{
-	char digits[24];
-
-	if (!member || !member->value.n || member->value.n >= sizeof(digits) ||
-	    !strchr("-0123456789", *member->value.at))
-		return otherwise;
-	memcpy(digits, member->value.at, member->value.n);
-	digits[member->value.n] = '\0';
-	return strtoll(digits, NULL, 10);
-}
-
-/* ------------------------------------------------------------------ hashes */
-
-/* Of splitmix64 (Steele, Lea, Flood, 2014): each bit of the input changes half of the output's. */
-static uint64_t mix(uint64_t x)
-{
-	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
-	x = (x ^ x >> 27) * 0x94d049bb133111eb;
-	return x ^ x >> 31;
-}
-
-static uint64_t hash(struct span span)
-{
-	uint64_t h = span.n * 0x9e3779b97f4a7c15 + 1, word;
-
-	for (; span.n >= 8; span.at += 8, span.n -= 8) {
-		memcpy(&word, span.at, 8);
-		h = mix(h ^ word) + 0x9e3779b97f4a7c15;
-	}
-	word = 0;
-	memcpy(&word, span.at, span.n);
-	return mix(h ^ word);
-}
-
-/* "#AC: CPU 0/KVM/4711 took …": a thread has another number in each run. */
-static uint64_t hash_message(struct span span)
-{
-	uint64_t h = 1;
-
-	for (size_t i = 0; i < span.n; i++) {
-		h = mix(h ^ (unsigned char)span.at[i]) + 0x9e3779b97f4a7c15;
-		while (span.at[i] == '/' && i + 1 < span.n && span.at[i + 1] >= '0' &&
-		       span.at[i + 1] <= '9') {
-			do {
-				i++;
-			} while (i + 1 < span.n && span.at[i + 1] >= '0' && span.at[i + 1] <= '9');
-		}
-	}
-	return h;
-}
-
 /* ------------------------------------------------------------------ fields */
 
 struct diff_field {
@@ -256,10 +89,10 @@ struct diff_field {
 	char name[48];
 };
 
-static enum policy policy_of(struct span name)
+static enum policy policy_of(struct json_span name)
 {
 	for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++)
-		if (is(name, policies[i].field))
+		if (json_is(name, policies[i].field))
 			return policies[i].policy;
 	return COMPARE;
 }
@@ -292,9 +125,9 @@ static bool is_ignored(const struct diff_options *options, int event, const char
 }
 
 /* NULL: the table is full; then it is compared, whoever has it. */
-static struct diff_field *field_of(struct diff_records *r, int event, struct span name)
+static struct diff_field *field_of(struct diff_records *r, int event, struct json_span name)
 {
-	uint64_t key = mix(hash(name) + (uint64_t)event + 1) | 1;
+	uint64_t key = json_mix(json_hash(name) + (uint64_t)event + 1) | 1;
 
 	for (size_t i = 0; i < 64; i++) {
 		struct diff_field *f = &r->field[(key + i) % FIELDS];
@@ -306,7 +139,7 @@ static struct diff_field *field_of(struct diff_records *r, int event, struct spa
 		f->key = key;
 		f->event = event;
 		f->policy = policy_of(name);
-		if (event == END_EVENT && !is(name, "status") && !is(name, "signal"))
+		if (event == END_EVENT && !json_is(name, "status") && !json_is(name, "signal"))
 			f->policy = NEVER;
 		snprintf(f->name, sizeof(f->name), "%.*s", (int)(name.n < 40 ? name.n : 40),
 			 name.at);
@@ -334,20 +167,20 @@ bool diff_compares(const struct diff *diff, const char *event, const char *field
 	for (int i = 0; i <= END_EVENT; i++)
 		if (!strcmp(event, event_name(i)))
 			number = i;
-	return is_compared(diff->records,
-			   field_of(diff->records, number, (struct span){ field, strlen(field) }));
+	return is_compared(diff->records, field_of(diff->records, number,
+						   (struct json_span){ field, strlen(field) }));
 }
 
 /* ------------------------------------------------------------------ one line */
 
-static int event_of(const struct member *event)
+static int event_of(const struct json_member *event)
 {
-	struct span name = { event->value.at + 1, event->value.n - 2 };
+	struct json_span name = { event->value.at + 1, event->value.n - 2 };
 
 	if (event->value.n < 2 || *event->value.at != '"')
 		return UNKNOWN_EVENT;
 	for (int i = 0; i <= END_EVENT; i++)
-		if (i != UNKNOWN_EVENT && is(name, event_name(i)))
+		if (i != UNKNOWN_EVENT && json_is(name, event_name(i)))
 			return i;
 	return UNKNOWN_EVENT;
 }
@@ -366,14 +199,16 @@ static bool is_wanted(const struct diff_records *r, int event)
 	}
 }
 
-static int64_t stream_of(struct diff_records *r, const struct member *member, int count)
+static int64_t stream_of(struct diff_records *r, const struct json_member *member, int count)
 {
 	static const char *const keys[3] = { "process", "vm", "vcpu" };
 	uint64_t who[3];
 	struct diff_stream *stream;
 
 	for (int i = 0; i < 3; i++)
-		who[i] = r->no_who[i] ? 0 : (uint64_t)number(find(member, count, keys[i]), -1);
+		who[i] = r->no_who[i]
+				 ? 0
+				 : (uint64_t)json_number(json_find(member, count, keys[i]), -1);
 	if (r->latest < r->streams && !memcmp(r->stream[r->latest].who, who, sizeof(who)))
 		return r->latest;
 	for (uint32_t i = 0; i < r->streams; i++)
@@ -397,17 +232,18 @@ static bool is_timing(int64_t result, int64_t reason)
 }
 
 static struct diff_record record_of(struct diff_records *r, int side, int event,
-				    const struct member *member, int count)
+				    const struct json_member *member, int count)
 {
-	int64_t result = number(find(member, count, "result"), 0);
-	int64_t reason = number(find(member, count, "reason"), -1);
-	struct diff_record record = { .kind = mix((uint64_t)event + 1) };
+	int64_t result = json_number(json_find(member, count, "result"), 0);
+	int64_t reason = json_number(json_find(member, count, "reason"), -1);
+	struct diff_record record = { .kind = json_mix((uint64_t)event + 1) };
 
 	if (event == TRACE_EXIT || event == TRACE_VM_EXIT)
-		record.kind = mix(record.kind ^ mix((uint64_t)(result < 0 ? result : reason)));
+		record.kind =
+			json_mix(record.kind ^ json_mix((uint64_t)(result < 0 ? result : reason)));
 	record.all = record.kind;
 	if (event == UNKNOWN_EVENT)
-		record.all += hash(find(member, count, "event")->value);
+		record.all += json_hash(json_find(member, count, "event")->value);
 	for (int i = 0; i < count; i++) {
 		struct diff_field *f = field_of(r, event, member[i].key);
 		bool message = f && f->policy == MESSAGE && !r->clocks;
@@ -415,12 +251,12 @@ static struct diff_record record_of(struct diff_records *r, int side, int event,
 		if (f && !r->scanned_once)
 			f->count[side]++;
 		/* after an error it may be that of an earlier exit (docs/trace.md) */
-		if (!is_compared(r, f) || (result < 0 && is(member[i].key, "reason")))
+		if (!is_compared(r, f) || (result < 0 && json_is(member[i].key, "reason")))
 			continue;
 		/* a sum: the order of the keys means nothing */
-		record.all +=
-			mix((f ? f->key : hash(member[i].key)) ^
-			    (message ? hash_message(member[i].value) : hash(member[i].value)));
+		record.all += json_mix((f ? f->key : json_hash(member[i].key)) ^
+				       (message ? json_hash_message(member[i].value)
+						: json_hash(member[i].value)));
 	}
 	if (event == TRACE_RUN)
 		record.flags = RECORD_RUN;
@@ -460,17 +296,17 @@ bad_line(struct diff_side *side, unsigned long line, const char *format, ...)
 	va_end(list);
 }
 
-static int scan_event(struct diff *diff, int side, unsigned long line, const struct member *member,
-		      int count)
+static int scan_event(struct diff *diff, int side, unsigned long line,
+		      const struct json_member *member, int count)
 {
 	struct diff_records *r = diff->records;
-	const struct member *name = find(member, count, "event");
+	const struct json_member *name = json_find(member, count, "event");
 	struct diff_record record;
 	int64_t stream;
 	int event;
 
 	if (!name) {
-		if (!find(member, count, "schema"))
+		if (!json_find(member, count, "schema"))
 			bad_line(&diff->side[side], line,
 				 "neither \"schema\" nor \"event\" is in it");
 		return 0;
@@ -494,14 +330,14 @@ static int scan_event(struct diff *diff, int side, unsigned long line, const str
 static int scan_line(struct diff *diff, int side, const struct trace_text *line)
 {
 	static const char start[] = "{\"event\":\"";
-	struct member member[MAX_MEMBERS];
+	struct json_member member[JSON_MEMBERS];
 	const char *text = line->text;
 	size_t n = line->length;
 
 	if (n == 1 && *text == '\n')
 		return 0;
 	for (;;) {
-		int count = split(text, n, member);
+		int count = json_members(text, n, member);
 		const char *next;
 
 		if (count >= 0)
@@ -590,7 +426,7 @@ static void take_lack(struct diff_records *r, int side, const char *lack)
 		if (!point || strlen(event_name(event)) != (size_t)(point - lack) ||
 		    strncmp(lack, event_name(event), (size_t)(point - lack)))
 			continue;
-		f = field_of(r, event, (struct span){ point + 1, strlen(point + 1) });
+		f = field_of(r, event, (struct json_span){ point + 1, strlen(point + 1) });
 		if (f)
 			f->lacks |= (uint8_t)(1 << side);
 	}

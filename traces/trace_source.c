@@ -401,8 +401,6 @@ static int next_of_frame(struct trace_source *s, struct trace_text *line, char *
 
 	for (;;) {
 		while (s->text_at == s->text_n) {
-			if (s->frame_done && s->has_segment && s->frame->at != s->frame_end)
-				return lose_frame(s, line, "it ends too early", why, size);
 			if (s->frame_done) {
 				leave_frame(s);
 				return -EAGAIN;

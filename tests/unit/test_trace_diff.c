@@ -132,7 +132,15 @@ static const struct {
 	{ "vcpus changed", REAL RUN("0") EXIT("0", "0", "2", "") RUN("1") EXIT("1", "0", "5", ""),
 	  REAL RUN("0") EXIT("0", "0", "5", "") RUN("1") EXIT("1", "0", "2", ""), 2, 0, 3, 3, 1,
 	  1 },
+	{ "names of errors", REAL RUN("0") EINTR_OF RUN("0") EXIT("0", "-4", "10", ""),
+	  REAL RUN("0") EXIT("0", "-4", "10", "") RUN("0") EINTR_OF, 0, 0, 0, 0, 0, 0 },
+	{ "the end of one vcpu and the beginning of another",
+	  REAL RUN("0") EXIT("0", "0", "2", "") EXIT("1", "0", "5", ""),
+	  REAL RUN("0") EXIT("0", "0", "3", "") EXIT("1", "0", "6", ""), 2, 0, 3, 3, 1, 1 },
 	/* insertions */
+	{ "a run only", REAL IO(""), REAL IO("") RUN("0"), 1, 0, 0, 4, 0, 1 },
+	{ "runs that belong to nothing", REAL IO("") IO("") IO("") IO(""),
+	  REAL IO("") RUN("0") RUN("0") RUN("0") EINTR_OF IO("") IO("") IO(""), 1, 0, 4, 4, 0, 4 },
 	{ "a signal", REAL IO("") IO("") IO("") HLT,
 	  REAL IO("") RUN("0") EINTR_OF IO("") IO("") HLT, 1, 1, 4, 4, 0, 2 },
 	{ "an interrupt window", REAL IO("") RUN("0") WINDOW IO("") IO("") HLT,
@@ -272,7 +280,7 @@ static void test_diff_options_leave_things_out(void **state)
 {
 	static const char *const word[] = { "word", NULL },
 				 *const exit_word[] = { "exit.word", NULL },
-				 *const other[] = { "run.word", "wor", "exit.", NULL },
+				 *const other[] = { "run.word", "wor", "exit.", "exit-word", NULL },
 				 *const sleeps[] = { "sleep", NULL };
 	static const char a[] = REAL IO(WORD("0x1e")) HLT SLEEP("1") LOCK("0x3e");
 	static const char b[] = REAL IO(WORD("0x1f")) HLT LOCK("0x3e");
@@ -293,6 +301,11 @@ static void test_diff_options_leave_things_out(void **state)
 				    &(struct diff_options){ .no_registers = true }),
 			 0);
 	assert_int_equal(hunks_with(f, REAL IO(DIGEST("0x1")), REAL IO(""), NULL), 0);
+	/* without what is between them, changed events are still differences one by one */
+	assert_int_equal(hunks_with(f, REAL IO(WORD("0x1")) IO(WORD("0x2")) HLT,
+				    REAL IO(WORD("0x3")) IO(WORD("0x4")) HLT,
+				    &(struct diff_options){ .only = DIFF_EXITS }),
+			 2);
 }
 
 static void test_diff_tells_which_fields_it_compares(void **state)
@@ -386,6 +399,51 @@ static void test_diff_random_edits_are_found_exactly(void **state)
 	free(b.at);
 }
 
+static size_t longest_common(const unsigned *a, size_t na, const unsigned *b, size_t nb)
+{
+	size_t skip_a, skip_b;
+
+	if (!na || !nb)
+		return 0;
+	if (*a == *b)
+		return 1 + longest_common(a + 1, na - 1, b + 1, nb - 1);
+	skip_a = longest_common(a + 1, na - 1, b, nb);
+	skip_b = longest_common(a, na, b + 1, nb - 1);
+	return skip_a > skip_b ? skip_a : skip_b;
+}
+
+/* As long as nothing agrees for long, the edits are the fewest possible. */
+static void test_diff_short_traces_have_the_fewest_edits(void **state)
+{
+	struct file *f = *state;
+	struct text text[DIFF_SIDES] = { { malloc(1 << 16), 0 }, { malloc(1 << 16), 0 } };
+
+	for (int round = 0; round < 400; round++) {
+		unsigned reason[DIFF_SIDES][5];
+		size_t n[DIFF_SIDES], edits = 0;
+		struct diff *d;
+
+		for (int side = 0; side < DIFF_SIDES; side++) {
+			n[side] = draw(6);
+			text[side].n = 0;
+			add(&text[side], REAL);
+			for (size_t i = 0; i < n[side]; i++) {
+				reason[side][i] = draw(3);
+				add_exit(&text[side], reason[side][i], 1, 1);
+			}
+		}
+		d = compare(f, text[DIFF_A].at, text[DIFF_B].at, NULL);
+		for (size_t i = 0; i < d->hunks; i++)
+			edits += d->hunk[i].part[DIFF_A].count + d->hunk[i].part[DIFF_B].count;
+		assert_int_equal(edits, n[DIFF_A] + n[DIFF_B] -
+						2 * longest_common(reason[DIFF_A], n[DIFF_A],
+								   reason[DIFF_B], n[DIFF_B]));
+		diff_free(d);
+	}
+	free(text[DIFF_A].at);
+	free(text[DIFF_B].at);
+}
+
 /* From some point on the registers differ for ever; an exit that is put in later is seen all the same. */
 static void test_diff_survives_insertions_where_everything_differs(void **state)
 {
@@ -457,6 +515,7 @@ static void test_diff_damage_is_named_and_the_rest_compared(void **state)
 		{ REAL IO("") HLT "{\"event\":\"run\",\"x\":1}", 1, 6, 4 },
 		{ REAL IO("") HLT "{\"event\":\"run\"}x\n", 1, 6, 4 },
 		{ REAL IO("") HLT "{\"event\":}\n", 1, 6, 4 },
+		{ REAL IO("") HLT "{\"event\":\"run\"}x", 1, 6, 4 },
 		{ REAL IO("") HLT "{\"event\":\"a\\\"}\n", 1, 6, 4 },
 	};
 	struct file *f = *state;
@@ -545,6 +604,7 @@ int main(void)
 		TEST_TWO(test_diff_options_leave_things_out),
 		TEST_TWO(test_diff_tells_which_fields_it_compares),
 		TEST_TWO(test_diff_random_edits_are_found_exactly),
+		TEST_TWO(test_diff_short_traces_have_the_fewest_edits),
 		TEST_TWO(test_diff_survives_insertions_where_everything_differs),
 		TEST_TWO(test_diff_nothing_in_common_is_said),
 		TEST_TWO(test_diff_damage_is_named_and_the_rest_compared),

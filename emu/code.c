@@ -6,7 +6,8 @@
  * W^X per page of host memory. A page is executable or writable in the engine's TLB, never both: the
  * first fetch from it marks it as code and takes writable entries away, a write to a code page drops
  * what was translated from it. Bytes of a code page are remembered as they were translated; in each
- * new epoch (a run has started) they are compared before the page executes again.
+ * run they are compared before the page executes first. During a run the monitor's writes need not be
+ * seen: a change of address space asks for no second look.
  */
 #include "emu/vm.h"
 
@@ -17,7 +18,7 @@
 struct code_page {
 	const struct region *region;
 	uint64_t number;    /* of the page in the region */
-	uint32_t epoch;     /* last compared */
+	uint32_t run;       /* number of the run it was last compared in */
 	uint16_t low, high; /* translated bytes lie in [low, high) */
 	uint8_t bytes[4096];
 };
@@ -66,6 +67,12 @@ void code_forget_hot(struct emu_vm *vm)
 	vm->epoch++;
 }
 
+void code_distrust(struct emu_vm *vm)
+{
+	code_forget_hot(vm);
+	vm->run++;
+}
+
 /* The engine may fetch from the page until the next flush. */
 static void note_hot(struct emu_vm *vm, struct code_page *p)
 {
@@ -104,7 +111,7 @@ bool code_fill(struct emu_vcpu *v, const struct slot *s, uint64_t gpa, enum engi
 		}
 		page_flags_clear(flags, PAGE_EVER_W);
 		page_flags_set(flags, PAGE_CODE);
-		p->epoch = vm->epoch;
+		p->run = vm->run;
 		note_hot(vm, p);
 		*perms = ENGINE_PERM_R | ENGINE_PERM_X;
 		return true;
@@ -120,10 +127,10 @@ bool code_fill(struct emu_vcpu *v, const struct slot *s, uint64_t gpa, enum engi
 	if (access == ENGINE_WRITE)
 		return false;
 	struct code_page *p = page_of(s, gpa);
-	if (p->epoch != vm->epoch) {
+	if (p->run != vm->run) {
 		if (!unchanged(p))
 			return false;
-		p->epoch = vm->epoch;
+		p->run = vm->run;
 	}
 	note_hot(vm, p);
 	/* a data read grants X, or constants beside code would ping-pong with fetches */
@@ -197,16 +204,18 @@ bool code_page_is_mixed(struct emu_vm *vm, const uint8_t *host_page)
 	return false;
 }
 
-void code_new_epoch(struct emu_vm *vm)
+void code_new_run(struct emu_vm *vm)
 {
-	if (vm->hot_pages >= 0) {
-		bool same = true;
-		for (int i = 0; i < vm->hot_pages && same; i++)
-			same = unchanged(vm->hot[i]);
-		if (same)
-			return;
+	bool same = vm->hot_pages >= 0;
+
+	vm->run++;
+	for (int i = 0; i < vm->hot_pages && same; i++) {
+		same = unchanged(vm->hot[i]);
+		vm->hot[i]->run = vm->run;
 	}
+	if (same)
+		return;
 	/* each page is compared when it is next fetched from */
 	engine_flush_tlb(vm->engine);
-	code_forget_hot(vm);
+	code_distrust(vm);
 }

@@ -395,7 +395,7 @@ static void state_in(struct engine *e, const struct cpu *c)
 	v->efer = c->efer;
 	v->hflags = make_hflags(c) | (c->shadow ? HF_SHADOW : 0);
 	v->old_exception = -1;
-	if (stale)
+	if (stale && !e->flushed)
 		uc_ctl_flush_tlb(e->uc);
 }
 
@@ -448,6 +448,7 @@ static struct engine_stop start(struct engine *e, struct cpu *c)
 	engine_running = e;
 	uc_err err = uc_emu_start(e->uc, c->rip, 0, 0, 0);
 	engine_running = NULL;
+	e->flushed = false; /* asked for during the run, it has been filled again */
 	state_out(e, c);
 	/* a fetch fault leaves the translator by longjmp, past the seam's own clean-up */
 	if (err || e->caught) {
@@ -541,6 +542,7 @@ bool engine_host_fault(const void *context)
 void engine_flush_tlb(struct engine *e)
 {
 	uc_ctl_flush_tlb(e->uc);
+	e->flushed = true;
 }
 
 void engine_drop_page(struct engine *e, const void *host_page)

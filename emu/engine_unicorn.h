@@ -74,6 +74,7 @@ struct engine {
 	void *cpu;       /* the engine's CPUState */
 	struct env *env; /* within it */
 	bool window_open;
+	bool flushed; /* no page was asked for since */
 	bool refused;
 	bool caught;
 	bool left;

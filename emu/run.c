@@ -601,6 +601,7 @@ static enum outcome run_once(struct emu_vcpu *v)
 	if (generation != vm->seen_generation) {
 		vm->seen_generation = generation;
 		vcpu_flush(v);
+		code_distrust(vm);
 	}
 	if (engine_make_room(vm->engine))
 		code_forget_hot(vm);
@@ -645,7 +646,7 @@ static int run_locked(struct emu_vcpu *v, unsigned flags)
 		r = boundary(v, v->cpu.rip);
 	if (flags & EMU_RUN_COMPLETE_ONLY)
 		return r == EXIT ? 0 : r == HOST_GONE ? -EFAULT : -EAGAIN;
-	code_new_epoch(v->vm);
+	code_new_run(v->vm);
 	while (r == DONE)
 		r = run_once(v);
 	switch (r) {

@@ -155,7 +155,7 @@ static void lock(struct emu_vm *vm)
 static int unlock(struct emu_vm *vm, int ret)
 {
 	engine_flush_tlb(vm->engine);
-	code_forget_hot(vm);
+	code_distrust(vm);
 	run_lock_release(&vm->lock);
 	return ret;
 }

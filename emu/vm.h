@@ -11,8 +11,9 @@
 #include "emu/memory.h"
 #include "emu/runlock.h"
 
-/* Pages whose code may be executed without another look; a short list makes a run's start cheap. */
-#define HOT_PAGES   8
+/* Pages whose code may be executed without another look. Comparing a page takes at most a tenth of a
+ * microsecond; more of them, and a flush with what it makes the engine ask again is cheaper. */
+#define HOT_PAGES   32
 #define MIXED_PAGES 64 /* of code and data, direct mapped (code.c) */
 #define CUT_BLOCKS  64 /* ends of blocks that were too long, direct mapped (scan.c) */
 
@@ -29,7 +30,8 @@ struct emu_vm {
 	 * What the monitor writes into code between runs must be seen. `hot` lists the code pages that
 	 * the engine may still fetch from without asking; -1 in `hot_pages`: too many to list.
 	 */
-	uint32_t epoch;
+	uint32_t run;   /* its number */
+	uint32_t epoch; /* number of the flush: counted blocks are of one */
 	int hot_pages;
 	struct code_page *hot[HOT_PAGES];
 
@@ -74,7 +76,8 @@ void code_written(struct emu_vcpu *v, const struct slot *s, uint64_t gpa);
 void code_drop(struct emu_vcpu *v, const struct slot *s, uint64_t gpa);
 /* The engine was refused a write to this page of code: has that happened often? */
 bool code_page_is_mixed(struct emu_vm *vm, const uint8_t *host_page);
-void code_new_epoch(struct emu_vm *vm);  /* the monitor may have written: before a run */
+void code_new_run(struct emu_vm *vm);    /* the monitor may have written: before a run */
+void code_distrust(struct emu_vm *vm);   /* …meanwhile, too; and the TLB was flushed */
 void code_forget_hot(struct emu_vm *vm); /* the TLB was flushed */
 
 /* One place for all TLB flushes. */

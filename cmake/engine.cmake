@@ -43,7 +43,7 @@ set(buslock_weakened check_exit_request_x86_64)
 set(buslock_wrapped tb_gen_code_x86_64 cpu_exec_x86_64)
 # What the engine does by itself of locked instructions, CMPXCHG and STI: emu/engine_native.c.
 list(APPEND buslock_wrapped tcg_func_start_x86_64 tcg_gen_movcond_i64_x86_64 tcg_gen_ext32u_i64_x86_64
-	helper_sti_x86_64 helper_hlt_x86_64)
+	helper_sti_x86_64 helper_hlt_x86_64 tlb_reset_dirty_by_vaddr_x86_64)
 foreach(operation fetch_add add_fetch fetch_and and_fetch fetch_or or_fetch fetch_xor xor_fetch xchg cmpxchg)
 	foreach(size b w_le l_le q_le)
 		list(APPEND buslock_wrapped helper_atomic_${operation}${size}_x86_64)

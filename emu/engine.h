@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The engine: executes ordinary instructions, fast, and stops in front of every other one. Its one
- * implementation, engine_unicorn.c, is the only file that knows Unicorn.
+ * implementation, engine_unicorn.c and engine_native.c, the only place that knows Unicorn.
  *
  * One engine belongs to one VM; whoever holds the VM's run lock uses it, from any thread.
  * engine_stop() may be called from anywhere, signal handlers included.

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The engine on Unicorn 2.1.1: the one file that knows it. Four private symbols of the static
- * archive are used, each checked by the linker and by engine_check() at start-up:
+ * The engine on Unicorn 2.1.1: the one file that knows its interface. Of what the static archive has
+ * besides, these are used here (others in engine_native.c), each checked by the linker and by
+ * engine_check() at start-up:
  *
  *   check_exit_request    emptied. The engine emits it after every load and store; it would leave in
  *                         mid-block with RIP at the block's start. Without it a stop takes effect at
@@ -9,8 +10,9 @@
  *   tb_gen_code           wrapped. Before each translation scan() says where the block must end.
  *   cpu_exec              wrapped. uc_emu_start() forgets a stop that came just before it; here, behind
  *                         the place where it does, the stop is asked for again: none is ever lost.
- *   cpu_loop_exit_restore called from a SIGSEGV handler, to leave translated code when the monitor
- *                         took guest memory away, with registers restored to the instruction.
+ *   cpu_loop_exit_restore called to leave translated code with registers restored to the instruction:
+ *                         from engine_native.c, and from a SIGSEGV handler when the monitor took
+ *                         guest memory away.
  *
  * The processor state is read and written in place: `struct env` is the head of Unicorn's CPU state,
  * whose layout the public uc_context_save() exposes. It is found at start-up by a pattern of register

@@ -87,6 +87,22 @@ static void test_linux_guest_workload_gives_the_results_of_tcg(void **state)
 	output_free(&output);
 }
 
+static void test_linux_guest_boots_with_two_vcpus(void **state)
+{
+	static const char *const options[] = {
+		"--rates", "none", "--runs", "0", "--smp", "2", NULL
+	};
+	struct output output;
+
+	(void)state;
+	linux_guest(options, 150, &output);
+	if (output.status)
+		show(&output);
+	assert_int_equal(output.status, 0);
+	assert_non_null(strstr(output.text, "2 CPUs"));
+	output_free(&output);
+}
+
 static int setup(void **state)
 {
 	static char name[] = "/tmp/buslock-linux-guest-XXXXXX";
@@ -113,6 +129,7 @@ int main(void)
 		cmocka_unit_test(test_linux_guest_rate_100_is_what_the_guest_measures),
 		cmocka_unit_test(test_linux_guest_without_limit_is_not_taken_for_a_rate),
 		cmocka_unit_test(test_linux_guest_workload_gives_the_results_of_tcg),
+		cmocka_unit_test(test_linux_guest_boots_with_two_vcpus),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -423,6 +423,61 @@ static void test_pit_reset_state_is_that_of_linux(void **state)
 	assert_int_equal(got.flags, 0);
 }
 
+/* ------------------------------------------------------------------ timers */
+
+static struct irq_timer timers[3];
+static unsigned fired[8], fires;
+
+static void fire(struct irqchip *of, struct irq_timer *timer)
+{
+	assert_ptr_equal(of, chip);
+	assert_int_equal(timer->at_ns, 0); /* it may be set again */
+	fired[fires++ % 8] = (unsigned)(timer - timers);
+}
+
+static void set(unsigned timer, uint64_t at_ns)
+{
+	timers[timer].fire = fire;
+	lock_take(&chip->lock);
+	irq_timer_set(chip, &timers[timer], at_ns);
+	lock_drop(&chip->lock);
+}
+
+static uint64_t next(void)
+{
+	uint64_t at = 0;
+
+	lock_take(&chip->lock);
+	irq_next_timer(chip, &at);
+	lock_drop(&chip->lock);
+	return at;
+}
+
+static void test_timers_fire_in_order_when_they_are_due(void **state)
+{
+	uint64_t now = shim_now_ns();
+
+	(void)state;
+	fires = 0;
+	assert_int_equal(next(), 0);
+	set(0, now + 3000);
+	set(1, now + 1000);
+	set(2, now + 2000);
+	assert_int_equal(next(), now + 1000);
+	set(1, now + 5000); /* moved */
+	assert_int_equal(next(), now + 2000);
+	pass_ns(1000);
+	assert_int_equal(fires, 0);
+	pass_ns(2000);
+	assert_int_equal(fires, 2);
+	assert_int_equal(fired[0], 2);
+	assert_int_equal(fired[1], 0);
+	set(1, 0); /* stopped */
+	assert_int_equal(next(), 0);
+	pass_ns(5000);
+	assert_int_equal(fires, 2);
+}
+
 /* ------------------------------------------------------------------ what comes from real time */
 
 static void test_irqfd_in_virtual_time_says_that_it_is_not_deterministic(void **state)
@@ -475,6 +530,7 @@ int main(void)
 		TEST(test_pit_keyboard_ports_behind_the_speaker_are_not_its),
 		TEST(test_pit_state_is_read_back_as_it_was_set),
 		TEST(test_pit_reset_state_is_that_of_linux),
+		TEST(test_timers_fire_in_order_when_they_are_due),
 		TEST(test_irqfd_in_virtual_time_says_that_it_is_not_deterministic),
 	};
 

@@ -160,6 +160,43 @@ static void test_record_report_is_of_what_was_watched(void **state)
 	assert_says(run.err, "bus-lock returns                1");
 }
 
+static void test_record_dry_run_is_a_line_for_a_shell(void **state)
+{
+	struct run run;
+
+	(void)state;
+	run_program(&run, BUSLOCK, "exec", "--", BUSLOCK, "record", "-n", "--step", "--", "true");
+	assert_exit(&run, 0);
+	assert_says(run.out, "LD_PRELOAD=" BUSLOCK_BUILD_DIR "/libbuslock-watch.so:");
+	assert_says(run.out, " BUSLOCK_WATCH=memory=kvm,step,native-split-locks=0 ");
+}
+
+static void test_record_options_that_do_not_go_together_are_refused(void **state)
+{
+	static const struct {
+		const char *options[2], *why;
+	} cases[] = {
+		{ { "--locked", "--report" }, "--locked goes with --step" },
+		{ { "--hold-interrupts", "--report" }, "--hold-interrupts goes with --step" },
+		{ { "--native-split-locks=1", "--report" }, "--native-split-locks goes with" },
+		{ { "--memory=guest", "--report" }, "--memory goes with --step" },
+		{ { "--memory=ept", "--step" }, "--memory=ept: give kvm or guest" },
+		{ { "--native-split-locks=some", "--step" }, "--native-split-locks" },
+		{ { "--enable", "--step" }, "choose one" },
+		{ { "--expect=nonsense", "--report" }, "--expect" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct run run;
+
+		run_program(&run, BUSLOCK, "exec", "--success=2", "--", BUSLOCK, "record",
+			    cases[i].options[0], cases[i].options[1], "--", "true");
+		assert_exit(&run, 0);
+		assert_says(run.err, cases[i].why);
+	}
+}
+
 /* ------------------------------------------------------------------ --enable */
 
 static void test_record_enable_a_monitor_sees_nothing_of_it(void **state)
@@ -269,6 +306,8 @@ int main(void)
 		cmocka_unit_test(test_record_stolen_descriptor_is_not_written_to),
 		cmocka_unit_test(test_record_ends_as_the_program_ends),
 		cmocka_unit_test(test_record_report_is_of_what_was_watched),
+		cmocka_unit_test(test_record_dry_run_is_a_line_for_a_shell),
+		cmocka_unit_test(test_record_options_that_do_not_go_together_are_refused),
 		cmocka_unit_test(test_record_enable_a_monitor_sees_nothing_of_it),
 		cmocka_unit_test(test_record_enable_a_monitor_that_asks_gets_its_exits),
 		cmocka_unit_test(test_record_step_a_monitor_sees_nothing_of_it),

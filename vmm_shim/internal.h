@@ -500,7 +500,7 @@ struct ioctl_info {
 	const char *why; /* not emulated, where no capability says it */
 };
 #define IOCTL_OBSOLETE "in headers only: 6.12 has no code for it" /* a `why` */
-#define IOCTL_NEWEST KERNEL(6, 11, 0) /* no `since` is later */
+#define IOCTL_NEWEST   KERNEL(6, 11, 0)                           /* no `since` is later */
 extern const struct ioctl_info ioctl_table[];
 extern const size_t ioctl_table_size;
 /* One that x86 does not have: the same number may mean something else there. */

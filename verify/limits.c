@@ -268,15 +268,27 @@ static bool native_vector_gp(const struct moment *m)
 
 static bool int_n(const struct moment *m)
 {
-	return m->mode->protected && interpreted(m) &&
-	       (m->insn->op == OP_INT || m->insn->op == OP_INT3 || m->insn->op == OP_INTO ||
-		m->insn->op == OP_IRET);
+	switch (m->insn->op) {
+	case OP_INT:
+	case OP_INT3:
+	case OP_INTO:
+		return m->mode->protected || m->insn->flags & INSN_OPSIZE;
+	case OP_IRET:
+		return m->mode->protected;
+	default:
+		return false;
+	}
 }
 
 static bool far_transfer(const struct moment *m)
 {
 	return m->mode->protected && interpreted(m) && m->insn->op >= OP_JMP_FAR &&
 	       m->insn->op <= OP_RET_FAR;
+}
+
+static bool high_vector(const struct moment *m)
+{
+	return m->insn->op == OP_INT && m->insn->imm >= 0x80;
 }
 
 static bool not_interpreted(const struct moment *m)
@@ -539,8 +551,10 @@ const struct limit limits[] = {
 	  "this software KVM interprets from there on", stack_not_canonical },
 	{ LIMIT_DEVICE, "#GP of vector instructions, native",
 	  "this software KVM interprets them then, in vain: #UD", native_vector_gp },
-	{ LIMIT_DEVICE, "INT n, INT3, INTO, IRET outside real mode",
+	{ LIMIT_DEVICE, "INT n, INT3, INTO, IRET outside real mode, or with 66",
 	  "Linux's emulator has them for real mode only (emulate_int(), em_iret())", int_n },
+	{ LIMIT_DEVICE, "INT 80h and above",
+	  "this software KVM does not come back from them (seen at 80h and F4h)", high_vector },
 	{ LIMIT_DEVICE, "far transfers outside real mode",
 	  "KVM_EXIT_INTERNAL_ERROR for gates, and other checks (load_segment_descriptor())",
 	  far_transfer },

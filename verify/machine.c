@@ -420,6 +420,14 @@ static bool finish_instruction(struct machine *m, const struct program *p, struc
 	}
 }
 
+/* A tick may come between an instruction and its debug exit. */
+static bool has_moved(struct machine *m, const struct result *r)
+{
+	struct kvm_regs regs;
+
+	return CALL(m->vcpu, KVM_GET_REGS, &regs) || regs.rip != r->regs.rip;
+}
+
 static int run_program(struct machine *m, const struct program *p, struct result *r,
 		       machine_step *step, void *opaque)
 {
@@ -439,6 +447,7 @@ static int run_program(struct machine *m, const struct program *p, struct result
 		ret = m->api->ioctl(m->vcpu, KVM_RUN, 0);
 		again = ret == -EINTR || ret == -EAGAIN;
 		if (again) {
+			again = !step || !has_moved(m, r);
 			if (now_ms() - begun <= m->limit_ms)
 				continue;
 			return 0;

@@ -18,6 +18,25 @@
 
 static bool against_device;
 
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	(void)argc;
+	(void)argv;
+	fuzz_setup();
+	return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	fuzz_run(data, size, against_device);
+	return 0;
+}
+
+#ifndef BUSLOCK_LIBFUZZER
+
 /* ------------------------------------------------------------------ random programs */
 
 #define PROGRAM_MAX 16384
@@ -42,25 +61,6 @@ static size_t random_program(uint64_t seed, uint8_t *program)
 	}
 	return size;
 }
-
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-	(void)argc;
-	(void)argv;
-	fuzz_setup();
-	return 0;
-}
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
-	fuzz_run(data, size, against_device);
-	return 0;
-}
-
-#ifndef BUSLOCK_LIBFUZZER
 
 static int replay(const char *path)
 {

@@ -278,12 +278,12 @@ static void test_lapic_x2_ids_are_fixed(void **state)
 	uint64_t value;
 
 	(void)state;
-	vcpu[3].id = 0x123;
+	vcpu[3].id = 0x12b;
 	lapic_x2_on(3);
 	assert_int_equal(lapic_read_msr(apic[3], 0x802, &value), 0);
-	assert_int_equal(value, 0x123);
+	assert_int_equal(value, 0x12b);
 	assert_int_equal(lapic_read_msr(apic[3], 0x80d, &value), 0);
-	assert_int_equal(value, 0x12 << 16 | 1 << 3);
+	assert_int_equal(value, 0x12 << 16 | 1 << 11);
 	assert_int_equal(lapic_write_msr(apic[3], 0x802, 1), -EINVAL);
 	assert_int_equal(lapic_write_msr(apic[3], 0x80d, 1), -EINVAL);
 }

@@ -136,7 +136,6 @@ static void test_vcpu_timer_wakes_hlt_inside_kvm_run(void **state)
 static void test_vcpu_periodic_timer_interrupts_a_loop(void **state)
 {
 	struct code c = begin_code(CODE);
-	const uint8_t *loop;
 
 	(void)state;
 	on_interrupt(0x61, 0);
@@ -145,13 +144,11 @@ static void test_vcpu_periodic_timer_interrupts_a_loop(void **state)
 	wrmsr(&c, 0x832, 0x61 | 1 << 17);
 	wrmsr(&c, 0x838, 1000000); /* 1 ms */
 	BYTES(&c, "\xfb");
-	loop = c.at;
 	BYTES(&c, "\x66\x83\x3e\x00\x50\x0a\x72\xf8"); /* cmp dword [counter 0], 10; jb loop */
 	out(&c);
-	(void)loop;
 	cpu_at(0, CODE);
 	run_to_out(0);
-	assert_int_equal(counter(0), 10);
+	assert_in_range(counter(0), 10, 100); /* more may come before the OUT */
 }
 
 static void test_vcpu_tsc_deadline_wakes_hlt(void **state)
@@ -311,7 +308,7 @@ static void test_vcpu_ipis_go_to_and_fro(void **state)
 	assert_int_equal(counter(1), ROUNDS);
 	print_message("%u IPIs to and fro: %.1f us each\n", ROUNDS,
 		      (seconds() - began - 0.02) * 1e6 / (2 * ROUNDS));
-	assert_true(seconds() - began < 5);
+	assert_true(seconds() - began < 2); /* each wakes the other: it does not look by itself */
 }
 
 /* Nobody has more than three times as much of the processor as the other. */
@@ -434,6 +431,70 @@ static void test_vcpu_split_takes_the_monitors_extint(void **state)
 	assert_int_equal(FD_IOCTL(cpus[0].fd, KVM_INTERRUPT, &irq), -EEXIST);
 	run_to_out(0);
 	assert_int_equal(counter(0), 1);
+}
+
+/* A level-triggered interrupt of the monitor's own I/O APIC, which has to hear of its end. */
+static void test_vcpu_split_tells_the_end_of_a_level(void **state)
+{
+	struct {
+		struct kvm_irq_routing header;
+		struct kvm_irq_routing_entry entry;
+	} routes = {
+		.header.nr = 1,
+		.entry = { .gsi = 4,
+			   .type = KVM_IRQ_ROUTING_MSI,
+			   .u.msi = { .address_lo = 0xfee00000, .data = 0xc063 } },
+	};
+	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = 0xc063 };
+	struct kvm_msi edge = { .address_lo = 0xfee00000, .data = 0x0064 };
+	struct code c = begin_code(CODE);
+
+	(void)state;
+	on_interrupt(0x63, 0);
+	on_interrupt(0x64, 1);
+	x2_on(&c, true);
+	out(&c);
+	BYTES(&c, "\xfb\x90\x90");
+	out(&c);
+	cpu_at(0, CODE);
+	assert_int_equal(FD_IOCTL(m.vm, KVM_SET_GSI_ROUTING, &routes), 0);
+	run_to_out(0);
+	assert_int_equal(FD_IOCTL(m.vm, KVM_SIGNAL_MSI, &edge), 1);
+	assert_int_equal(FD_IOCTL(m.vm, KVM_SIGNAL_MSI, &msi), 1);
+	assert_int_equal(fd_ioctl(cpus[0].fd, KVM_RUN, 0), 0);
+	assert_int_equal(cpus[0].run->exit_reason, KVM_EXIT_IOAPIC_EOI);
+	assert_int_equal(cpus[0].run->eoi.vector, 0x63);
+	run_to_out(0);
+	assert_int_equal(counter(0), 1);
+	assert_int_equal(counter(1), 1);
+}
+
+static void *send_msi(void *unused)
+{
+	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = 0x65 };
+
+	(void)unused;
+	nanosleep(&(struct timespec){ 0, 20000000 }, NULL);
+	return (void *)FD_IOCTL(m.vm, KVM_SIGNAL_MSI, &msi);
+}
+
+static void test_vcpu_message_from_another_thread_ends_hlt(void **state)
+{
+	struct code c = begin_code(CODE);
+	pthread_t thread;
+	void *taken;
+
+	(void)state;
+	on_interrupt(0x65, 0);
+	x2_on(&c, true);
+	BYTES(&c, "\xfb\xf4");
+	out(&c);
+	cpu_at(0, CODE);
+	assert_int_equal(pthread_create(&thread, NULL, send_msi, NULL), 0);
+	run_to_out(0);
+	assert_int_equal(counter(0), 1);
+	pthread_join(thread, &taken);
+	assert_int_equal((long)taken, 1);
 }
 
 static void test_vcpu_cr8_and_task_priority_are_one(void **state)
@@ -719,6 +780,9 @@ int main(void)
 		ONE(test_vcpu_interrupt_ioctl_is_for_split_ones),
 		cmocka_unit_test_setup_teardown(test_vcpu_split_takes_the_monitors_extint,
 						start_split, stop_1),
+		cmocka_unit_test_setup_teardown(test_vcpu_split_tells_the_end_of_a_level,
+						start_split, stop_1),
+		ONE(test_vcpu_message_from_another_thread_ends_hlt),
 		ONE(test_vcpu_cr8_and_task_priority_are_one),
 		ONE(test_vcpu_raised_cr8_holds_an_interrupt_back),
 		ONE(test_vcpu_apic_base_goes_where_the_manual_lets_it),

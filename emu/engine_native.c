@@ -105,7 +105,7 @@ static inline void *locate(uint64_t linear, unsigned size, uintptr_t caller)
 	struct engine *e = engine_running;
 	void *host = NULL;
 
-	if (!(e->env->eflags & FL_TF) && e->callbacks.lock)
+	if (e->callbacks.lock)
 		host = e->callbacks.lock(e->callbacks.opaque, linear, size, e->env->eflags & FL_AC);
 	if (!host || !guest_atomic_allowed(host, size))
 		engine_leave(e, caller);

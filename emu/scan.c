@@ -420,10 +420,10 @@ static void *lock(void *opaque, uint64_t linear, unsigned size, bool ac)
 	struct emu_vcpu *v = vm->loaded;
 	struct access_page page;
 
-	/* across a line: also all that cross a page */
-	if ((linear & (LINE_SIZE - 1)) + size > LINE_SIZE || breakpoints(v)[7] & 0xff)
+	if (breakpoints(v)[7] & 0xff)
 		return NULL;
 	v->cpu.rflags = (v->cpu.rflags & ~(uint64_t)FL_AC) | (ac ? FL_AC : 0);
+	/* what crosses a page crosses a line, too */
 	if (!access_running(v, linear, &page) || lock_cause(v, linear, size, page.types.effective))
 		return NULL;
 	slot_mark_dirty(page.slot, page.gpa);

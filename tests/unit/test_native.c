@@ -32,6 +32,16 @@ static int begin_counting(void **state)
 	return 0;
 }
 
+static int begin_telling(void **state)
+{
+	struct emu_config config = { .observe_locked = true };
+	struct machine *m = calloc(1, sizeof(*m));
+
+	machine_start(m, &config, false);
+	*state = m;
+	return 0;
+}
+
 static void start_at(struct machine *m, uint64_t rip, uint64_t rbx, uint64_t rax, uint64_t rflags)
 {
 	struct emu_state s = state_of(m);
@@ -103,6 +113,16 @@ static void test_native_lock_on_code_changes_what_executes(void **state)
 {
 	struct machine *m = *state;
 
+	/* all in one run: mov eax,5; lock inc dword [CODE+1]; dec ecx; jnz CODE; hlt */
+	CODE_AT(m, CODE, 0xb8, 5, 0, 0, 0, 0xf0, 0xff, 0x04, 0x25, 1, 0x10, 0, 0, 0xff, 0xc9, 0x75,
+		0xef, 0xf4);
+	start_at(m, CODE, DATA, 0, 0);
+	struct emu_state s = state_of(m);
+	s.gpr[EMU_RCX] = 4;
+	assert_int_equal(emu_vcpu_set_state(m->vcpu, &s), 0);
+	run(m, EMU_EXIT_HLT);
+	assert_int_equal(state_of(m).gpr[EMU_RAX], 8);
+
 	/* mov eax,5; lock inc dword [CODE+1]; hlt */
 	CODE_AT(m, CODE, 0xb8, 5, 0, 0, 0, 0xf0, 0xff, 0x04, 0x25, 0x01, 0x10, 0, 0, 0xf4);
 	for (unsigned turn = 0; turn < 3; turn++) {
@@ -129,6 +149,72 @@ static void test_native_lock_on_page_that_was_data_sees_new_code(void **state)
 		start_at(m, DATA, 0, turn, 0);
 		run(m, EMU_EXIT_HLT);
 		assert_int_equal(state_of(m).gpr[EMU_RAX], (uint64_t)turn - 1);
+	}
+}
+
+static void test_native_lock_on_a_page_of_its_own_enters_the_dirty_log(void **state)
+{
+	struct machine *m = *state;
+	uint64_t bitmap[RAM / 4096 / 64] = { 0 };
+
+	/* lock inc dword [rbx]; lock inc dword [rbx+1000h]; hlt: the second finds the tables unchanged */
+	CODE_AT(m, CODE, 0xf0, 0xff, 0x03, 0xf0, 0xff, 0x83, 0, 0x10, 0, 0, 0xf4);
+	assert_int_equal(emu_vm_set_flags(m->vm, 0, EMU_MEM_LOG_DIRTY), 0);
+	start_at(m, CODE, DATA, 0, 0);
+	run(m, EMU_EXIT_HLT);
+	assert_int_equal(emu_vm_dirty_log(m->vm, 0, bitmap, true), 0);
+	assert_int_equal(bitmap[0] >> (DATA >> 12) & 7, 3);
+}
+
+static void test_native_lock_is_one_single_step(void **state)
+{
+	struct machine *m = *state;
+	struct emu_debug debug = { .single_step = true };
+
+	/* lock inc dword [rbx] twice: the second hits what the first has looked up */
+	CODE_AT(m, CODE, 0xf0, 0xff, 0x03, 0xf0, 0xff, 0x03, 0x90, 0xf4);
+	start_at(m, CODE, DATA, 0, 0);
+	emu_vcpu_set_debug(m->vcpu, &debug);
+	for (unsigned n = 1; n <= 2; n++) {
+		run(m, EMU_EXIT_DEBUG);
+		assert_int_equal(state_of(m).rip, CODE + 3 * n);
+		assert_int_equal(m->ram[DATA], n);
+	}
+}
+
+static void count_told(void *opaque, struct emu_vcpu *vcpu, const struct emu_lock *lock)
+{
+	struct machine *m = opaque;
+
+	(void)vcpu;
+	assert_int_equal(lock->cause, EMU_LOCK_NONE);
+	m->told++;
+}
+
+static void test_native_lock_that_is_to_be_told_of_is_told(void **state)
+{
+	struct machine *m = *state;
+
+	CODE_AT(m, CODE, 0xf0, 0xff, 0x03, 0xf0, 0xff, 0x03, 0xf0, 0xff, 0x03, 0xf4);
+	emu_vm_set_lock_observer(m->vm, count_told, m);
+	start_at(m, CODE, DATA, 0, 0);
+	run(m, EMU_EXIT_HLT);
+	assert_int_equal(m->told, 3);
+}
+
+/* Code of a page that the engine does not have in its TLB (MOV CR3), changed by the monitor. */
+static void test_native_code_changed_while_out_of_use_is_seen(void **state)
+{
+	struct machine *m = *state;
+
+	CODE_AT(m, CODE, 0xb8, 5, 0, 0, 0, 0xe9, 0xf6, 0x0f, 0, 0); /* mov eax,5; jmp CODE+1000h */
+	/* mov rdx,cr3; mov cr3,rdx; hlt */
+	CODE_AT(m, CODE + 0x1000, 0x0f, 0x20, 0xda, 0x0f, 0x22, 0xda, 0xf4);
+	for (uint8_t value = 5; value < 8; value++) {
+		m->ram[CODE + 1] = value;
+		start_at(m, CODE, 0, 0, 0);
+		run(m, EMU_EXIT_HLT);
+		assert_int_equal(state_of(m).gpr[EMU_RAX], value);
 	}
 }
 
@@ -309,6 +395,11 @@ int main(void)
 		test(lock_on_absent_page_faults_as_a_write),
 		test(lock_on_code_changes_what_executes),
 		test(lock_on_page_that_was_data_sees_new_code),
+		test(lock_on_a_page_of_its_own_enters_the_dirty_log),
+		test(lock_is_one_single_step),
+		cmocka_unit_test_setup_teardown(test_native_lock_that_is_to_be_told_of_is_told,
+						begin_telling, end),
+		test(code_changed_while_out_of_use_is_seen),
 		test(lock_on_memory_that_vanishes_stays_in_front_of_it),
 		test(lock_loses_no_update_of_a_thread_of_the_monitor),
 		test(cmpxchg_of_32_bits_keeps_rax_when_equal),

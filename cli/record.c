@@ -353,6 +353,7 @@ int command_record(int argc, char **argv)
 	status = record_check_host(&request.watch);
 	if (status)
 		return status;
+	request.watch.native_delivery = request.watch.step && record_host_delivers();
 	if (!request.memory_chosen)
 		request.watch.memory = record_host_memory();
 	program = malloc(sizeof(*program));

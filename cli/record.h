@@ -13,6 +13,8 @@
 
 /* Can the device do what is asked? STATUS_OK, or STATUS_USAGE after saying why not. */
 int record_check_host(const struct watch_options *options);
+/* Does the processor deliver events in a guest (VMX, SVM), or a KVM in software? */
+bool record_host_delivers(void);
 /* What this host's KVM makes of guest memory. */
 enum watch_memory record_host_memory(void);
 /* What a trace of such a run cannot tell (trace.h, lacks); ends with NULL. */

@@ -67,6 +67,12 @@ int record_check_host(const struct watch_options *options)
 	return STATUS_USAGE;
 }
 
+/* SDM 20.3.1.4: the processor clears TF when it calls a handler, and nobody steps it then. */
+bool record_host_delivers(void)
+{
+	return !access("/sys/module/kvm_intel", F_OK) || !access("/sys/module/kvm_amd", F_OK);
+}
+
 /*
  * With nested paging on AMD the guest's PAT counts (APM 15.25.8). With EPT KVM ignores it, and the page
  * tables that KVM makes by itself (shadow paging, on either vendor) are write-back

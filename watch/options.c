@@ -21,6 +21,8 @@ static bool set(struct watch_options *options, const char *word)
 		options->locked = true;
 	else if (!strcmp(word, "hold-interrupts"))
 		options->hold_interrupts = true;
+	else if (!strcmp(word, "native-delivery"))
+		options->native_delivery = true;
 	else if (!strcmp(word, "memory=guest"))
 		options->memory = WATCH_MEMORY_GUEST;
 	else if (!strcmp(word, "memory=kvm"))
@@ -54,11 +56,12 @@ int watch_options_parse(struct watch_options *options, const char *text)
 
 int watch_options_format(const struct watch_options *options, char *text, size_t size)
 {
-	int n = snprintf(text, size, "memory=%s%s%s%s%s",
+	int n = snprintf(text, size, "memory=%s%s%s%s%s%s",
 			 options->memory == WATCH_MEMORY_GUEST ? "guest" : "kvm",
 			 options->enable ? ",enable" : "", options->step ? ",step" : "",
 			 options->locked ? ",locked" : "",
-			 options->hold_interrupts ? ",hold-interrupts" : "");
+			 options->hold_interrupts ? ",hold-interrupts" : "",
+			 options->native_delivery ? ",native-delivery" : "");
 
 	if (n >= 0 && (size_t)n < size && options->step)
 		n += snprintf(text + n, size - (size_t)n, ",native-split-locks=%" PRIu64,

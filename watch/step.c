@@ -326,8 +326,13 @@ static long step_all(struct watch_vcpu *vcpu, int fd)
 		long refusal;
 
 		/* What cannot be looked at (a vCPU that waits for SIPI, a broken VM) runs as it is. */
-		if (error < 0)
+		if (error < 0) {
+			watch_not_covered(vcpu, NULL,
+					  "its registers cannot be read (errno %d): not "
+					  "single-stepped",
+					  -error);
 			return watch_enter_held(vcpu, fd);
+		}
 		look(vcpu, fd, &step);
 		if (refused(vcpu, &step))
 			return refuse(vcpu);

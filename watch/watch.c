@@ -86,6 +86,12 @@ static void vm_created(int fd)
 	trace_note_vm_created(watch.trace, vm->number);
 	if (watch.options.enable)
 		enable_exits(vm, fd);
+	if (watch.options.native_delivery)
+		trace_note_not_covered(
+			watch.trace, vm->number, TRACE_NO_VCPU, NULL,
+			"this KVM leaves the delivery of events to the processor, "
+			"which clears TF: handlers of interrupts, exceptions and INT "
+			"n may run unseen until they return");
 	if (watch.options.step)
 		vm->sync = (pass(fd, KVM_CHECK_EXTENSION, KVM_CAP_SYNC_REGS) & SYNCED) == SYNCED;
 }

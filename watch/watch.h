@@ -38,6 +38,7 @@ struct watch_options {
 	bool step;
 	bool locked;          /* with step: tell every locked access */
 	bool hold_interrupts; /* with step: KVM_GUESTDBG_BLOCKIRQ */
+	bool native_delivery; /* with step: the processor delivers events, and clears TF */
 	enum watch_memory memory;
 	uint64_t native_split_locks; /* that may run on the real device, with step */
 };

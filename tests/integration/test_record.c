@@ -245,7 +245,8 @@ static void check_stepped(const char *mode, const char *image)
 	assert_exit(&watched, 0);
 	assert_string_equal(watched.out, plain.out);
 	assert_string_equal(watched.err, "");
-	assert_int_equal(lines_with("{\"event\":\"not_covered\""), 0);
+	/* Of the whole VM something may be said, where the host delivers events; of no instruction. */
+	assert_int_equal(lines_with("\"vcpu\":0,\"rip\":"), 0);
 	assert_true(lines_with("{\"event\":\"locked\"") > 0);
 	expect_trace(" bad=0");
 }

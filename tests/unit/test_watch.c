@@ -320,6 +320,7 @@ static void test_watch_options_come_back_as_they_were(void **state)
 	const struct watch_options all = { .step = true,
 					   .locked = true,
 					   .hold_interrupts = true,
+					   .native_delivery = true,
 					   .memory = WATCH_MEMORY_GUEST,
 					   .native_split_locks = 7 };
 	struct watch_options back;
@@ -328,7 +329,8 @@ static void test_watch_options_come_back_as_they_were(void **state)
 	(void)state;
 	assert_int_equal(watch_options_format(&all, text, sizeof(text)), 0);
 	assert_int_equal(watch_options_parse(&back, text), 0);
-	assert_true(back.step && back.locked && back.hold_interrupts && !back.enable);
+	assert_true(back.step && back.locked && back.hold_interrupts && back.native_delivery &&
+		    !back.enable);
 	assert_int_equal(back.memory, WATCH_MEMORY_GUEST);
 	assert_int_equal(back.native_split_locks, 7);
 	assert_int_equal(watch_options_format(&enable, text, sizeof(text)), 0);

@@ -561,6 +561,15 @@ static void test_step_smm_is_not_decoded(void **state)
 	assert_int_equal(fake.terminated, 0);
 }
 
+static void test_step_handlers_that_the_processor_enters_are_said(void **state)
+{
+	const struct watch_options native = { .step = true, .native_delivery = true };
+
+	(void)state;
+	fake_start(&native);
+	assert_int_equal(fake_lines("may run unseen until they return"), 1);
+}
+
 static void test_step_starving_timer_is_said_once(void **state)
 {
 	static struct outcome script[2 * 80];
@@ -837,6 +846,7 @@ int main(void)
 		FAKE_TEST(test_step_out_is_completed_before_the_next_is_looked_at),
 		FAKE_TEST(test_step_user_code_that_is_not_stepped_is_said_once),
 		FAKE_TEST(test_step_smm_is_not_decoded),
+		FAKE_TEST(test_step_handlers_that_the_processor_enters_are_said),
 		FAKE_TEST(test_step_starving_timer_is_said_once),
 		FAKE_TEST(test_step_monitors_guest_debug_is_refused),
 		FAKE_TEST(test_step_hold_interrupts_is_asked_of_the_kernel),

@@ -6,6 +6,7 @@
 #include "tests/integration/trace_path.h"
 
 #define EVIDENCE(name) BUSLOCK_SOURCE_DIR "/traces/evidence/stepped/" name ".jsonl"
+#define PACKED(name)   EVIDENCE(name) ".zst"
 
 static void expect_same(const char *evidence, const char *const guest[])
 {
@@ -41,6 +42,32 @@ static void test_record_evidence_locks_in_handlers_are_the_emulators(void **stat
 	     GUEST("interrupts16.bin"));
 }
 
+/* Every lockable instruction in every size, and what else exits: larger records, compressed. */
+static void test_record_evidence_all_lockable_instructions_are_the_emulators(void **state)
+{
+	static const struct {
+		const char *evidence, *mode, *count, *guest;
+	} cases[] = {
+		{ PACKED("locks16"), "real", "1", GUEST("locks16.bin") },
+		{ PACKED("locks32"), "protected", "1", GUEST("locks32.bin") },
+		{ PACKED("locks64"), "long", "1", GUEST("locks64.bin") },
+		{ PACKED("string_io"), "real", "1", GUEST("string_io.bin") },
+		{ PACKED("mmio"), "long", "1", GUEST("mmio.bin") },
+		{ PACKED("selftest16"), "real", "10", GUEST("selftest16.bin") },
+		{ PACKED("selftest32"), "protected", "10", GUEST("selftest32.bin") },
+		{ PACKED("selftest64"), "long", "10", GUEST("selftest64.bin") },
+		{ PACKED("exceptions64"), "long", "1", GUEST("exceptions64.bin") },
+		{ PACKED("smc"), "long", "1", GUEST("smc.bin") },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+		expect_same(cases[i].evidence,
+			    (const char *const[]){ "--mode", cases[i].mode, "--offset", "56",
+						   "--count", cases[i].count, cases[i].guest,
+						   NULL });
+}
+
 /* The comparison can fail: one lock more, one exit more. */
 static void test_record_evidence_of_another_run_is_not_the_same(void **state)
 {
@@ -59,6 +86,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_record_evidence_locks_in_all_modes_are_the_emulators),
 		cmocka_unit_test(test_record_evidence_locks_in_handlers_are_the_emulators),
+		cmocka_unit_test(test_record_evidence_all_lockable_instructions_are_the_emulators),
 		cmocka_unit_test(test_record_evidence_of_another_run_is_not_the_same),
 	};
 

@@ -601,7 +601,7 @@ static void test_trace_pack_any_bytes_are_read_to_their_end(void **state)
 				bytes[at] = (char)(seed >> 32);
 			else if (seed >> 60 < 10)
 				memmove(bytes + at, bytes + seed / 3 % (n - 60),
-				       at < n - 60 ? 60 : n - at);
+					at < n - 60 ? 60 : n - at);
 			else if (seed >> 60 < 13)
 				n = at + 100 < n ? n - 50 : n;
 			else

@@ -242,6 +242,7 @@ static void test_vcpu_others_wait_for_init_and_sipi(void **state)
 	cpu_join(thread);
 	assert_int_equal(FD_IOCTL(cpus[1].fd, KVM_GET_REGS, &regs), 0);
 	assert_int_equal(FD_IOCTL(cpus[1].fd, KVM_GET_SREGS, &sregs), 0);
+	assert_int_equal(sregs.tr.type, 11); /* a 32-bit TSS: else there is no way into long mode */
 	assert_int_equal(sregs.cs.selector, AP_CODE >> 4);
 	assert_true(sregs.cs.base == AP_CODE);
 	assert_true(regs.rip <= 2); /* on the OUT or behind it */
@@ -739,6 +740,56 @@ static void test_vcpu_vapic_page_holds_the_priority(void **state)
 	assert_true(cpus[0].run->cr8 == 5);
 }
 
+/* Long mode with 2 MiB onto themselves, a handler of vector 60h in 64-bit code. */
+static void long_mode_at(uint32_t rip)
+{
+	static const uint64_t gdt[] = { 0, 0x00af9a000000ffff };
+	const uint64_t tables[] = { 0x11003, 0x12003, 0x83 };
+	const uint64_t gate = HANDLER | 0x8ull << 16 | 0x8eull << 40;
+	struct kvm_regs regs = { .rip = rip, .rflags = 2, .rsp = 0x8000 };
+	struct kvm_sregs s;
+
+	for (unsigned i = 0; i < 3; i++)
+		memcpy(ram + 0x10000 + i * 0x1000, &tables[i], 8);
+	memcpy(ram + 0x13000 + 0x60 * 16, &gate, 8);
+	memcpy(ram + 0x14000, gdt, sizeof(gdt));
+	memcpy(ram + HANDLER, "\xff\x04\x25\x00\x50\x00\x00\x48\xcf", 9); /* inc; iretq */
+	assert_int_equal(FD_IOCTL(cpus[0].fd, KVM_GET_SREGS, &s), 0);
+	s.cr0 |= 0x80000001;
+	s.cr3 = 0x10000;
+	s.cr4 |= 0x20;
+	s.efer |= 0x500;
+	s.gdt.base = 0x14000;
+	s.gdt.limit = sizeof(gdt) - 1;
+	s.idt.base = 0x13000;
+	s.idt.limit = 0xfff;
+	s.cs = (struct kvm_segment){
+		.limit = 0xffffffff, .type = 11, .present = 1, .l = 1, .s = 1, .g = 1, .selector = 8
+	};
+	assert_int_equal(FD_IOCTL(cpus[0].fd, KVM_SET_SREGS, &s), 0);
+	assert_int_equal(FD_IOCTL(cpus[0].fd, KVM_SET_REGS, &regs), 0);
+}
+
+static void test_vcpu_lowered_cr8_lets_an_interrupt_through(void **state)
+{
+	uint64_t x2 = 0xfee00d00, on = 0x1ff, vector = 0x60;
+	struct code c = begin_code(CODE);
+
+	(void)state;
+	BYTES(&c, "\xb8\x08\x00\x00\x00\x44\x0f\x22\xc0"); /* mov eax, 8; mov cr8, rax */
+	BYTES(&c, "\xfb\x90" OUT);
+	BYTES(&c, "\xb8\x03\x00\x00\x00\x44\x0f\x22\xc0\x90\x90" OUT);
+	assert_int_equal(msr(0, KVM_SET_MSRS, 0x1b, &x2), 1);
+	assert_int_equal(msr(0, KVM_SET_MSRS, 0x80f, &on), 1);
+	long_mode_at(CODE);
+	run_to_out(0);
+	assert_true(cpus[0].run->cr8 == 8);
+	assert_int_equal(msr(0, KVM_SET_MSRS, 0x83f, &vector), 1);
+	run_to_out(0);
+	assert_int_equal(counter(0), 1);
+	assert_true(cpus[0].run->cr8 == 3);
+}
+
 /* ------------------------------------------------------------------ capabilities */
 
 static void test_vcpu_bus_frequency_is_chosen_before_the_first_vcpu(void **state)
@@ -793,6 +844,7 @@ int main(void)
 		ONE(test_vcpu_hole_is_the_monitors_without_the_quirk),
 		ONE(test_vcpu_tpr_accesses_are_told_if_asked_for),
 		ONE(test_vcpu_vapic_page_holds_the_priority),
+		ONE(test_vcpu_lowered_cr8_lets_an_interrupt_through),
 		cmocka_unit_test(test_vcpu_bus_frequency_is_chosen_before_the_first_vcpu),
 	};
 	return cmocka_run_group_tests(tests, guest_configure, NULL);

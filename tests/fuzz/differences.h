@@ -18,6 +18,7 @@ static const struct {
 	{ KVM_CREATE_VCPU, -EINVAL, 0, "the device has more IDs" },
 	{ KVM_SET_BOOT_CPU_ID, -EINVAL, 0, "the device has more IDs" },
 	{ KVM_MEMORY_ENCRYPT_OP, -EINVAL, -ENOTTY, "a kernel that knows TDX" },
+	{ KVM_IRQFD, 0, -EBUSY, "6.18: one irqfd an eventfd in all VMs; 6.12: in each" },
 };
 
 static bool fits(long expected, long result)

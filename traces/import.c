@@ -128,6 +128,9 @@ static struct runner *runner_of(struct import *import, const struct import_event
 		if (r->thread == e->thread && (!e->has_vcpu || !r->has_vcpu || r->vcpu == e->vcpu))
 			return r;
 	}
+	/* the log also tells of tasks that run no vCPU */
+	if (e->kind == IMPORT_MESSAGE)
+		return NULL;
 	if (import->runners == import->room) {
 		size_t room = import->room ? 2 * import->room : 16;
 

@@ -370,7 +370,8 @@ static void test_import_trace_is_as_the_schema_says(void **state)
 		"CPU 0/KVM-20 [003] d.... 100.000003: kvm_entry: vcpu 0, rip 0x1\n"
 		"CPU 0/KVM-10 [003] d.... 100.000004: kvm_userspace_exit: reason 0x21 (33)\n"
 		"CPU 0/KVM-10 [003] d.... 100.000005: kvm_pio: x\r\n"
-		"[  123.456789] " TRAP "\n",
+		"[  123.456789] " TRAP "\n"
+		"[  123.456789] " SLD "#AC: CPU 0/KVM/20 took a split_lock trap at address: 0x1\n",
 		&totals);
 	struct json_object *json = next(reader);
 
@@ -399,11 +400,16 @@ static void test_import_trace_is_as_the_schema_says(void **state)
 	assert_string_equal(text_of(json, "event"), "host_message");
 	assert_string_equal(text_of(json, "trap"), "AC");
 	assert_string_equal(text_of(json, "address"), "0x7c05");
+	/* a task of which the log does not show that it runs a vCPU, and one that does */
+	assert_null(json_object_object_get(json, "vcpu"));
+	json = next(reader);
+	assert_string_equal(text_of(json, "vm"), "1");
+	assert_string_equal(text_of(json, "vcpu"), "0");
 	json = next(reader);
 	assert_string_equal(text_of(json, "event"), "end");
 	trace_reader_close(reader);
-	assert_int_equal(totals.lines, 6);
-	assert_int_equal(totals.events, 4);
+	assert_int_equal(totals.lines, 7);
+	assert_int_equal(totals.events, 5);
 	assert_int_equal(totals.unknown, 1);
 	assert_int_equal(complaints, 1);
 	assert_int_equal(totals.others, 1);

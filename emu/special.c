@@ -187,8 +187,6 @@ static enum outcome mov_dr(struct emu_vcpu *v, const struct insn *i)
 	if (!privileged(c))
 		return raise_error(v, EXC_GP, 0);
 	if (breakpoints(v)[7] & DR7_GD) {
-		if (v->debug.hardware_breakpoints) /* handle_dr() in vmx.c, Linux 6.12 */
-			return leave_debug(v, DR6_BD);
 		v->pending_db_dr6 |= DR6_BD; /* GD itself falls with the delivery */
 		return raise(v, EXC_DB);
 	}

@@ -272,6 +272,16 @@ static void test_tsc_written_a_moment_later_is_in_step(void **state)
 	fd_close(second);
 }
 
+static void test_tsc_written_first_is_taken_as_it_is(void **state)
+{
+	uint64_t part_of_a_second = time_tsc_khz() * 700ull;
+
+	(void)state;
+	/* near to what the new vCPU has anyway, but nobody has written one yet */
+	assert_int_equal(set(MSR_TSC, part_of_a_second), 1);
+	assert_true(get(m.vcpu, MSR_TSC) >= part_of_a_second);
+}
+
 static void test_tsc_offset_attribute_round_trips(void **state)
 {
 	uint64_t offset = 123456789, read = 0;
@@ -370,6 +380,7 @@ int main(void)
 		TEST(test_steal_time_grows_by_what_the_thread_waited),
 		TEST(test_tsc_of_a_new_vcpu_starts_at_zero_in_step_with_the_first),
 		TEST(test_tsc_written_a_moment_later_is_in_step),
+		TEST(test_tsc_written_first_is_taken_as_it_is),
 		TEST(test_tsc_offset_attribute_round_trips),
 		TEST(test_cpuid_offers_clock_and_steal_time_without_page_faults),
 		TEST(test_cpuid_enforced_hides_what_the_guest_is_not_shown),

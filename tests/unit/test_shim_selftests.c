@@ -122,7 +122,7 @@ static void test_stats_count_exits_and_outlive_the_vm(void **state)
 	assert_true(vm >= 0 && vcpu >= 0 && again >= 0 && again != vcpu);
 	assert_int_equal(statistic(vcpu, "io_exits"), 2);
 	assert_int_equal(statistic(vcpu, "halt_exits"), 1);
-	assert_int_equal(statistic(again, "exits"), 3);
+	assert_in_range(statistic(again, "exits"), 3, 100000); /* and kicks */
 	assert_true(statistic(vm, "remote_tlb_flush") >= 1);
 	assert_int_equal(write(vcpu, &s, 8), -1);
 	assert_int_equal(pread(vcpu, &s, sizeof(s), 0) > 0, 1);

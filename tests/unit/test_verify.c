@@ -272,6 +272,39 @@ static void test_verify_program_number_is_always_the_same_program(void **state)
 	form_list_free(forms);
 }
 
+static void wrong_by_value(const struct program *p, struct result *r)
+{
+	(void)p;
+	if (r->regs.rsi == 0x1234)
+		r->regs.rdi ^= 1;
+}
+
+static void test_verify_shrunk_moves_become_registers_of_the_start(void **state)
+{
+	static const uint8_t mov[] = { 0xbe, 0x34, 0x12, 0, 0 }, nop[] = { 0x90 };
+	static struct finding finding;
+	struct program p = locked_at(0);
+	timer_t timer;
+	struct checker c = guarded(0, &timer);
+
+	(void)state;
+	counting.falsify = wrong_by_value;
+	memcpy(p.item[0].bytes, mov, sizeof(mov));
+	p.item[0].length = sizeof(mov);
+	memcpy(p.item[1].bytes, nop, sizeof(nop));
+	p.item[1].length = sizeof(nop);
+	p.items = 2;
+	p.gpr[3] = 77;
+	assert_int_equal(check(&c, &p, &finding), 0);
+	assert_int_equal(finding.verdict, VERDICT_DIFFERENT);
+	assert_int_equal(shrink(&c, &p, &finding), 0);
+	assert_int_equal(finding.verdict, VERDICT_DIFFERENT);
+	assert_int_equal(p.items, 0);
+	assert_int_equal(p.gpr[6], 0x1234);
+	assert_int_equal(p.gpr[3], 0);
+	unguarded(&c, timer);
+}
+
 /* ------------------------------------------------------------------ undefined flags */
 
 static struct flag_effect effect_of(const char *bytes, size_t n, int cl)
@@ -427,6 +460,7 @@ int main(void)
 		cmocka_unit_test(test_verify_wrong_instruction_is_found_and_shrunk_to_it),
 		cmocka_unit_test(test_verify_wrong_memory_is_found_and_named),
 		cmocka_unit_test(test_verify_emulator_against_itself_is_the_same),
+		cmocka_unit_test(test_verify_shrunk_moves_become_registers_of_the_start),
 		cmocka_unit_test(test_verify_split_lock_never_reaches_the_device),
 		cmocka_unit_test(test_verify_split_locks_allowed_are_counted_down),
 		cmocka_unit_test(test_verify_endless_program_never_reaches_the_device),

@@ -71,6 +71,13 @@ static bool segments_differ(const struct both *two)
 	return number_differs(two, "cr2", a->cr2, b->cr2);
 }
 
+static bool same_event(const struct event *a, const struct event *b)
+{
+	return a->reason == b->reason && a->write == b->write && a->size == b->size &&
+	       a->count == b->count && a->address == b->address &&
+	       !memcmp(a->data, b->data, sizeof(a->data));
+}
+
 static bool events_differ(const struct both *two)
 {
 	unsigned n = two->a->events < two->b->events ? two->a->events : two->b->events;
@@ -78,7 +85,7 @@ static bool events_differ(const struct both *two)
 	for (unsigned i = 0; i < n; i++) {
 		const struct event *a = &two->a->event[i], *b = &two->b->event[i];
 
-		if (!memcmp(a, b, sizeof(*a)))
+		if (same_event(a, b))
 			continue;
 		snprintf(two->text, two->size,
 			 "exit %u: %s %s %s %" PRIx64 " %u x %u data %02x%02x%02x%02x, "

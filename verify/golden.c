@@ -189,6 +189,7 @@ static int complain(struct reader *r, const char *format, ...)
 	va_list arguments;
 
 	va_start(arguments, format);
+	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): the line above does it */
 	vsnprintf(r->why + n, r->size - (size_t)n, format, arguments);
 	va_end(arguments);
 	return -EINVAL;

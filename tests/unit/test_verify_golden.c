@@ -43,5 +43,8 @@ int main(void)
 						.test_func = replays_as_recorded,
 						.initial_state = files.gl_pathv[i] };
 	}
-	return _cmocka_run_group_tests("verify_golden", tests, files.gl_pathc, NULL, NULL);
+	int failed = _cmocka_run_group_tests("verify_golden", tests, files.gl_pathc, NULL, NULL);
+
+	globfree(&files);
+	return failed;
 }

@@ -242,7 +242,7 @@ struct shim_vm {
 
 	uint64_t tss_addr, identity_map_addr, mmu_pages;
 	struct vm_clock clock;
-	struct shim_stats stats; /* under lock, or slots_lock */
+	struct shim_stats stats; /* under slots_lock */
 	unsigned tsc_khz;
 };
 

@@ -13,7 +13,8 @@
 #define HANDLES 4096
 #define LOWEST  900 /* low numbers are the program's */
 
-/* The number plus one; 0: free. */
+/* The number plus one; 0: free; LOST: closed behind our back, but its owner still has the handle. */
+#define LOST (-1)
 static _Atomic int number[HANDLES];
 static _Atomic unsigned used; /* high-water mark */
 
@@ -48,7 +49,7 @@ int own_fd_copy(int fd)
 
 int own_fd(int handle)
 {
-	return atomic_load(&number[handle]) - 1;
+	return handle < 0 ? -1 : atomic_load(&number[handle]) - 1;
 }
 
 void own_fd_close(int handle)
@@ -61,7 +62,7 @@ void own_fd_close(int handle)
 
 void own_fd_lost(int handle)
 {
-	atomic_store(&number[handle], 0);
+	atomic_store(&number[handle], LOST);
 }
 
 static int handle_of(int fd)

@@ -13,9 +13,10 @@
 
 /* The handle of a copy of `fd`, or -errno: -EBADF, -EMFILE. */
 int own_fd_copy(int fd);
-int own_fd(int handle); /* its number */
+int own_fd(int handle); /* its number; negative: lost, or no handle */
 void own_fd_close(int handle);
-void own_fd_lost(int handle); /* a raw system call has closed it, and who knows what is there now */
+/* A raw system call has closed it, and who knows what is there now. The handle is still to be closed. */
+void own_fd_lost(int handle);
 
 bool own_fd_is(int fd);
 /* The program wants the number for itself. */

@@ -119,9 +119,9 @@ long stats_vm_fd(struct shim_vm *vm)
 	long r;
 
 	snprintf(id, sizeof(id), "kvm-%d", (int)process_id());
-	lock_take(&vm->lock);
+	lock_take(&vm->slots_lock); /* whoever counts there holds it */
 	r = open_file(&vm->stats, id, vm_names, COUNT(vm_names));
-	lock_drop(&vm->lock);
+	lock_drop(&vm->slots_lock);
 	return r;
 }
 

@@ -1,9 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The guest's time-stamp counter as the monitor sets it: kvm_synchronize_tsc(), Linux 6.12. */
 #include "vmm_shim/internal.h"
+#include "vmm_shim/irqchip/lapic.h"
 
 #include <errno.h>
 #include <stdlib.h>
+
+/* Whoever reckons with the counter is told. */
+static void set_offset(struct shim_vcpu *vcpu, int64_t offset)
+{
+	vcpu->ops->set_tsc_offset(vcpu->emu, offset);
+	pvclock_request(vcpu);
+	lapic_tsc_changed(vcpu);
+}
 
 /*
  * Is a write of `value` meant to put the vCPU in step with the others? 0 always is; another value if it is
@@ -38,8 +47,7 @@ void tsc_synchronize(struct shim_vcpu *vcpu, uint64_t value, bool by_monitor)
 	c->last_tsc = value;
 	c->tsc_offset = offset;
 	lock_drop(&c->lock);
-	vcpu->ops->set_tsc_offset(vcpu->emu, offset);
-	pvclock_request(vcpu);
+	set_offset(vcpu, offset);
 }
 
 /* ------------------------------------------------------------------ KVM_VCPU_TSC_OFFSET */
@@ -71,8 +79,7 @@ long tsc_attr_ioctl(struct shim_vcpu *vcpu, unsigned long request, unsigned long
 		vcpu->vm->clock.last_tsc = pvclock_host_tsc() + offset;
 		vcpu->vm->clock.tsc_offset = (int64_t)offset;
 		lock_drop(&vcpu->vm->clock.lock);
-		vcpu->ops->set_tsc_offset(vcpu->emu, (int64_t)offset);
-		pvclock_request(vcpu);
+		set_offset(vcpu, (int64_t)offset);
 		return 0;
 	}
 }

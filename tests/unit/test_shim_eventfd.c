@@ -615,6 +615,24 @@ static void test_own_descriptor_gives_way_and_keeps_its_file(void **state)
 	close(fd);
 }
 
+static void test_own_descriptor_that_is_lost_leaves_its_handle_to_its_owner(void **state)
+{
+	int fd = event_new(0), lost = own_fd_copy(fd), other;
+
+	(void)state;
+	close(own_fd(lost));
+	own_fd_lost(lost);
+	assert_true(own_fd(lost) < 0);
+	other = own_fd_copy(fd);
+	assert_int_not_equal(other, lost);
+	own_fd_close(lost); /* closes nothing of anybody's */
+	signal_it(own_fd(other));
+	assert_int_equal(counted(fd), 1);
+	own_fd_close(other);
+	assert_true(own_fd(-1) < 0);
+	close(fd);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, irqchip_teardown)
@@ -645,6 +663,7 @@ int main(void)
 		TEST(test_descriptors_of_a_vm_go_with_it),
 		TEST(test_forked_child_has_a_helper_thread_of_its_own),
 		TEST(test_own_descriptor_gives_way_and_keeps_its_file),
+		TEST(test_own_descriptor_that_is_lost_leaves_its_handle_to_its_owner),
 	};
 
 	irqchip_options(SHIM_TIME_REAL);

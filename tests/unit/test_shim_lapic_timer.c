@@ -205,6 +205,18 @@ static void test_timer_bus_cycle_is_the_monitors_choice(void **state)
 	assert_true(interrupted_by(40000));
 }
 
+static void test_timer_on_the_slowest_bus_never_comes(void **state)
+{
+	(void)state;
+	/* the most that KVM_CAP_X86_APIC_BUS_CYCLES_NS takes: a period of nearly 2^64 ns */
+	vm.irqchip->bus_cycle_ns = UINT64_MAX / (UINT32_MAX * 128ull);
+	interrupted_by(5000000000);
+	start(LVT_PERIODIC, 0xa, UINT32_MAX);
+	assert_false(interrupted_by(6000000000));
+	start(0, 0xa, UINT32_MAX);
+	assert_false(interrupted_by(7000000000));
+}
+
 static void test_timer_saved_count_runs_on(void **state)
 {
 	struct kvm_lapic_state saved;
@@ -247,6 +259,7 @@ int main(void)
 		TEST(test_timer_deadline_is_nothing_in_other_modes),
 		TEST(test_timer_mode_change_to_deadline_disarms_it),
 		TEST(test_timer_bus_cycle_is_the_monitors_choice),
+		TEST(test_timer_on_the_slowest_bus_never_comes),
 		TEST(test_timer_saved_count_runs_on),
 		TEST(test_timer_reset_stops_it),
 	};

@@ -4,6 +4,7 @@
  * the GET here gave, and the guest goes on as if nothing had happened. Over the emulated processor.
  */
 #include "tests/unit/irqchip_vm.h"
+#include "vmm_shim/irqchip/lapic.h"
 
 #define MSRS_MAX 256
 
@@ -396,6 +397,52 @@ static void test_snapshot_keeps_a_halted_vcpu_and_its_requests(void **state)
 }
 
 /* Pages written before the first look, between two, and by the monitor's own call (never). */
+static void set_msr(uint32_t index, uint64_t value)
+{
+	struct {
+		struct kvm_msrs header;
+		struct kvm_msr_entry entry;
+	} list = { .header.nmsrs = 1, .entry = { .index = index, .data = value } };
+
+	assert_int_equal(FD_IOCTL(m.vcpu, KVM_SET_MSRS, &list), 1);
+}
+
+/* Has the timer expired, of a guest that waits for its counter to become `tsc`? */
+static bool deadline_is_over(uint64_t tsc)
+{
+	bool over;
+
+	set_msr(0x6e0, tsc);
+	lock_take(&chip->lock);
+	over = lapic_timer_waits(vcpu->apic);
+	lock_drop(&chip->lock);
+	return over;
+}
+
+/* QEMU loads the local APIC first, then the counter, then the deadline. */
+static void test_snapshot_deadline_is_one_of_the_counter_that_was_loaded(void **state)
+{
+	const uint64_t loaded = 1ull << 60, hours = 1ull << 45;
+	struct kvm_device_attr attr = { .group = KVM_VCPU_TSC_CTRL,
+					.attr = KVM_VCPU_TSC_OFFSET,
+					.addr = (uintptr_t) & (uint64_t){ 1ull << 61 } };
+
+	(void)state;
+	start(true);
+	lock_take(&chip->lock);
+	lapic_features(vcpu->apic, true);
+	MUST(lapic_write(vcpu->apic, LAPIC_SPURIOUS, 0x1ff));
+	MUST(lapic_write(vcpu->apic, LAPIC_LVT_TIMER, LVT_TSC_DEADLINE | 0x55));
+	lock_drop(&chip->lock);
+	assert_false(deadline_is_over(loaded));
+	set_msr(0x10, loaded);
+	assert_true(deadline_is_over(loaded));
+	assert_false(deadline_is_over(loaded + hours));
+	MUST(FD_IOCTL(m.vcpu, KVM_SET_DEVICE_ATTR, &attr));
+	assert_true(deadline_is_over(loaded + hours));
+	guest_stop();
+}
+
 static void test_snapshot_dirty_log_names_what_was_written_since(void **state)
 {
 	struct kvm_userspace_memory_region region = { .flags = KVM_MEM_LOG_DIRTY_PAGES,
@@ -435,6 +482,7 @@ int main(void)
 		cmocka_unit_test(test_snapshot_of_a_new_vcpu_has_initial_fpu),
 		cmocka_unit_test(test_snapshot_keeps_what_was_being_injected),
 		cmocka_unit_test(test_snapshot_keeps_a_halted_vcpu_and_its_requests),
+		cmocka_unit_test(test_snapshot_deadline_is_one_of_the_counter_that_was_loaded),
 		cmocka_unit_test(test_snapshot_dirty_log_names_what_was_written_since),
 	};
 

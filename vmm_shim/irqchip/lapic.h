@@ -227,6 +227,8 @@ bool lapic_owns_write(struct shim_vcpu *vcpu, uint32_t index);
 /* kvm_apic_set_base() */
 int lapic_set_base(struct shim_vcpu *vcpu, uint64_t base, bool host);
 void lapic_cpuid_changed(struct shim_vcpu *vcpu);
+/* Somebody has written the time-stamp counter, or its offset. */
+void lapic_tsc_changed(struct shim_vcpu *vcpu);
 /* As know_tsc() has found it: any thread. */
 uint64_t lapic_guest_tsc(struct lapic *a);
 

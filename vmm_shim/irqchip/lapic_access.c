@@ -34,6 +34,12 @@ static void know_tsc(struct shim_vcpu *vcpu)
 	timer->tsc_known = true;
 }
 
+void lapic_tsc_changed(struct shim_vcpu *vcpu)
+{
+	if (vcpu->apic)
+		vcpu->apic->timer.tsc_known = false;
+}
+
 uint64_t lapic_guest_tsc(struct lapic *a)
 {
 	return own_tsc() + (uint64_t)a->timer.tsc_offset;
@@ -136,8 +142,8 @@ int lapic_set_base(struct shim_vcpu *vcpu, uint64_t base, bool host)
 /* Asked before the guest's WRMSR of a register that the processor has. */
 bool lapic_owns_write(struct shim_vcpu *vcpu, uint32_t index)
 {
-	if ((index == MSR_TSC || index == MSR_TSC_ADJUST) && vcpu && vcpu->apic)
-		vcpu->apic->timer.tsc_known = false;
+	if ((index == MSR_TSC || index == MSR_TSC_ADJUST) && vcpu)
+		lapic_tsc_changed(vcpu);
 	return index == MSR_APIC_BASE;
 }
 

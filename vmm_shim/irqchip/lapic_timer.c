@@ -9,6 +9,7 @@
 /* min_timer_period_us: what a periodic timer must not undercut */
 #define MIN_PERIOD_NS 200000ull
 #define NS_PER_MS     1000000ull
+#define FOREVER_NS    (1ull << 62)
 
 __extension__ typedef unsigned __int128 wide;
 
@@ -29,7 +30,10 @@ static bool one_shot(const struct lapic *a)
 
 static uint64_t ticks_ns(const struct lapic *a, uint32_t ticks)
 {
-	return ticks * a->chip->bus_cycle_ns * a->timer.divide;
+	uint64_t ns = ticks * a->chip->bus_cycle_ns * a->timer.divide;
+
+	/* the slowest bus counts for centuries: a time of expiry must not wrap */
+	return ns < FOREVER_NS ? ns : FOREVER_NS;
 }
 
 static void alarm_at(struct lapic *a, uint64_t ns)
@@ -161,7 +165,7 @@ static void start_deadline(struct lapic *a)
 	/* up: a deadline is not met early */
 	left = (uint64_t)(((wide)(a->timer.deadline - tsc) * NS_PER_MS + a->vcpu->tsc_khz - 1) /
 			  a->vcpu->tsc_khz);
-	if (left < UINT64_MAX / 2) /* else in centuries */
+	if (left < FOREVER_NS)
 		alarm_at(a, shim_now_ns() + left);
 }
 

@@ -31,7 +31,7 @@ static struct {
 	_Atomic uint32_t news;     /* counts what it has to look at */
 	_Atomic uint32_t state;    /* THREAD_ */
 	_Atomic uint64_t until_ns; /* when it looks by itself; NEVER also while it works */
-	int bell;                  /* handle of an eventfd that ends its poll(); -1: none yet */
+	_Atomic int bell;          /* handle of an eventfd that ends its poll(); -1: none yet */
 
 	struct pollfd *entry; /* the bell and the irqfds */
 	unsigned room;
@@ -210,6 +210,7 @@ static unsigned sleep_in_poll(uint32_t news, uint64_t until_ns, unsigned used)
 	atomic_store(&helper.state, THREAD_WORKS);
 	if (n > 0 && helper.entry[0].revents & POLLNVAL) { /* closed by a raw system call */
 		own_fd_lost(helper.bell);
+		own_fd_close(helper.bell);
 		helper.bell = -1;
 		bell_ready();
 	}

@@ -33,6 +33,7 @@ struct request {
 	/* of the run */
 	bool failed; /* a case could not be kept */
 	uint64_t different;
+	uint64_t allowed; /* split locks on the device, at the beginning */
 	struct verify_counts counts[MAX_MODES];
 	double begun;
 };
@@ -195,6 +196,9 @@ static void print_summary(const struct request *r)
 	       "flag, not compared\nlocks: programs that take bus locks on the emulator, not run "
 	       "on "
 	       "the device; endless: no end in time\n");
+	if (r->allowed)
+		printf("split locks on the device: at most %" PRIu64 ", of %" PRIu64 " allowed\n",
+		       r->allowed - r->verify.native_split_locks, r->allowed);
 	print_limits(r);
 	print_forms(r);
 	printf("%.1f s, seed %" PRIu64 "%s\n", seconds() - r->begun, r->verify.seed,
@@ -420,6 +424,7 @@ int command_verify(int argc, char **argv)
 	if (r.replay)
 		return replay(&r);
 	r.verify.opaque = &r;
+	r.allowed = r.verify.native_split_locks;
 	r.begun = seconds();
 	console_init(true);
 	signal(SIGINT, on_interrupt);

@@ -30,7 +30,7 @@ struct checker {
 	struct machine *emulator, *other;
 	bool guard;                 /* `other` may be hurt by split locks */
 	bool hurried;               /* what is not at its end in time on `other` is endless */
-	uint64_t split_lock_budget; /* that may run there nevertheless */
+	uint64_t split_lock_budget; /* that may run there nevertheless, each followed by a pause */
 	uint64_t runs;
 };
 

@@ -207,6 +207,54 @@ static void test_verify_split_locks_allowed_are_counted_down(void **state)
 	unguarded(&c, timer);
 }
 
+static void test_verify_split_locks_are_spread_out(void **state)
+{
+	static struct finding finding;
+	struct program p = locked_at(62);
+	struct timespec begun, ended;
+	timer_t timer;
+	struct checker c = guarded(5, &timer);
+
+	(void)state;
+	clock_gettime(CLOCK_MONOTONIC, &begun);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(check(&c, &p, &finding), 0);
+	clock_gettime(CLOCK_MONOTONIC, &ended);
+	assert_true((ended.tv_sec - begun.tv_sec) * 1000 +
+			    (ended.tv_nsec - begun.tv_nsec) / 1000000 >=
+		    49);
+	unguarded(&c, timer);
+}
+
+/* An other side that comes to no end: the longer run would take the lock again. */
+static long endless_ioctl(int fd, unsigned long request, unsigned long argument)
+{
+	struct timespec left = { 0, 60000000 };
+
+	if (request != KVM_RUN)
+		return kvm_emulator.ioctl(fd, request, argument);
+	device_runs++;
+	while (nanosleep(&left, &left))
+		; /* the machines' ticks */
+	return -EINTR;
+}
+
+static void test_verify_longer_run_counts_its_split_locks_again(void **state)
+{
+	static struct finding finding;
+	struct program p = locked_at(62);
+	timer_t timer;
+	struct checker c = guarded(1, &timer);
+
+	(void)state;
+	counting.ioctl = endless_ioctl;
+	assert_int_equal(check(&c, &p, &finding), 0);
+	assert_int_equal(finding.verdict, VERDICT_ENDLESS);
+	assert_int_equal(c.split_lock_budget, 0);
+	assert_true(device_runs > 0 && device_runs < 5);
+	unguarded(&c, timer);
+}
+
 static void test_verify_endless_program_never_reaches_the_device(void **state)
 {
 	static struct finding finding;
@@ -460,6 +508,8 @@ int main(void)
 		cmocka_unit_test(test_verify_wrong_instruction_is_found_and_shrunk_to_it),
 		cmocka_unit_test(test_verify_wrong_memory_is_found_and_named),
 		cmocka_unit_test(test_verify_emulator_against_itself_is_the_same),
+		cmocka_unit_test(test_verify_split_locks_are_spread_out),
+		cmocka_unit_test(test_verify_longer_run_counts_its_split_locks_again),
 		cmocka_unit_test(test_verify_shrunk_moves_become_registers_of_the_start),
 		cmocka_unit_test(test_verify_split_lock_never_reaches_the_device),
 		cmocka_unit_test(test_verify_split_locks_allowed_are_counted_down),

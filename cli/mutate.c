@@ -104,25 +104,35 @@ static bool choose(struct request *request, const char *option, const char *name
 	return true;
 }
 
-/* Options are exec's, but for our own. */
+static bool has_name(const struct argp_option *option, const char *name, size_t length)
+{
+	return option->name && strlen(option->name) == length &&
+	       !strncmp(option->name, name, length);
+}
+
+/*
+ * Options are exec's, but for our own. They have been understood already, so what begins one of ours is
+ * that one shortened (getopt_long(3)), unless it is all of another's name: --time.
+ */
 static bool is_own(const char *option, bool *separate)
 {
-	static const char *const with_value[] = { "--only", "--except", "--time-limit",
-						  "--success" };
-	static const char *const without[] = { "--list", "--verbose", "--json", "--" };
+	const char *name = option + 2;
+	size_t length = strcspn(name, "=");
 
-	for (size_t i = 0; i < sizeof(with_value) / sizeof(with_value[0]); i++) {
-		size_t n = strlen(with_value[i]);
-
-		if (strncmp(option, with_value[i], n) || (option[n] && option[n] != '='))
+	*separate = false;
+	if (!strcmp(option, "--"))
+		return true;
+	if (strncmp(option, "--", 2))
+		return false;
+	for (const struct argp_option *o = choices_argp()->options; o->name || o->doc; o++)
+		if (has_name(o, name, length))
+			return false;
+	for (const struct argp_option *o = arguments; o->name || o->doc; o++) {
+		if (!o->name || strncmp(o->name, name, length) != 0)
 			continue;
-		*separate = !option[n];
+		*separate = o->arg && !name[length];
 		return true;
 	}
-	*separate = false;
-	for (size_t i = 0; i < sizeof(without) / sizeof(without[0]); i++)
-		if (!strcmp(option, without[i]))
-			return true;
 	return false;
 }
 
@@ -229,6 +239,9 @@ static _Noreturn void be_exec(const struct request *request, int fault)
 	int argc = 0, null = open("/dev/null", O_RDWR);
 
 	setpgid(0, 0);
+	/* in a group that is not the terminal's, reading from that would stop it for ever */
+	if (null >= 0)
+		dup2(null, STDIN_FILENO);
 	if (!request->verbose && null >= 0) {
 		dup2(null, STDOUT_FILENO);
 		dup2(null, STDERR_FILENO);
@@ -255,7 +268,8 @@ static bool wait_for(pid_t child, double limit, int *status)
 	bool done = false;
 
 	while (!done && !interrupted && (left = end - now()) > 0) {
-		int milliseconds = left > 1e6 ? 1000000000 : (int)(left * 1000) + 1;
+		/* a signal may come between the look at `interrupted` and the wait */
+		int milliseconds = left > 1 ? 1000 : (int)(left * 1000) + 1;
 
 		if (ended.fd >= 0)
 			poll(&ended, 1, milliseconds);
@@ -429,6 +443,7 @@ static int run_all(struct request *request)
 int command_mutate(int argc, char **argv)
 {
 	struct request request = { .report = "/tmp/buslock-mutate-XXXXXX" };
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
 	const struct sigaction action = { .sa_handler = on_signal };
 	int fd, status;
 
@@ -451,8 +466,9 @@ int command_mutate(int argc, char **argv)
 		return STATUS_USAGE;
 	}
 	close(fd);
-	sigaction(SIGINT, &action, NULL);
-	sigaction(SIGTERM, &action, NULL);
+	/* the test is in a group of its own: nobody else would end it */
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		sigaction(signals[i], &action, NULL);
 	status = run_all(&request);
 	unlink(request.report);
 	return status;

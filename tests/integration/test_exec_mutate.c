@@ -116,6 +116,51 @@ static void test_mutate_hang_is_noticed_and_ended(void **state)
 	assert_true(run.seconds < 20);
 }
 
+/* A terminal would stop it: it is not in the foreground. */
+static void test_mutate_test_reads_nothing_from_the_terminal(void **state)
+{
+	char command[512];
+	struct run run;
+
+	(void)state;
+	put_script("[ \"$(readlink /proc/self/fd/0)\" = /dev/null ]");
+	snprintf(command, sizeof(command), "sleep 1 | %s mutate --only refused -- %s", BUSLOCK,
+		 script);
+	run_how(&run, (const char *[]){ "sh", "-c", command, NULL }, (struct run_how){ 0 });
+	assert_exit(&run, 1);
+	assert_non_null(strstr(run.out, "0 of 1 noticed"));
+}
+
+static void test_mutate_options_may_be_shortened(void **state)
+{
+	const char *argv[] = { BUSLOCK,  "mutate", "--on", "refused", "--time-l=9",
+			       "--time", "real",   "--",   "true",    NULL };
+	struct run run;
+
+	(void)state;
+	run_how(&run, argv, (struct run_how){ 0 });
+	assert_exit(&run, 1);
+	assert_non_null(strstr(run.out, "0 of 1 noticed"));
+}
+
+/* Who closes the terminal ends the test as well. */
+static void test_mutate_hangup_ends_the_test(void **state)
+{
+	char command[512];
+	struct run run;
+
+	(void)state;
+	put_script("echo $$ > \"$0.pid\"; exec sleep 30");
+	snprintf(command, sizeof(command),
+		 "p=%s.pid; %s mutate -- %s & m=$!; while [ ! -s $p ]; do sleep 0.1; done; "
+		 "kill -HUP $m; wait $m; echo status=$?; sleep 0.3; "
+		 "grep -q '^State:.[^ZX]' /proc/$(cat $p)/status && echo alive; rm $p",
+		 script, BUSLOCK, script);
+	run_how(&run, (const char *[]){ "sh", "-c", command, NULL }, (struct run_how){ 0 });
+	assert_non_null(strstr(run.out, "status=129"));
+	assert_null(strstr(run.out, "alive"));
+}
+
 static void test_mutate_errors_are_told(void **state)
 {
 	static const struct {
@@ -161,6 +206,9 @@ int main(void)
 		cmocka_unit_test(test_mutate_test_that_cannot_fail_notices_nothing),
 		cmocka_unit_test(test_mutate_script_that_calls_exec),
 		cmocka_unit_test(test_mutate_hang_is_noticed_and_ended),
+		cmocka_unit_test(test_mutate_test_reads_nothing_from_the_terminal),
+		cmocka_unit_test(test_mutate_options_may_be_shortened),
+		cmocka_unit_test(test_mutate_hangup_ends_the_test),
 		cmocka_unit_test(test_mutate_errors_are_told),
 		cmocka_unit_test(test_mutate_result_as_json),
 	};

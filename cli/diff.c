@@ -193,7 +193,7 @@ static int compare(const struct request *r)
 	}
 	status = tell_damage(d);
 	differ = d->hunks - (r->timing ? d->timing : 0) ? STATUS_NOT_HELD : STATUS_OK;
-	if (!d->side[DIFF_A].compared && !d->side[DIFF_B].compared) {
+	if (!d->comparable) {
 		complain("diff: %s and %s have nothing that could be compared (%zu kinds of events "
 			 "or fields are told by one of them only)",
 			 r->file[DIFF_A], r->file[DIFF_B], d->notes);

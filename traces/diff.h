@@ -52,6 +52,7 @@ struct diff {
 	struct diff_hunk *hunk; /* in the order of their lines in A */
 	size_t hunks, timing;   /* timing: that many of them are that */
 	uint64_t equal;         /* events */
+	bool comparable;        /* false: there was nothing that both sides tell */
 	/* What was not compared, and why: "exit.word: B has none". */
 	char **note;
 	size_t notes;

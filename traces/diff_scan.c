@@ -594,6 +594,24 @@ static int group(struct diff_records *r, int side)
 	return 0;
 }
 
+/*
+ * Where no event was compared: was one kind asked for that both would have told? Two runs without a bus lock
+ * are the same with --only bus-locks.
+ */
+static bool both_tell(const struct diff_records *r, struct json_object *const header[DIFF_SIDES])
+{
+	unsigned may = 0;
+
+	if (r->options.only == DIFF_ALL || !header[DIFF_A] || !header[DIFF_B])
+		return false;
+	for (int side = 0; side < DIFF_SIDES; side++)
+		may |= events_that_may_lack(string_of(header[side], "backend"));
+	for (int event = 0; event < TRACE_EVENTS; event++)
+		if (is_wanted(r, event) && !(may >> event & 1))
+			return true;
+	return false;
+}
+
 static int scan_both(struct diff *diff, struct json_object *const header[DIFF_SIDES], int *side)
 {
 	int error = 0;
@@ -631,6 +649,7 @@ int diff_scan(struct diff *diff, char *why, size_t size)
 			    (!strcmp(string_of(header[DIFF_A], "time"), "virtual") &&
 			     !strcmp(string_of(header[DIFF_B], "time"), "virtual"));
 		error = scan_both(diff, header, &side);
+		diff->comparable = r->count[DIFF_A] || r->count[DIFF_B] || both_tell(r, header);
 	}
 	json_object_put(header[DIFF_A]);
 	json_object_put(header[DIFF_B]);

@@ -196,6 +196,31 @@ static void test_cli_diff_trouble_is_2(void **state)
 	assert_says(run.err, "Give FILE@ADDRESS");
 }
 
+/* A kind of event that both tell of, and that did not occur, is no trouble. */
+static void test_cli_diff_no_bus_lock_on_either_side_is_the_same(void **state)
+{
+	static const char header[] = "{\"schema\":\"buslock-trace\",\"version\":1,\"tool\":\"t\","
+				     "\"backend\":\"%s\",\"options\":null,\"time\":\"virtual\"}\n"
+				     "{\"event\":\"run\",\"time\":1,\"process\":0,\"vm\":0,"
+				     "\"vcpu\":0,\"immediate_exit\":false}\n";
+	static const struct {
+		const char *backend;
+		int status;
+	} cases[] = { { "emulator", 0 }, { "import", 2 }, { "/dev/kvm", 2 } };
+	struct run run;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		FILE *file = fopen(trace_path, "w");
+
+		assert_non_null(file);
+		fprintf(file, header, cases[i].backend);
+		fclose(file);
+		run_program(&run, BUSLOCK, "diff", "--only=bus-locks", trace_path, trace_path);
+		assert_exit(&run, cases[i].status);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -204,6 +229,7 @@ int main(void)
 		cmocka_unit_test(test_cli_diff_shows_instructions_that_the_traces_have),
 		cmocka_unit_test(test_cli_diff_registers_and_insertions_are_told),
 		cmocka_unit_test(test_cli_diff_compressed_is_the_same_as_plain),
+		cmocka_unit_test(test_cli_diff_no_bus_lock_on_either_side_is_the_same),
 		cmocka_unit_test(test_cli_diff_trouble_is_2),
 	};
 

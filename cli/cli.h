@@ -75,6 +75,8 @@ void output_default(struct output *output);
  * that ends in .json is JSON. Strings are kept, not copied.
  */
 void output_set_report(struct output *output, const char *argument);
+/* Would writing one of them spoil the other? Either may be NULL. */
+bool same_file(const char *a, const char *b);
 /* --symbols, which may be repeated. Complains and returns false. */
 bool output_add_symbols(struct output *output, const char *file);
 /*

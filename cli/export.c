@@ -261,6 +261,10 @@ static int export_file(struct export *e)
 	struct trace_walk walk;
 	int error, status;
 
+	if (same_file(e->file, e->output)) {
+		complain("export: -o %s: it is the trace itself; name another file", e->output);
+		return STATUS_USAGE;
+	}
 	if (!walk_open(&walk, e->file))
 		return STATUS_USAGE;
 	e->out = e->output ? fopen(e->output, "we") : stdout;

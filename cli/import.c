@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define SHOWN 10
 
@@ -96,34 +95,20 @@ static int read_file(struct import *import, const char *name)
 	return error;
 }
 
-static bool same_file(const char *a, FILE *out)
-{
-	struct stat x, y;
-
-	return !stat(a, &x) && !fstat(fileno(out), &y) && S_ISREG(x.st_mode) &&
-	       x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
 /* The trace must not empty what it is made of. */
 static FILE *open_out(const struct request *request)
 {
-	FILE *out = request->out ? fopen(request->out, "ae") : stdout;
+	FILE *out;
 
-	if (!out) {
-		complain("import: -o %s: %s", request->out, strerror(errno));
-		return NULL;
-	}
 	for (size_t i = 0; request->out && request->files[i]; i++)
-		if (same_file(request->files[i], out)) {
+		if (same_file(request->files[i], request->out)) {
 			complain("import: -o %s: it is one of the logs; name another file",
 				 request->out);
-			fclose(out);
 			return NULL;
 		}
-	if (request->out && !freopen(request->out, "we", out)) {
+	out = request->out ? fopen(request->out, "we") : stdout;
+	if (!out)
 		complain("import: -o %s: %s", request->out, strerror(errno));
-		return NULL;
-	}
 	return out;
 }
 

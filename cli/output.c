@@ -67,7 +67,7 @@ bool output_check(const struct output *output)
 	return false;
 }
 
-static bool same_file(const char *a, const char *b)
+bool same_file(const char *a, const char *b)
 {
 	struct stat x, y;
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <json-c/json.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -81,10 +82,10 @@ static void put_bool(struct json_object *object, const char *key, bool value)
 	put(object, key, json_object_new_boolean(value));
 }
 
-/* Logs are any bytes; JSON is UTF-8. */
-static void put_text(struct json_object *object, const char *key, const char *text)
+/* Logs, and names of files, are any bytes; JSON is UTF-8. */
+static struct json_object *new_text(const char *text)
 {
-	char copy[512];
+	char copy[PATH_MAX];
 	size_t n = 0;
 
 	while (*text && n + 4 < sizeof(copy)) {
@@ -98,7 +99,12 @@ static void put_text(struct json_object *object, const char *key, const char *te
 		text += length ? length : 1;
 	}
 	copy[n] = '\0';
-	put(object, key, json_object_new_string(copy));
+	return json_object_new_string(copy);
+}
+
+static void put_text(struct json_object *object, const char *key, const char *text)
+{
+	put(object, key, new_text(text));
 }
 
 static int write_line(struct import *import, struct json_object *json)
@@ -245,7 +251,7 @@ static enum trace_event event_of(enum import_kind kind)
 	}
 }
 
-/* Time counts from the first event; what has none, or goes backwards (another log), stands still. */
+/* Time counts from the first event; what has none, or is from before it (another log), stands still. */
 static uint64_t time_of(struct import *import, const struct import_event *e)
 {
 	if (e->has_time && !import->begun) {
@@ -310,7 +316,7 @@ static struct json_object *strings(const char *const *text)
 	struct json_object *array = json_object_new_array();
 
 	for (; array && *text; text++)
-		json_object_array_add(array, json_object_new_string(*text));
+		json_object_array_add(array, new_text(*text));
 	return array;
 }
 

@@ -63,6 +63,24 @@ static void test_import_makes_a_trace_of_several_files(void **state)
 	assert_exit(&run, 0);
 }
 
+static void test_import_of_a_file_with_any_name_is_a_trace(void **state)
+{
+	char odd[80];
+	const char *argv[] = { BUSLOCK, "import", "-o", trace, odd, NULL };
+	const char *check[] = { BUSLOCK_BUILD_DIR "/tests/tools/check_trace", trace, NULL };
+	struct run run;
+
+	(void)state;
+	put_log("");
+	snprintf(odd, sizeof(odd), "%s\xff", log_file);
+	assert_int_equal(rename(log_file, odd), 0);
+	run_how(&run, argv, (struct run_how){ 0 });
+	unlink(odd);
+	assert_exit(&run, 0);
+	run_how(&run, check, (struct run_how){ 0 });
+	assert_exit(&run, 0);
+}
+
 static void test_import_shows_what_it_does_not_understand(void **state)
 {
 	struct run run;
@@ -108,6 +126,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_import_makes_a_trace_of_several_files),
+		cmocka_unit_test(test_import_of_a_file_with_any_name_is_a_trace),
 		cmocka_unit_test(test_import_shows_what_it_does_not_understand),
 		cmocka_unit_test(test_import_trouble_is_told),
 	};

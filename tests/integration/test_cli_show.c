@@ -265,6 +265,12 @@ static void test_cli_export_says_what_is_missing(void **state)
 	run_program(&run, BUSLOCK, "export", "--chrome", trace_path, "-o", "/dev/full");
 	assert_exit(&run, 2);
 	assert_says(run.err, "/dev/full: No space left on device");
+	run_program(&run, BUSLOCK, "export", "--chrome", trace_path, "-o", trace_path);
+	assert_exit(&run, 2);
+	assert_says(run.err, "it is the trace itself");
+	run_program(&run, BUSLOCK, "show", trace_path); /* it is still there */
+	assert_exit(&run, 0);
+	assert_says(run.out, "bus lock");
 }
 
 /* ------------------------------------------------------------------ plot */

@@ -61,6 +61,7 @@ struct output {
 	enum report_format format;
 	const char *file;   /* NULL: standard error, so that the guest's output stays clean */
 	const char *expect; /* conditions, or NULL */
+	bool blind;         /* nobody will look at the guest's instructions: for output_check() */
 	const char *symbols[OUTPUT_SYMBOLS]; /* files with the guest's symbols: symbols_add() */
 	unsigned symbol_files;
 	const char *folded; /* file for the stacks, or NULL */

@@ -253,6 +253,7 @@ static int judge(const struct request *request, const struct report *report, int
 {
 	int own = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1, status;
 	const char *name = request->command[0], *why = report_end(report);
+	uint64_t locks = atomic_load(&report->native_split_locks);
 	bool succeeded = own == request->success;
 
 	if (!atomic_load(&report->attached)) {
@@ -265,6 +266,9 @@ static int judge(const struct request *request, const struct report *report, int
 			 "tell. (A static program, or one that makes its own system calls, cannot "
 			 "be watched)",
 			 name);
+	if (locks)
+		complain("record: %llu split locks ran on the real device",
+			 (unsigned long long)locks);
 	status = output_finish(&request->output, report, NULL);
 	if (why) {
 		complain("record: the run was ended in front of a %s. Use the emulated device "
@@ -345,8 +349,10 @@ int command_record(int argc, char **argv)
 
 	output_default(&request.output);
 	argp_err_exit_status = STATUS_USAGE;
-	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &request) || !check(&request) ||
-	    !output_check(&request.output) || !output_check_files(&request.output, NULL))
+	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &request) || !check(&request))
+		return STATUS_USAGE;
+	request.output.blind = !request.watch.step;
+	if (!output_check(&request.output) || !output_check_files(&request.output, NULL))
 		return STATUS_USAGE;
 	if (!request.output.trace && !request.output.wanted && !request.output.expect)
 		output_set_report(&request.output, NULL);

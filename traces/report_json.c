@@ -51,15 +51,10 @@ static struct json_object *exits(const struct report_row *row)
 	return object;
 }
 
-static void put_row(struct json_object *object, const struct report_row *row, bool counting)
+static void put_locks(struct json_object *object, const struct report_row *row)
 {
-	struct json_object *locks = json_object_new_object(), *host = json_object_new_object();
+	struct json_object *locks = json_object_new_object();
 
-	put_number(object, "runs", row->runs);
-	put(object, "exits", exits(row));
-	put_number(object, "interrupted", row->interrupted);
-	put_number(object, "errors", row->errors);
-	put_number(object, "flags", row->flags);
 	put_number(object, "locked", row->locked);
 	put_number(object, "guest_non_wb", row->guest_non_wb);
 	if (locks) {
@@ -69,7 +64,32 @@ static void put_row(struct json_object *object, const struct report_row *row, bo
 		put_number(locks, "stuffed", row->stuffed);
 	}
 	put(object, "bus_locks", locks);
-	put(object, "instructions", counting ? json_object_new_uint64(row->instructions) : NULL);
+}
+
+static void put_no_locks(struct json_object *object)
+{
+	static const char *const keys[] = { "locked", "guest_non_wb", "bus_locks" };
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		put(object, keys[i], NULL);
+}
+
+static void put_row(struct json_object *object, const struct report_row *row,
+		    const struct report *report)
+{
+	struct json_object *host = json_object_new_object();
+
+	put_number(object, "runs", row->runs);
+	put(object, "exits", exits(row));
+	put_number(object, "interrupted", row->interrupted);
+	put_number(object, "errors", row->errors);
+	put_number(object, "flags", row->flags);
+	if (atomic_load(&report->blind))
+		put_no_locks(object);
+	else
+		put_locks(object, row);
+	put(object, "instructions",
+	    atomic_load(&report->counting) ? json_object_new_uint64(row->instructions) : NULL);
 	if (host) {
 		put_number(host, "traps", row->host_traps);
 		put_number(host, "slept_ns", row->host_slept_ns);
@@ -162,14 +182,14 @@ struct json_object *report_json(const struct report *report, const struct report
 	put(json, "deterministic", json_object_new_boolean(!report_nondeterminism(report)));
 	put_number(json, "wall_ns", t->wall_ns);
 	put_number(json, "faults", atomic_load(&report->faults));
-	put_row(json, &t->all, t->counting);
+	put_row(json, &t->all, report);
 	for (unsigned i = 0; i < t->rows; i++) {
 		struct json_object *row = json_object_new_object();
 
 		if (!row)
 			break;
 		put_number(row, "index", i);
-		put_row(row, &t->vcpu[i], t->counting);
+		put_row(row, &t->vcpu[i], report);
 		json_object_array_add(vcpus, row);
 	}
 	put(json, "vcpu", vcpus);

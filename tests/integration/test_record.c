@@ -158,6 +158,12 @@ static void test_record_report_is_of_what_was_watched(void **state)
 	assert_exit(&run, 0);
 	assert_says(run.err, "bus locks                not seen");
 	assert_says(run.err, "bus-lock returns                1");
+	run_program(&run, BUSLOCK, "exec", "--report=none", "--", BUSLOCK, "record",
+		    "--report=json", "--", PROGRAM("trace_descriptor"), "plain");
+	assert_exit(&run, 0);
+	assert_says(run.err, "\"bus_locks\":null");
+	assert_says(run.err, "\"locked\":null");
+	assert_says(run.err, "\"flags\":1");
 }
 
 static void test_record_dry_run_is_a_line_for_a_shell(void **state)
@@ -185,6 +191,9 @@ static void test_record_options_that_do_not_go_together_are_refused(void **state
 		{ { "--native-split-locks=some", "--step" }, "--native-split-locks" },
 		{ { "--enable", "--step" }, "choose one" },
 		{ { "--expect=nonsense", "--report" }, "--expect" },
+		/* zero is what nobody has seen */
+		{ { "--expect=locks==0", "--report" }, "'locks': nobody looks at" },
+		{ { "--expect=flags==0,sites==0", "--report" }, "'sites': nobody looks at" },
 	};
 
 	(void)state;
@@ -284,6 +293,7 @@ static void test_record_step_allowed_split_locks_are_told(void **state)
 	run_program(&run, RECORD, "--step", "--native-split-locks=7", "--", RUN_GUEST,
 		    "--mode=long", "--offset=62", "--count=100", GUEST("smp.bin"));
 	assert_exit(&run, 4);
+	assert_says(run.err, "7 split locks ran on the real device");
 	assert_int_equal(lines_with("{\"event\":\"bus_lock\""), 7);
 	assert_int_equal(lines_with("\"cause\":[\"split\"],\"linear\":\"0x803e\""), 3);
 }

@@ -290,8 +290,7 @@ long ioctl_refuse(enum shim_kind kind, unsigned long request, unsigned long argu
 			error = info->error;
 	}
 	log_debug("%s (%#lx) on the %s descriptor is not emulated: answered as by a kernel without "
-		  "it, "
-		  "error %d (docs/ioctls.md)",
+		  "it, error %d (docs/ioctls.md)",
 		  name ? name : "unknown ioctl", request, descriptor_names[kind], -error);
 	return error;
 }

@@ -117,7 +117,8 @@ int irqchip_split(struct shim_vm *vm, uint64_t pins)
 
 /* ------------------------------------------------------------------ their state */
 
-static long get_irqchip(struct irqchip *chip, unsigned long argument)
+/* KVM_GET_IRQCHIP, or KVM_SET_IRQCHIP. */
+static long chip_state(struct irqchip *chip, unsigned long argument, bool set)
 {
 	struct kvm_irqchip state;
 	long r = 0;
@@ -130,44 +131,25 @@ static long get_irqchip(struct irqchip *chip, unsigned long argument)
 	switch (state.chip_id) {
 	case KVM_IRQCHIP_PIC_MASTER:
 	case KVM_IRQCHIP_PIC_SLAVE:
-		pic_get(chip, state.chip_id, &state.chip.pic);
+		if (set)
+			pic_set(chip, state.chip_id, &state.chip.pic);
+		else
+			pic_get(chip, state.chip_id, &state.chip.pic);
 		break;
 	case KVM_IRQCHIP_IOAPIC:
-		ioapic_get(chip, &state.chip.ioapic);
+		if (set)
+			ioapic_set(chip, &state.chip.ioapic);
+		else
+			ioapic_get(chip, &state.chip.ioapic);
 		break;
 	default:
 		r = -EINVAL;
 		break;
 	}
+	if (set)
+		pic_update(chip);
 	lock_drop(&chip->lock);
-	return r ? r : user_write(argument, &state, sizeof(state));
-}
-
-static long set_irqchip(struct irqchip *chip, unsigned long argument)
-{
-	struct kvm_irqchip state;
-	long r = 0;
-
-	if (user_read(&state, argument, sizeof(state)))
-		return -EFAULT;
-	if (irqchip_mode(chip->vm) != IRQCHIP_KERNEL)
-		return -ENXIO;
-	lock_take(&chip->lock);
-	switch (state.chip_id) {
-	case KVM_IRQCHIP_PIC_MASTER:
-	case KVM_IRQCHIP_PIC_SLAVE:
-		pic_set(chip, state.chip_id, &state.chip.pic);
-		break;
-	case KVM_IRQCHIP_IOAPIC:
-		ioapic_set(chip, &state.chip.ioapic);
-		break;
-	default:
-		r = -EINVAL;
-		break;
-	}
-	pic_update(chip);
-	lock_drop(&chip->lock);
-	return r;
+	return r || set ? r : user_write(argument, &state, sizeof(state));
 }
 
 static long chip_ioctl(struct irqchip *chip, unsigned long request, unsigned long argument)
@@ -177,9 +159,9 @@ static long chip_ioctl(struct irqchip *chip, unsigned long request, unsigned lon
 		return shim_config.options.irqchip == SHIM_IRQCHIP_NONE ? -ENOTTY
 									: create(chip->vm);
 	case KVM_GET_IRQCHIP:
-		return get_irqchip(chip, argument);
+		return chip_state(chip, argument, false);
 	case KVM_SET_IRQCHIP:
-		return set_irqchip(chip, argument);
+		return chip_state(chip, argument, true);
 	default:
 		return -ENOTTY;
 	}

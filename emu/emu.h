@@ -561,8 +561,9 @@ uint32_t emu_svm_exit_code(enum emu_exit_type type, unsigned vector);
 
 /*
  * For a SIGSEGV or SIGBUS handler: a fault at `address`, with the handler's ucontext (NULL: RIP will
- * be that of the block, not of the instruction). If this thread is in emu_vcpu_run() and the
- * address is memory of a slot, does not return: the run ends with -EFAULT. Else false.
+ * be that of the block, not of the instruction). If this thread is in emu_vcpu_run(), emu_vm_read()
+ * or emu_vm_write() and the address is memory of a slot, does not return: the call ends with -EFAULT.
+ * Else false.
  */
 bool emu_host_fault(const void *address, const void *ucontext);
 

@@ -690,9 +690,29 @@ bool host_page_accessible(uint8_t *host, bool write)
 	return true;
 }
 
+/* The memory that this thread copies from or to, outside of any run. */
+static __thread struct memory *copying __attribute__((tls_model("initial-exec")));
+static __thread sigjmp_buf copy_jump __attribute__((tls_model("initial-exec")));
+
+int memory_copy(struct memory *m, uint64_t gpa, void *data, size_t size, bool write)
+{
+	int ret;
+
+	if (sigsetjmp(copy_jump, 0)) {
+		copying = NULL;
+		return -EFAULT;
+	}
+	copying = m;
+	ret = write ? memory_write(m, gpa, data, size) : memory_read(m, gpa, data, size);
+	copying = NULL;
+	return ret;
+}
+
 bool emu_host_fault(const void *address, const void *ucontext)
 {
 	struct emu_vcpu *v = current;
+	if (copying && memory_holds(copying, address))
+		siglongjmp(copy_jump, 1);
 	if (!v || !memory_holds(&v->vm->memory, address))
 		return false;
 	if (probing)

@@ -138,6 +138,10 @@ enum outcome native_step(struct emu_vcpu *v, const struct insn *i);
 /* Can the byte be touched? Asked before the engine gets the page: its own first access to one lies in
  * code of its own, where a fault would not tell which guest instruction it was. */
 bool host_page_accessible(uint8_t *host, bool write);
+/* memory_read() or memory_write() for the monitor, with the run lock held: -EFAULT also where the host's
+ * memory is not there, or not to be written (emu_host_fault()). */
+struct memory;
+int memory_copy(struct memory *m, uint64_t gpa, void *data, size_t size, bool write);
 
 /* RF protects one instruction from its breakpoint (SDM 17.3.1.1): all iterations of a string one. `rip`:
  * where `i`, which has executed, was. */

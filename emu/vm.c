@@ -217,7 +217,7 @@ int emu_vm_set_memory_policy(struct emu_vm *vm, enum emu_memory_policy policy, b
 int emu_vm_read(struct emu_vm *vm, uint64_t gpa, void *data, size_t size)
 {
 	lock(vm);
-	int ret = memory_read(&vm->memory, gpa, data, size);
+	int ret = memory_copy(&vm->memory, gpa, data, size, false);
 	run_lock_release(&vm->lock);
 	return ret;
 }
@@ -225,7 +225,7 @@ int emu_vm_read(struct emu_vm *vm, uint64_t gpa, void *data, size_t size)
 int emu_vm_write(struct emu_vm *vm, uint64_t gpa, const void *data, size_t size)
 {
 	lock(vm);
-	return unlock(vm, memory_write(&vm->memory, gpa, data, size));
+	return unlock(vm, memory_copy(&vm->memory, gpa, (void *)(uintptr_t)data, size, true));
 }
 
 /* From any thread and any signal handler: no lock; a running vCPU is made to look. */

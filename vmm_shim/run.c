@@ -23,7 +23,8 @@ struct shim_vcpu *vcpu_current(void)
 
 bool shim_memory_fault_at(const void *address, const void *ucontext)
 {
-	return current && current->ops->host_fault(address, ucontext);
+	/* also between runs: kvmclock is written by KVM_SET_MSRS, too */
+	return shim_config.backend && shim_config.backend->host_fault(address, ucontext);
 }
 
 bool shim_memory_fault(const void *address)

@@ -170,7 +170,8 @@ void shim_memory_back(const void *address, size_t size);
 void shim_mapped(struct shim_file *file, void *address, size_t size, uint64_t offset,
 		 int protection);
 /* A SIGSEGV or SIGBUS at `address` on this thread: true (does not return in fact) if it came from
- * guest memory in a run of ours, which then ends with -EFAULT. Async-signal-safe. */
+ * guest memory in a run of ours, which then ends with -EFAULT, or where the kernel's own accesses to
+ * guest memory then do. Async-signal-safe. */
 bool shim_memory_fault(const void *address);
 /* The same with the handler's ucontext: the vCPU's state is then exact at the instruction. */
 bool shim_memory_fault_at(const void *address, const void *ucontext);

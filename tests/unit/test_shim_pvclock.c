@@ -188,6 +188,37 @@ static void test_pvclock_outside_memory_is_no_trouble(void **state)
 	run_to_hlt();
 }
 
+static void on_fault(int signal, siginfo_t *info, void *context)
+{
+	if (!shim_memory_fault_at(info->si_addr, context))
+		abort();
+	(void)signal;
+}
+
+/* As copy_to_user() has it: the monitor's memory may be anything. */
+static void test_pvclock_memory_that_cannot_be_touched_is_no_trouble(void **state)
+{
+	static const int protections[] = { PROT_NONE, PROT_READ };
+	struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER };
+	struct sigaction old;
+
+	(void)state;
+	assert_int_equal(sigaction(SIGSEGV, &action, &old), 0);
+	for (size_t i = 0; i < sizeof(protections) / sizeof(protections[0]); i++) {
+		assert_int_equal(mprotect(ram + TIME_INFO, 0x2000, protections[i]), 0);
+		assert_int_equal(set(MSR_SYSTEM_TIME_NEW, TIME_INFO | 1), 1);
+		assert_int_equal(set(MSR_STEAL_TIME, STEAL | 1), 1);
+		assert_int_equal(set(MSR_WALL_CLOCK_NEW, WALL_CLOCK), 1);
+		run_to_hlt();
+	}
+	assert_int_equal(mprotect(ram + TIME_INFO, 0x2000, PROT_READ | PROT_WRITE), 0);
+	assert_int_equal(time_info()->version, 0);
+	assert_int_equal(set(MSR_SYSTEM_TIME_NEW, TIME_INFO | 1), 1);
+	run_to_hlt();
+	assert_int_equal(time_info()->version, 2);
+	assert_int_equal(sigaction(SIGSEGV, &old, NULL), 0);
+}
+
 static void test_pvclock_scale_is_exact_to_a_part_in_a_billion(void **state)
 {
 	static const uint64_t hz[] = { 1000000,    999999999,  1000000000, 1000000001,
@@ -375,6 +406,7 @@ int main(void)
 		TEST(test_pvclock_paused_guest_is_told_once),
 		TEST(test_pvclock_wall_clock_is_when_the_clock_was_zero),
 		TEST(test_pvclock_outside_memory_is_no_trouble),
+		TEST(test_pvclock_memory_that_cannot_be_touched_is_no_trouble),
 		TEST(test_pvclock_scale_is_exact_to_a_part_in_a_billion),
 		TEST(test_steal_time_reserved_bits_refused),
 		TEST(test_steal_time_grows_by_what_the_thread_waited),

@@ -98,6 +98,7 @@ struct report {
 	_Atomic uint32_t ended;
 	char why_ended[160];
 	_Atomic uint64_t native_split_locks; /* that record let run on the real device */
+	_Atomic uint64_t next_split_lock;    /* when the next one may: report_now() */
 	struct trace_counts trace;
 	struct report_vcpu vcpu[REPORT_VCPUS];
 	struct report_site site[REPORT_SITES];

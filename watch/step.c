@@ -102,16 +102,26 @@ static long set_debug(struct watch_vcpu *vcpu, int fd, struct watch_once *step)
 
 /* ------------------------------------------------------------------ split locks */
 
-static void pause_between(void)
+/* Each takes the next place in time, whichever vCPU or process it is of; a signal does not shorten it. */
+static void wait_for_place(_Atomic uint64_t *next)
 {
-	const struct timespec time = { .tv_nsec = SPREAD_NS };
+	uint64_t place = atomic_load(next), from, now;
 
-	syscall(SYS_nanosleep, &time, NULL);
+	do {
+		now = report_now();
+		from = place > now ? place : now;
+	} while (!atomic_compare_exchange_weak(next, &place, from + SPREAD_NS));
+	while ((now = report_now()) < from) {
+		const struct timespec time = { (time_t)((from - now) / 1000000000),
+					       (long)((from - now) % 1000000000) };
+
+		syscall(SYS_nanosleep, &time, NULL);
+	}
 }
 
 bool watch_split_lock_allowed(void)
 {
-	static _Atomic uint64_t own; /* without a report */
+	static _Atomic uint64_t own, own_next; /* without a report */
 	_Atomic uint64_t *count = watch.report ? &watch.report->native_split_locks : &own;
 	uint64_t taken = atomic_load(count);
 
@@ -119,8 +129,7 @@ bool watch_split_lock_allowed(void)
 		if (taken >= watch.options.native_split_locks)
 			return false;
 	} while (!atomic_compare_exchange_weak(count, &taken, taken + 1));
-	if (taken)
-		pause_between();
+	wait_for_place(watch.report ? &watch.report->next_split_lock : &own_next);
 	return true;
 }
 

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* record --step over a made-up kernel: what it decodes, what it lets run, what it says it has not seen. */
 #include "tests/unit/fake_kernel.h"
+#include "watch/step.h"
+
+#include <pthread.h>
 
 static const struct watch_options step = { .step = true, .locked = true };
 
@@ -191,6 +194,35 @@ static void test_step_so_many_split_locks_may_run(void **state)
 	/* spread out */
 	assert_true((done.tv_sec - begun.tv_sec) * 1000000000l + done.tv_nsec - begun.tv_nsec >
 		    9000000);
+}
+
+static void *take_one(void *opaque)
+{
+	(void)opaque;
+	return (void *)(uintptr_t)watch_split_lock_allowed();
+}
+
+static void test_step_split_locks_of_several_vcpus_are_spread_out_together(void **state)
+{
+	const struct watch_options some = { .step = true, .native_split_locks = 4 };
+	struct timespec begun, done;
+	pthread_t thread[4];
+
+	(void)state;
+	fake_start(&some);
+	clock_gettime(CLOCK_MONOTONIC, &begun);
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, take_one, NULL), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		void *allowed;
+
+		pthread_join(thread[i], &allowed);
+		assert_non_null(allowed);
+	}
+	clock_gettime(CLOCK_MONOTONIC, &done);
+	assert_true((done.tv_sec - begun.tv_sec) * 1000000000l + done.tv_nsec - begun.tv_nsec >=
+		    30000000);
+	assert_false(watch_split_lock_allowed());
 }
 
 /* ------------------------------------------------------------------ the flag that steps */
@@ -826,6 +858,7 @@ int main(void)
 		FAKE_TEST(test_step_uncached_memory_is_a_bus_lock_where_the_guest_decides),
 		FAKE_TEST(test_step_split_lock_is_not_run),
 		FAKE_TEST(test_step_so_many_split_locks_may_run),
+		FAKE_TEST(test_step_split_locks_of_several_vcpus_are_spread_out_together),
 		FAKE_TEST(test_step_pushed_flags_show_no_tf),
 		FAKE_TEST(test_step_event_behind_a_lock_leaves_both_told),
 		FAKE_TEST(test_step_event_in_front_of_a_lock_leaves_it_undone),

@@ -438,7 +438,8 @@ static void test_exec_trace_killed_command_leaves_all_lines(void **state)
 	if (!strstr(run.out, " bad=0"))
 		assert_says(run.out, " bad=1");
 	assert_true(first_number(run.out, " run=") - first_number(run.out, " exit=") <= 1);
-	assert_true(first_number(run.out, " exit=") > 20000);
+	/* some 4 MB of lines: the more digits their times have, the fewer */
+	assert_true(first_number(run.out, " exit=") > 10000);
 	assert_int_equal(unlink(part_path), 0);
 }
 

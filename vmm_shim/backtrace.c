@@ -55,7 +55,7 @@ static bool same_half(const struct walk *walk, uint64_t a, uint64_t b)
 	return walk->width != 8 || !((a ^ b) >> 47);
 }
 
-unsigned backtrace(struct shim_vcpu *vcpu, uint64_t *frame, unsigned most)
+unsigned guest_backtrace(struct shim_vcpu *vcpu, uint64_t *frame, unsigned most)
 {
 	struct emu_state state;
 	struct walk walk;

@@ -396,8 +396,9 @@ int msr_set(struct shim_vcpu *vcpu, uint32_t index, uint64_t value, bool host);
 int msr_exit(struct shim_vcpu *vcpu, struct emu_exit *exit);
 void msr_answered(struct shim_vcpu *vcpu, struct emu_exit *exit);
 
-/* backtrace.c: inside the lock observer, return addresses (linear) of the callers, the nearest first */
-unsigned backtrace(struct shim_vcpu *vcpu, uint64_t *frame, unsigned most);
+/* backtrace.c: inside the lock observer, return addresses (linear) of the callers, the nearest first.
+ * (backtrace() is the C library's, and sanitizers interpose it.) */
+unsigned guest_backtrace(struct shim_vcpu *vcpu, uint64_t *frame, unsigned most);
 
 /* time.c */
 unsigned time_tsc_khz(void);

@@ -51,7 +51,7 @@ static void observe(void *opaque, struct emu_vcpu *emu, const struct emu_lock *l
 		vclock_bus_lock(vcpu);
 	report_note_lock(report, vcpu->index, &told);
 	if (report && report->stacks)
-		report_note_stack(report, &told, frame, backtrace(vcpu, frame, REPORT_DEPTH));
+		report_note_stack(report, &told, frame, guest_backtrace(vcpu, frame, REPORT_DEPTH));
 	trace_note_lock(shim_config.options.trace, vcpu->vm->number, vcpu->index, &told);
 }
 

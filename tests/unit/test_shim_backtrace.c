@@ -68,7 +68,7 @@ static void expect(unsigned count, ...)
 	uint64_t got[8];
 	va_list wanted;
 
-	assert_int_equal(backtrace(&vcpu, got, 8), count);
+	assert_int_equal(guest_backtrace(&vcpu, got, 8), count);
 	va_start(wanted, count);
 	for (unsigned i = 0; i < count; i++)
 		assert_int_equal(got[i], va_arg(wanted, uint64_t));
@@ -136,7 +136,7 @@ static void test_backtrace_stops_at_the_number_asked_for(void **unused)
 	long_mode(0x401000, STACK, STACK);
 	for (unsigned at = 0; at < 0x100; at += 0x10)
 		frame(at, STACK + at + 0x10, 0x401000 + at, 8);
-	assert_int_equal(backtrace(&vcpu, got, 2), 2);
+	assert_int_equal(guest_backtrace(&vcpu, got, 2), 2);
 	assert_int_equal(got[1], 0x401010);
 }
 

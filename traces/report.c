@@ -136,13 +136,12 @@ void report_detach(struct report *report)
 static void keep_reason(_Atomic uint32_t *state, char *text, size_t size, const char *why)
 {
 	uint32_t none = 0;
-	size_t n = strlen(why);
+	size_t n = strnlen(why, size - 1);
 
 	if (!atomic_compare_exchange_strong(state, &none, 1))
 		return;
-	if (n >= size)
-		n = size - 1;
 	memcpy(text, why, n);
+	text[n] = '\0';
 	atomic_store(state, 2);
 }
 

@@ -8,6 +8,8 @@
 #include "emu/run.h"
 #include "emu/vm.h"
 
+#include <string.h>
+
 enum { OPCODE_LAHF = 0x9f, OPCODE_SAHF = 0x9e };
 
 /* SETcc to memory: what it computes from the flags it puts where they were, and a store that then
@@ -54,6 +56,14 @@ static bool is_flush(const struct insn *i)
 	       i->flags & INSN_MEM;
 }
 
+/* PHADDW … PHSUBSW of an XMM register with itself: the engine reads what it has already written. */
+static bool is_horizontal(const struct insn *i)
+{
+	return i->map == MAP_0F38 && i->opcode >= 1 && i->opcode <= 7 && i->opcode != 4 &&
+	       i->flags & INSN_SSE && i->flags & INSN_OPSIZE &&
+	       !(i->flags & (INSN_MEM | INSN_REP | INSN_REPNE)) && i->reg == i->rm;
+}
+
 bool engine_gets_wrong(const struct emu_vcpu *v, const struct insn *i)
 {
 	switch (i->op) {
@@ -75,7 +85,7 @@ bool engine_gets_wrong(const struct emu_vcpu *v, const struct insn *i)
 	default:
 		return false;
 	}
-	if (is_hint(i))
+	if (is_hint(i) || is_horizontal(i))
 		return true;
 	if (i->flags & INSN_MEM)
 		return is_setcc(i) || is_rotate_through_carry(i) || is_double_shift(i) ||
@@ -222,6 +232,45 @@ static enum outcome push_segment(struct emu_vcpu *v, const struct insn *i)
 	return DONE;
 }
 
+static int16_t saturated(int32_t value)
+{
+	if (value > INT16_MAX)
+		return INT16_MAX;
+	return value < INT16_MIN ? INT16_MIN : (int16_t)value;
+}
+
+/* Both halves of the result are the sums, or differences, of neighbours. SDM vol. 2, PHADDW, PHADDSW, PHSUBW,
+ * PHSUBSW. */
+static enum outcome horizontal(struct emu_vcpu *v, const struct insn *i)
+{
+	struct cpu *c = &v->cpu;
+	bool subtract = i->opcode & 4, dwords = (i->opcode & 3) == 2,
+	     saturate = (i->opcode & 3) == 3;
+	uint8_t image[512], *xmm = image + 160 + 16 * i->reg; /* FXSAVE: SDM vol. 1, 10.5.1 */
+	int16_t w[8], words[4];
+	uint32_t d[4], two[2];
+
+	if (c->cr0 & CR0_EM || !(c->cr4 & CR4_OSFXSR))
+		return raise_exception(v, EXC_UD);
+	if (c->cr0 & CR0_TS)
+		return raise_exception(v, EXC_NM);
+	engine_get_fx(v->vm->engine, image);
+	memcpy(w, xmm, 16);
+	memcpy(d, xmm, 16);
+	for (int n = 0; n < 4; n++) {
+		int32_t value = subtract ? w[2 * n] - w[2 * n + 1] : w[2 * n] + w[2 * n + 1];
+
+		words[n] = saturate ? saturated(value) : (int16_t)value;
+	}
+	for (int n = 0; n < 2; n++)
+		two[n] = subtract ? d[2 * n] - d[2 * n + 1] : d[2 * n] + d[2 * n + 1];
+	memcpy(xmm, dwords ? (void *)two : (void *)words, 8);
+	memcpy(xmm + 8, xmm, 8);
+	engine_set_fx(v->vm->engine, image);
+	advance_rip(c, i);
+	return DONE;
+}
+
 enum outcome gap_execute(struct emu_vcpu *v, const struct insn *i)
 {
 	if (!engine_gets_wrong(v, i) || is_mmx_with_rex(i))
@@ -240,5 +289,5 @@ enum outcome gap_execute(struct emu_vcpu *v, const struct insn *i)
 		advance_rip(&v->cpu, i);
 		return DONE;
 	}
-	return lahf_sahf(v, i);
+	return is_horizontal(i) ? horizontal(v, i) : lahf_sahf(v, i);
 }

@@ -395,12 +395,12 @@ static bool mmx_with_rex(const struct moment *m)
 	       m->insn->rex & 5 && !(m->insn->flags & (INSN_OPSIZE | INSN_REP | INSN_REPNE));
 }
 
-/* PHADDW … PHSUBSW of a register with itself, which the engine does in place. */
+/* PHADDW … PHSUBSW of an MMX register with itself, which the engine does in place. */
 static bool horizontal_same(const struct moment *m)
 {
 	return m->regs && m->insn->map == MAP_0F38 && m->insn->opcode >= 1 &&
-	       m->insn->opcode <= 7 && m->insn->opcode != 4 && !(m->insn->flags & INSN_MEM) &&
-	       m->insn->reg == m->insn->rm;
+	       m->insn->opcode <= 7 && m->insn->opcode != 4 &&
+	       !(m->insn->flags & (INSN_MEM | INSN_OPSIZE)) && m->insn->reg == m->insn->rm;
 }
 
 static bool dot_product(const struct moment *m)
@@ -584,7 +584,7 @@ const struct limit limits[] = {
 	  "the engine takes reserved bits without #GP and does not keep exception flags", mxcsr },
 	{ LIMIT_EMULATOR, "MMX of map 0F38 with REX.R or REX.B",
 	  "refused with KVM_EXIT_INTERNAL_ERROR (emu/gaps.c)", mmx_with_rex },
-	{ LIMIT_EMULATOR, "PHADD and PHSUB of a register with itself",
+	{ LIMIT_EMULATOR, "PHADD and PHSUB of an MMX register with itself",
 	  "the engine reads what it has already written", horizontal_same },
 	{ LIMIT_EMULATOR, "DPPS, DPPD", "the engine's sum begins with +0", dot_product },
 	{ LIMIT_EMULATOR, "vector operands of less than 16 bytes at the end of a page",

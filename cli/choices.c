@@ -304,3 +304,14 @@ bool choices_check(const struct choices *choices)
 	complain("%s%s", choices->prefix, translated);
 	return false;
 }
+
+bool choices_check_trace(const struct choices *choices, const char *trace)
+{
+	const struct shim_options *shim = &choices->shim;
+
+	if (trace || !(shim->trace_locked || shim->trace_registers))
+		return true;
+	complain("%s--%s goes with --trace=FILE: nothing else shows what it asks for",
+		 choices->prefix, shim->trace_registers ? "trace-registers" : "locked");
+	return false;
+}

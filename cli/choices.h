@@ -32,6 +32,8 @@ bool choices_take(struct choices *choices, const char *name, const char *value);
 void choices_default(struct choices *choices, const char *prefix);
 /* Do they go together? Complains and returns false. */
 bool choices_check(const struct choices *choices);
+/* --locked and --trace-registers need a trace. Complains and returns false. */
+bool choices_check_trace(const struct choices *choices, const char *trace);
 void choices_free(struct choices *choices);
 
 #endif

@@ -23,6 +23,7 @@ enum {
 	STATUS_GUEST_DIED = 4, /* shutdown, or what cannot be executed */
 	STATUS_NO_PLOT = 6,    /* the table is there, its picture could not be drawn */
 	STATUS_TIMEOUT = 124,  /* as timeout(1) */
+	STATUS_FAILED = 125,   /* after the run: buslock could not write what was asked for */
 };
 
 /* Sub-commands: argv[0] is "buslock NAME". They return the exit status. */
@@ -57,11 +58,13 @@ bool parse_size(const char *text, uint64_t *value);
 #define OUTPUT_SYMBOLS 16
 
 struct output {
-	bool wanted; /* print the report at all */
+	const char *prefix; /* of complaints: "exec: " */
+	bool wanted;        /* print the report at all */
 	enum report_format format;
 	const char *file;   /* NULL: standard error, so that the guest's output stays clean */
 	const char *expect; /* conditions, or NULL */
 	bool blind;         /* nobody will look at the guest's instructions: for output_check() */
+	bool counting;      /* instructions will be counted: the same */
 	const char *symbols[OUTPUT_SYMBOLS]; /* files with the guest's symbols: symbols_add() */
 	unsigned symbol_files;
 	const char *folded; /* file for the stacks, or NULL */
@@ -69,8 +72,8 @@ struct output {
 	const char *trace;  /* file for the events, or NULL */
 };
 
-/* No report, 10 sites. */
-void output_default(struct output *output);
+/* No report, 10 sites; `prefix` ("exec: ", or "") is kept. */
+void output_default(struct output *output, const char *prefix);
 /*
  * The argument of --report: NULL or "text", "json", "none", FILE, "json:FILE" or "text:FILE"; a FILE
  * that ends in .json is JSON. Strings are kept, not copied.
@@ -88,13 +91,13 @@ bool output_add_symbols(struct output *output, const char *file);
 int output_begin_trace(const struct output *output, struct trace *trace,
 		       struct trace_counts *counts, const struct trace_header *header);
 int output_end_trace(const struct output *output, struct trace *trace, const struct trace_end *end);
-/* --expect, as soon as the options are known: is it understood? Complains and returns false. */
+/* --expect, when all options are known: can it be judged? Complains and returns false. */
 bool output_check(const struct output *output);
 /* Before anything runs: can the files be read and written, and are they different ones? `guest`: its image,
  * or NULL. Complains and returns false. */
 bool output_check_files(const struct output *output, const char *guest);
 /*
- * Prints the report and judges the expectations: STATUS_OK, STATUS_NOT_HELD, STATUS_USAGE when the
+ * Prints the report and judges the expectations: STATUS_OK, STATUS_NOT_HELD, STATUS_FAILED when the
  * file cannot be written. `symbols` (may be NULL) serve when output->symbols has none.
  */
 int output_finish(const struct output *output, const struct report *report,

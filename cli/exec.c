@@ -136,7 +136,8 @@ static const struct argp argp = {
 	       "bus-lock exits that this host's processor or kernel cannot give."
 	       "\v"
 	       "The exit status is the program's; 125 when the program could not be started or ran "
-	       "without the emulation, 126 when it cannot be emulated for, 127 when it was not "
+	       "without the emulation, or what was asked for could not be written, 126 when it "
+	       "cannot be emulated for, 127 when it was not "
 	       "found.\n"
 	       "\n"
 	       "Environment: BUSLOCK_LIBRARY names the library to preload, if not the one that "
@@ -281,6 +282,14 @@ static int start(const struct request *request, struct exec_program *program)
 	return status;
 }
 
+static bool check(struct request *request)
+{
+	request->output.counting = request->choices.shim.count;
+	return choices_check(&request->choices) &&
+	       choices_check_trace(&request->choices, request->output.trace) &&
+	       output_check(&request->output) && output_check_files(&request->output, NULL);
+}
+
 int command_exec(int argc, char **argv)
 {
 	struct request request = { 0 };
@@ -294,11 +303,9 @@ int command_exec(int argc, char **argv)
 		return STATUS_USAGE;
 	request.choices.given = NULL;
 	children[0].argp = choices_argp();
-	output_default(&request.output);
+	output_default(&request.output, "exec: ");
 	argp_err_exit_status = STATUS_USAGE;
-	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &request) ||
-	    !choices_check(&request.choices) || !output_check(&request.output) ||
-	    !output_check_files(&request.output, NULL)) {
+	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &request) || !check(&request)) {
 		choices_free(&request.choices);
 		return STATUS_USAGE;
 	}

@@ -190,10 +190,10 @@ static error_t parse(int key, char *value, struct argp_state *state)
 		good = choose(request, "except", value, false);
 		break;
 	case OPT_LIMIT:
-		good = number_in("--time-limit", value, 1, 86400, &request->limit);
+		good = number_in("mutate: --time-limit", value, 1, 86400, &request->limit);
 		break;
 	case OPT_SUCCESS:
-		good = number_in("--success", value, 0, 255, &request->success);
+		good = number_in("mutate: --success", value, 0, 255, &request->success);
 		break;
 	case ARGP_KEY_NO_ARGS:
 		if (request->list)
@@ -440,6 +440,20 @@ static int run_all(struct request *request)
 	return status ? status : noticed == chosen ? STATUS_OK : STATUS_NOT_HELD;
 }
 
+/* What is exec's, but makes no sense here. */
+static bool check(const struct shim_options *shim)
+{
+	if (shim->fault)
+		complain("mutate: --fault=%s: each run has a fault of its own; --only=%s chooses",
+			 shim_fault_name(shim->fault), shim_fault_name(shim->fault));
+	else if (shim->trace_locked || shim->trace_registers)
+		complain("mutate: --%s: no trace is written here; leave it out",
+			 shim->trace_locked ? "locked" : "trace-registers");
+	else
+		return true;
+	return false;
+}
+
 int command_mutate(int argc, char **argv)
 {
 	struct request request = { .report = "/tmp/buslock-mutate-XXXXXX" };
@@ -453,7 +467,7 @@ int command_mutate(int argc, char **argv)
 	children[0].argp = choices_argp();
 	argp_err_exit_status = STATUS_USAGE;
 	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &request) ||
-	    !choices_check(&request.choices))
+	    !choices_check(&request.choices) || !check(&request.choices.shim))
 		return STATUS_USAGE;
 	choices_free(&request.choices);
 	if (request.list) {

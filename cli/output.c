@@ -13,9 +13,9 @@
 
 #define TOP_SITES 10
 
-void output_default(struct output *output)
+void output_default(struct output *output, const char *prefix)
 {
-	*output = (struct output){ .top = TOP_SITES };
+	*output = (struct output){ .prefix = prefix, .top = TOP_SITES };
 }
 
 void output_set_report(struct output *output, const char *argument)
@@ -55,16 +55,16 @@ bool output_check(const struct output *output)
 		return true;
 	report = calloc(1, sizeof(*report));
 	if (!report) {
-		complain("--expect: out of memory");
+		complain("%s--expect: out of memory", output->prefix);
 		return false;
 	}
-	report->counting = !output->blind;
+	report->counting = output->counting;
 	report->blind = output->blind;
 	result = report_expect(report, output->expect, why, sizeof(why));
 	free(report);
 	if (result >= 0)
 		return true;
-	complain("--expect: %s", why);
+	complain("%s--expect: %s", output->prefix, why);
 	return false;
 }
 
@@ -105,18 +105,19 @@ bool output_check_files(const struct output *output, const char *guest)
 	int error = report ? writable(report) : 0;
 
 	if (same_file(output->trace, guest) || same_file(report, guest)) {
-		complain("%s: it is the guest's image; name another file for the %s", guest,
-			 same_file(report, guest) ? "report" : "trace");
+		complain("%s%s: it is the guest's image; name another file for the %s",
+			 output->prefix, guest, same_file(report, guest) ? "report" : "trace");
 	} else if (same_file(output->trace, report)) {
-		complain("%s: it can't be both --trace's and --report's file", report);
+		complain("%s%s: it can't be both --trace's and --report's file", output->prefix,
+			 report);
 	} else if (error) {
-		complain("--report: '%s': %s", report, strerror(-error));
+		complain("%s--report: '%s': %s", output->prefix, report, strerror(-error));
 	} else if (same_file(output->folded, guest) || same_file(output->folded, report) ||
 		   same_file(output->folded, output->trace)) {
-		complain("--folded: %s: it has another use in this run; name another file",
-			 output->folded);
+		complain("%s--folded: %s: it has another use in this run; name another file",
+			 output->prefix, output->folded);
 	} else if (output->folded && (error = writable(output->folded)) != 0) {
-		complain("--folded: '%s': %s", output->folded, strerror(-error));
+		complain("%s--folded: '%s': %s", output->prefix, output->folded, strerror(-error));
 	} else {
 		return true;
 	}
@@ -128,11 +129,12 @@ bool output_add_symbols(struct output *output, const char *file)
 	char why[256];
 
 	if (output->symbol_files == OUTPUT_SYMBOLS) {
-		complain("--symbols: %s: more than %d files", file, OUTPUT_SYMBOLS);
+		complain("%s--symbols: %s: more than %d files", output->prefix, file,
+			 OUTPUT_SYMBOLS);
 		return false;
 	}
 	if (symbols_check(file, why, sizeof(why))) {
-		complain("--symbols: %s", why);
+		complain("%s--symbols: %s", output->prefix, why);
 		return false;
 	}
 	output->symbols[output->symbol_files++] = file;
@@ -149,8 +151,8 @@ static int print_folded(const struct output *output, const struct report *report
 		error = -errno;
 	if (!error)
 		return STATUS_OK;
-	complain("--folded: %s: %s", output->folded, strerror(-error));
-	return STATUS_USAGE;
+	complain("%s--folded: %s: %s", output->prefix, output->folded, strerror(-error));
+	return STATUS_FAILED;
 }
 
 static int print(const struct output *output, const struct report *report,
@@ -160,17 +162,17 @@ static int print(const struct output *output, const struct report *report,
 	int error;
 
 	if (!out) {
-		complain("--report: %s: %s", output->file, strerror(errno));
-		return STATUS_USAGE;
+		complain("%s--report: %s: %s", output->prefix, output->file, strerror(errno));
+		return STATUS_FAILED;
 	}
 	error = report_print(out, report, output->format, symbols, output->top);
 	if (output->file && fclose(out) && !error)
 		error = -errno;
 	if (!error)
 		return STATUS_OK;
-	complain("--report: %s: %s", output->file ? output->file : "standard error",
-		 strerror(-error));
-	return STATUS_USAGE;
+	complain("%s--report: %s: %s", output->prefix,
+		 output->file ? output->file : "standard error", strerror(-error));
+	return STATUS_FAILED;
 }
 
 static int judge(const struct output *output, const struct report *report)
@@ -180,8 +182,8 @@ static int judge(const struct output *output, const struct report *report)
 
 	if (!result)
 		return STATUS_OK;
-	complain("--expect: %s", why);
-	return result == 1 ? STATUS_NOT_HELD : STATUS_USAGE;
+	complain("%s--expect: %s", output->prefix, why);
+	return result == 1 ? STATUS_NOT_HELD : STATUS_FAILED;
 }
 
 int output_finish(const struct output *output, const struct report *report,
@@ -194,7 +196,7 @@ int output_finish(const struct output *output, const struct report *report,
 	/* A missing name is no reason to lose the numbers. */
 	for (unsigned i = 0; (output->wanted || output->folded) && i < output->symbol_files; i++)
 		if (symbols_add(&own, output->symbols[i], why, sizeof(why)))
-			complain("--symbols: %s", why);
+			complain("%s--symbols: %s", output->prefix, why);
 	if (own)
 		symbols = own;
 	if (output->wanted)
@@ -220,11 +222,11 @@ int output_begin_trace(const struct output *output, struct trace *trace,
 		int error = trace_pack_start(&trace->pack, trace->fd, output->trace);
 
 		if (error)
-			complain("--trace: %s: it will not be compressed: %s", output->trace,
-				 strerror(-error));
+			complain("%s--trace: %s: it will not be compressed: %s", output->prefix,
+				 output->trace, strerror(-error));
 		return STATUS_OK;
 	}
-	complain("--trace: %s: %s", output->trace, why);
+	complain("%s--trace: %s: %s", output->prefix, output->trace, why);
 	return STATUS_USAGE;
 }
 
@@ -238,14 +240,14 @@ int output_end_trace(const struct output *output, struct trace *trace, const str
 	packed = trace_pack_finish(trace->pack);
 	trace->pack = NULL;
 	if (packed)
-		complain("--trace: %s: the trace is complete, but stays in two files, the other "
+		complain("%s--trace: %s: the trace is complete, but stays in two files, the other "
 			 "one is %s.part; keep them together: %s",
-			 output->trace, output->trace, strerror(-packed));
+			 output->prefix, output->trace, output->trace, strerror(-packed));
 	if (error == -EIO)
-		complain("--trace: %s: %llu events could not be written and are not in it",
-			 output->trace, (unsigned long long)trace->counts->lost);
+		complain("%s--trace: %s: %llu events could not be written and are not in it",
+			 output->prefix, output->trace, (unsigned long long)trace->counts->lost);
 	else if (error)
-		complain("--trace: %s: %s", output->trace, strerror(-error));
+		complain("%s--trace: %s: %s", output->prefix, output->trace, strerror(-error));
 	trace_close(trace);
-	return error ? STATUS_USAGE : STATUS_OK;
+	return error ? STATUS_FAILED : STATUS_OK;
 }

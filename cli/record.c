@@ -185,8 +185,8 @@ static const struct argp argp = {
 	       "locks takes them natively, and each stalls every core of this host.\n"
 	       "\n"
 	       "The exit status is the program's; 4 when a split lock has ended the run, 125 when "
-	       "the program could not be started or ran unwatched, 126 when it cannot be watched, "
-	       "127 when it was not found.\n"
+	       "the program could not be started or ran unwatched, or what was asked for could not "
+	       "be written, 126 when it cannot be watched, 127 when it was not found.\n"
 	       "\n"
 	       "Environment: BUSLOCK_WATCH_LIBRARY names the library to preload, if not the one "
 	       "that came with this command.",
@@ -227,6 +227,8 @@ static int begin_trace(const struct request *request, const char *options,
 	const struct trace_header header = {
 		.backend = RECORD_DEVICE,
 		.options = options,
+		/* under `buslock exec` the device is its */
+		.emulated = getenv("BUSLOCK_OPTIONS"),
 		.command = request->command,
 		.lacks = lacks,
 	};
@@ -347,11 +349,12 @@ int command_record(int argc, char **argv)
 	struct exec_program *program;
 	int status;
 
-	output_default(&request.output);
+	output_default(&request.output, "record: ");
 	argp_err_exit_status = STATUS_USAGE;
 	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &request) || !check(&request))
 		return STATUS_USAGE;
 	request.output.blind = !request.watch.step;
+	request.output.counting = request.watch.step;
 	if (!output_check(&request.output) || !output_check_files(&request.output, NULL))
 		return STATUS_USAGE;
 	if (!request.output.trace && !request.output.wanted && !request.output.expect)

@@ -300,7 +300,7 @@ static bool parse_end_option(struct run *run, int key, char *text)
 		return true;
 	case OPTION_EXPECT:
 		run->output.expect = text;
-		return output_check(&run->output);
+		return true;
 	case OPTION_TRACE:
 		run->output.trace = text;
 		return true;
@@ -478,7 +478,7 @@ static int run_guest(struct run *run)
 	return traced ? traced : status;
 }
 
-static bool consistent(const struct run *run)
+static bool consistent(struct run *run)
 {
 	if (run->monitor.device && run->choices.given) {
 		complain("--%s: such choices are the emulator's; %s is what it is. Leave out one "
@@ -486,13 +486,14 @@ static bool consistent(const struct run *run)
 			 run->choices.given, run->monitor.device);
 		return false;
 	}
-	if (!choices_check(&run->choices))
+	if (!choices_check(&run->choices) || !choices_check_trace(&run->choices, run->output.trace))
 		return false;
 	if (run->guest && access(run->guest, R_OK)) {
 		complain("%s: %s", run->guest, strerror(errno));
 		return false;
 	}
-	return output_check_files(&run->output, run->guest);
+	run->output.counting = run->choices.shim.count;
+	return output_check(&run->output) && output_check_files(&run->output, run->guest);
 }
 
 int command_run(int argc, char **argv)
@@ -505,7 +506,7 @@ int command_run(int argc, char **argv)
 
 	run.monitor.vcpus = 1;
 	run.monitor.memory = DEFAULT_MEMORY;
-	output_default(&run.output);
+	output_default(&run.output, "");
 	run.output.wanted = true;
 	choices_default(&run.choices, "");
 	argp_err_exit_status = STATUS_USAGE;

@@ -237,6 +237,7 @@ static void print_header(const struct show *show, struct json_object *json)
 	print_member(json, "tool", "by");
 	print_member(json, "backend", "backend");
 	print_member(json, "options", "options");
+	print_member(json, "emulated", "emulated");
 	print_member(json, "time", "time");
 	print_member(json, "lacks", "lacks");
 	if (json_object_object_get_ex(json, "host", &host) &&

@@ -90,7 +90,7 @@ static int lookup(struct evaluation *e, const char *name, number *value)
 		{ "runs", all->runs, false },
 		{ "interrupted", all->interrupted, false },
 		{ "errors", all->errors, false },
-		{ "instructions", all->instructions, false },
+		{ "instructions", all->instructions, true },
 		{ "host_traps", all->host_traps, false },
 		{ "host_slept_ms", (number)all->host_slept_ns / NSEC_PER_MSEC, false },
 		{ "host_messages", all->host_messages, false },
@@ -119,10 +119,6 @@ static int lookup(struct evaluation *e, const char *name, number *value)
 		*value = all->exits[reason];
 		return 0;
 	}
-	if (!strcmp(name, "instructions") && !e->totals.counting) {
-		say(e, "'instructions': not counted in this run (--count)");
-		return -EINVAL;
-	}
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		if (strcmp(names[i].name, name) != 0)
 			continue;
@@ -132,6 +128,10 @@ static int lookup(struct evaluation *e, const char *name, number *value)
 			    "(buslock record --step does); flags and exits.REASON are what the "
 			    "kernel told",
 			    name);
+			return -EINVAL;
+		}
+		if (!strcmp(name, "instructions") && !e->totals.counting) {
+			say(e, "'instructions': not counted in this run (--count)");
 			return -EINVAL;
 		}
 		*value = names[i].value;

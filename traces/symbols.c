@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* How far behind the last symbol of a text map an address may lie: nothing there says where it ends. */
@@ -188,17 +189,28 @@ static int load_elf(struct symbols *s, int fd, const char *path, char *why, size
 
 /* ------------------------------------------------------------------ text */
 
-/* "ffffffff81000000 T _text	[module]"; nm leaves the address of undefined ones away. */
-static int add_map_line(struct symbols *s, const char *line)
+/* nm leaves the address of undefined ones away: "                 U memcpy". */
+static bool is_undefined(const char *line)
+{
+	line += strspn(line, " ");
+	return strchr("Uwv", *line) && line[1] == ' ';
+}
+
+/* "ffffffff81000000 T _text	[module]"; what is no such line is counted in `strange`. */
+static int add_map_line(struct symbols *s, const char *line, size_t *strange)
 {
 	struct symbol symbol = { 0 };
-	char type, *end;
+	size_t digits = strspn(line, "0123456789abcdefABCDEF");
+	char type, blank[2];
 	int used = 0;
 
-	symbol.address = strtoull(line, &end, 16);
-	if (end == line || sscanf(end, " %c %n", &type, &used) != 1 || !used)
+	if (!digits || line[digits] != ' ' ||
+	    sscanf(line + digits, " %c%1[ \t]%n", &type, blank, &used) != 2) {
+		*strange += !is_undefined(line);
 		return 0;
-	line = end + used;
+	}
+	symbol.address = strtoull(line, NULL, 16);
+	line += digits + (size_t)used;
 	/* 'a': absolute, a constant; T and t are code. */
 	if (strchr("aAUuNn", type) || !*line)
 		return 0;
@@ -231,7 +243,7 @@ static int add_nasm_line(struct symbols *s, const char *line)
 static int load_text(struct symbols *s, FILE *file)
 {
 	char *line = NULL;
-	size_t room = 0;
+	size_t room = 0, lines = 0, strange = 0;
 	ssize_t length;
 	bool first = true, nasm = false, symbols = false, places = false;
 	int error = 0;
@@ -244,10 +256,11 @@ static int load_text(struct symbols *s, FILE *file)
 		if (first && strstr(line, "NASM Map file"))
 			nasm = true;
 		first = false;
+		lines++;
 		if (error)
 			break;
 		if (!nasm)
-			error = add_map_line(s, line);
+			error = add_map_line(s, line, &strange);
 		else if (!strncmp(line, "----", 4))
 			/* of a section: "---- Section .text ---"; constants: "---- No Section ---" */
 			places = !strncmp(line, "---- Section", 12);
@@ -256,6 +269,8 @@ static int load_text(struct symbols *s, FILE *file)
 		else if (symbols && places)
 			error = add_nasm_line(s, line);
 	}
+	if (!error && (ferror(file) || (s->count && strange > lines / 2)))
+		error = -EINVAL; /* of another kind, with a line here and there that looks like one */
 	free(line);
 	return error;
 }
@@ -325,7 +340,10 @@ static int load(struct symbols *s, int fd, const char *path, char *why, size_t s
 	if (error == -ENOMEM)
 		return fail(error, why, size, "%s: out of memory", path);
 	if (error == -EINVAL)
-		return fail(error, why, size, "%s: neither ELF nor a text with symbols", path);
+		return fail(error, why, size,
+			    "%s: neither ELF nor a text with symbols (lines of address, type and "
+			    "name, as in System.map)",
+			    path);
 	return error ? error : check(s, path, why, size);
 }
 
@@ -378,6 +396,24 @@ static int split(const char *file, char **path, uint64_t *offset, bool *placed, 
 	return -EINVAL;
 }
 
+/* A pipe can be read once only: what is in it is seen after the run. */
+static int check_file(const char *path, char *why, size_t size)
+{
+	struct symbols *s;
+	struct stat st;
+	int error;
+
+	if (stat(path, &st) || access(path, R_OK))
+		return fail(-errno, why, size, "%s: %s", path, strerror(errno));
+	if (S_ISFIFO(st.st_mode))
+		return 0;
+	if (!S_ISREG(st.st_mode))
+		return fail(-EINVAL, why, size, "%s: not a regular file", path);
+	error = symbols_load(&s, path, why, size);
+	symbols_free(s);
+	return error;
+}
+
 int symbols_check(const char *file, char *why, size_t size)
 {
 	uint64_t offset;
@@ -387,8 +423,7 @@ int symbols_check(const char *file, char *why, size_t size)
 
 	if (error)
 		return error;
-	if (access(path, R_OK))
-		error = fail(-errno, why, size, "%s: %s", path, strerror(errno));
+	error = check_file(path, why, size);
 	free(path);
 	return error;
 }

@@ -26,7 +26,8 @@ int symbols_load(struct symbols **symbols, const char *path, char *why, size_t s
  * above, and -EINVAL for an offset that is no number; the list stays as it was then.
  */
 int symbols_add(struct symbols **symbols, const char *file, char *why, size_t size);
-/* Can "FILE[@OFFSET]" be read? 0, or -errno with a sentence; no table is made. */
+/* Can "FILE[@OFFSET]" be read, and has it symbols? 0, or -errno with a sentence. A FIFO is not read: it can be
+ * but once. */
 int symbols_check(const char *file, char *why, size_t size);
 void symbols_free(struct symbols *symbols);
 size_t symbols_count(const struct symbols *symbols);

@@ -140,16 +140,18 @@ void trace_note_nondeterministic(struct trace *trace, const char *why);
 /* By whoever started the run, not in somebody else's process. */
 
 struct trace_header {
-	const char *backend;  /* what runs the guest */
-	const char *options;  /* as shim_options_format() gives them; NULL: a real device */
-	bool virtual_time;    /* then nothing of this host and this run is in it */
+	const char *backend; /* what runs the guest */
+	const char *options; /* as shim_options_format() gives them; NULL: a real device */
+	const char
+		*emulated; /* the options of the emulation that stands in for the device; or NULL */
+	bool virtual_time; /* then nothing of this host and this run is in it */
 	char *const *command; /* what was run, ends with NULL; may be NULL */
 	/* What this source cannot tell: events ("bus_lock") and fields ("exit.flags"), ends with NULL;
 	 * may be NULL. Who compares traces does not miss them. */
 	const char *const *lacks;
 };
 /*
- * Makes the file, or empties it, and writes the header. Regular files and character devices only: a
+ * Makes the file, or empties it, locks it (flock), and writes the header. Regular files and character devices only: a
  * pipe whose reader ends would kill the monitor. 0, or -errno with a clause in `why`.
  */
 int trace_create(struct trace *trace, const char *path, struct trace_counts *counts,

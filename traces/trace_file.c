@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/utsname.h>
@@ -133,6 +134,8 @@ static int write_header(int fd, const struct trace_header *header, uint64_t star
 	put_string(json, "tool", "buslock " BUSLOCK_VERSION);
 	put_string(json, "backend", header->backend);
 	put_string(json, "options", header->options);
+	if (header->emulated)
+		put_string(json, "emulated", header->emulated);
 	put_string(json, "time", header->virtual_time ? "virtual" : "real");
 	if (header->lacks)
 		put(json, "lacks", strings(header->lacks));
@@ -159,9 +162,22 @@ int trace_create(struct trace *trace, const char *path, struct trace_counts *cou
 	if (!stat(path, &st) && !S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode))
 		return refuse(why, size, -EINVAL,
 			      "not a regular file; name one, and look at it with tail -f");
-	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+	fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
 	if (fd < 0)
 		return refuse(why, size, -errno, NULL);
+	/* Held by all who got the descriptor. File systems without locks do without. */
+	if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK && !fstat(fd, &st) &&
+	    S_ISREG(st.st_mode)) {
+		close(fd);
+		return refuse(why, size, -EBUSY,
+			      "another run, or a program that it left behind, still writes to it; "
+			      "name another file");
+	}
+	if (ftruncate(fd, 0) && errno != EINVAL) { /* EINVAL: a device */
+		error = -errno;
+		close(fd);
+		return refuse(why, size, error, NULL);
+	}
 	*counts = (struct trace_counts){ .start_ns = report_now() };
 	error = fstat(fd, &st) ? -errno : write_header(fd, header, counts->start_ns);
 	if (error) {

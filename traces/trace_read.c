@@ -20,6 +20,7 @@ static const struct trace_field header_fields[] = {
 	{ "tool", TRACE_STRING, 0 },
 	{ "backend", TRACE_STRING, 0 },
 	{ "options", TRACE_STRING, TRACE_NULLABLE },
+	{ "emulated", TRACE_STRING, TRACE_OPTIONAL },
 	{ "time", TRACE_STRING, 0 },
 	{ "lacks", TRACE_STRINGS, TRACE_OPTIONAL },
 	{ "host", TRACE_OBJECT, TRACE_OPTIONAL },

@@ -113,11 +113,23 @@ static void test_exec_bad_options_are_named_and_nothing_runs(void **state)
 	static const struct {
 		const char *option, *says;
 	} cases[] = {
-		{ "--kernel=6.20", "6.19 was" },        { "--cpu=via", "via" },
-		{ "--kernel=2.6", "kernel" },           { "--mmio=some", "--mmio=some" },
-		{ "--expect=nonsense==1", "nonsense" }, { "--log=loud", "--log=loud" },
-		{ "--script=/nowhere", "/nowhere" },    { "--backend=script", "--script" },
-		{ "--success=256", "--success=256" },   { "--frobnicate", "frobnicate" },
+		{ "--kernel=6.20", "6.19 was" },
+		{ "--cpu=via", "via" },
+		{ "--kernel=2.6", "kernel" },
+		{ "--mmio=some", "--mmio=some" },
+		{ "--expect=nonsense==1", "nonsense" },
+		{ "--log=loud", "--log=loud" },
+		{ "--script=/nowhere", "/nowhere" },
+		{ "--backend=script", "--script" },
+		{ "--success=256", "--success=256" },
+		{ "--frobnicate", "frobnicate" },
+		{ "--locked", "exec: --locked goes with --trace" },
+		{ "--trace-registers", "exec: --trace-registers goes with --trace" },
+		{ "--expect=instructions<=0", "exec: --expect: 'instructions': not counted" },
+		{ "--symbols=/etc/passwd", "exec: --symbols: /etc/passwd: no symbols in it" },
+		{ "--symbols=/tmp", "not a regular file" },
+		{ "--symbols=/dev/null", "not a regular file" },
+		{ "--trace=/nowhere/at/all", "exec: --trace: /nowhere/at/all" },
 	};
 	struct run run;
 
@@ -561,6 +573,38 @@ static void test_exec_report_goes_where_it_is_told(void **state)
 	assert_string_equal(run.out, "");
 }
 
+/* Status 2 would say that nothing was run. */
+static void test_exec_what_cannot_be_written_after_the_run_is_125(void **state)
+{
+	static const char *const options[] = { "--report=/dev/full", "--folded=/dev/full" };
+	struct run run;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		run_program(&run, BUSLOCK, "exec", options[i], PROGRAM("run_guest"), "--offset",
+			    "62", BUSLOCK_BUILD_DIR "/tests/guests/selftest64.bin");
+		assert_exit(&run, 125);
+		assert_says(run.err, "/dev/full: No space left on device");
+	}
+}
+
+static void test_exec_trace_that_another_run_writes_is_left_alone(void **state)
+{
+	const char *file = in_directory("live.jsonl");
+	char option[300], inner[1200];
+	struct run run;
+
+	(void)state;
+	snprintf(option, sizeof(option), "--trace=%s", file);
+	snprintf(inner, sizeof(inner), "%s exec %s true; test $? = 2 && test -s %s", BUSLOCK,
+		 option, file);
+	run_program(&run, BUSLOCK, "exec", option, "sh", "-c", inner);
+	assert_exit(&run, 0);
+	assert_says(run.err, "another run");
+	run_program(&run, BUSLOCK, "exec", option, "true"); /* it has ended */
+	assert_exit(&run, 0);
+}
+
 static void test_exec_report_survives_death_by_sigkill(void **state)
 {
 	struct run run;
@@ -635,6 +679,8 @@ int main(void)
 		cmocka_unit_test(test_exec_other_sanitizers_work),
 		cmocka_unit_test(test_exec_report_goes_where_it_is_told),
 		cmocka_unit_test(test_exec_report_survives_death_by_sigkill),
+		cmocka_unit_test(test_exec_what_cannot_be_written_after_the_run_is_125),
+		cmocka_unit_test(test_exec_trace_that_another_run_writes_is_left_alone),
 		cmocka_unit_test(test_exec_expectation_decides_the_status_of_a_success),
 		cmocka_unit_test(test_exec_report_counts_what_children_do),
 	};

@@ -169,7 +169,9 @@ static void test_mutate_errors_are_told(void **state)
 		{ "--", "false", "does not pass (exit status 1)" },
 		{ "--", "/nonexistent", "does not pass (exit status 127)" },
 		{ "--only=nope", "true", "there is no fault 'nope'" },
-		{ "--time-limit=0", "true", "--time-limit" },
+		{ "--time-limit=0", "true", "mutate: --time-limit" },
+		{ "--fault=no-exit", "true", "--only=no-exit chooses" },
+		{ "--locked", "true", "no trace is written here" },
 		{ "--cpu=mips", "true", "--cpu=mips" },
 		{ "--", NULL, "which test?" },
 	};

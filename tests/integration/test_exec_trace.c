@@ -243,7 +243,7 @@ static void test_exec_trace_stolen_descriptor_is_not_written_to(void **state)
 
 	(void)state;
 	run_case(&run, "stolen");
-	assert_exit(&run, 2);
+	assert_exit(&run, 125);
 	assert_says(run.err, "the trace's descriptor has been closed");
 	assert_says(run.err, "16 events could not be written");
 	read_trace(text, sizeof(text), last, sizeof(last));

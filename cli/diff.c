@@ -64,15 +64,22 @@ static const char doc[] =
 
 static bool take_only(struct request *r, const char *value)
 {
-	if (!strcmp(value, "bus-locks") || !strcmp(value, "bus_lock"))
-		r->options.only = DIFF_BUS_LOCKS;
-	else if (!strcmp(value, "exits") || !strcmp(value, "exit"))
-		r->options.only = DIFF_EXITS;
-	else {
-		complain("--only: '%s'? Give bus-locks or exits", value);
-		return false;
-	}
-	return true;
+	static const struct {
+		const char *name;
+		enum diff_only only;
+	} kinds[] = {
+		{ "bus-locks", DIFF_BUS_LOCKS }, { "bus-lock", DIFF_BUS_LOCKS },
+		{ "bus_locks", DIFF_BUS_LOCKS }, { "bus_lock", DIFF_BUS_LOCKS },
+		{ "exits", DIFF_EXITS },         { "exit", DIFF_EXITS },
+	};
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (!strcmp(value, kinds[i].name)) {
+			r->options.only = kinds[i].only;
+			return true;
+		}
+	complain("--only: '%s'? Give bus-locks or exits", value);
+	return false;
 }
 
 static bool take_number(const char *option, const char *value, unsigned *number)
@@ -172,8 +179,11 @@ static int tell_damage(const struct diff *d)
 
 		if (!side->bad)
 			continue;
-		complain("%s: line %lu: %s%s", side->path, side->first_bad, side->why,
-			 side->bad > 1 ? "; and more damage behind it" : "");
+		if (!side->lines)
+			complain("%s: %s", side->path, side->why);
+		else
+			complain("%s: line %lu: %s%s", side->path, side->first_bad, side->why,
+				 side->bad > 1 ? "; and more damage behind it" : "");
 		status = STATUS_USAGE;
 	}
 	return status;
@@ -194,14 +204,12 @@ static int compare(const struct request *r)
 	status = tell_damage(d);
 	differ = d->hunks - (r->timing ? d->timing : 0) ? STATUS_NOT_HELD : STATUS_OK;
 	if (!d->comparable) {
-		complain("diff: %s and %s have nothing that could be compared (%zu kinds of events "
-			 "or fields are told by one of them only)",
-			 r->file[DIFF_A], r->file[DIFF_B], d->notes);
+		complain("diff: %s and %s have nothing that could be compared%s%s", r->file[DIFF_A],
+			 r->file[DIFF_B], d->notes ? "; the first of it: " : "",
+			 d->notes ? d->note[0] : "");
 		status = STATUS_USAGE;
 	} else if (!r->quiet) {
 		error = diff_text_print(d, &r->text, r->timing);
-		if (!error && fflush(stdout))
-			error = -errno;
 		if (error) {
 			complain("diff: %s", strerror(-error));
 			status = STATUS_USAGE;

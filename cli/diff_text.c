@@ -176,7 +176,11 @@ static void print_option(const char *options, const char *others)
 			found += *found == ',';
 		}
 		if (!found || !*found) {
-			printf("%s%.*s", between, (int)n, options);
+			char *option = strndup(options, n);
+
+			fputs(between, stdout);
+			put_safely(stdout, option ? option : "?");
+			free(option);
 			between = ",";
 		}
 		options += n;
@@ -372,7 +376,13 @@ static void print_code(const struct printing *p)
 		if (p->text->code) {
 			printf("\nThe guest's code at %s's place (%u-bit):\n", side_names[side],
 			       mode);
-			print_image(p, place[side], mode);
+			if (place[side] - p->text->code_at >= p->text->code_size)
+				printf("  %#" PRIx64 " is not in the image of --code, which is at "
+				       "%#" PRIx64 " to %#" PRIx64 "\n",
+				       place[side], p->text->code_at,
+				       p->text->code_at + p->text->code_size - 1);
+			else
+				print_image(p, place[side], mode);
 			continue;
 		}
 		for (size_t i = 0; i < count; i++) {
@@ -524,8 +534,12 @@ static void print_totals(const struct printing *p)
 	const struct diff *d = p->diff;
 	size_t differences = d->hunks - (p->timing ? d->timing : 0);
 
+	/* what could not be read may differ */
 	printf("\n%s%" PRIu64 " events agree, ",
-	       differences ? "They differ: " : "The same: ", d->equal);
+	       differences                                  ? "They differ: "
+	       : d->side[DIFF_A].bad || d->side[DIFF_B].bad ? "What could be read is the same: "
+							    : "The same: ",
+	       d->equal);
 	printf("%zu difference%s", differences, differences == 1 ? "" : "s");
 	if (d->timing)
 		printf("; %zu extra %s by their timing%s", d->timing,
@@ -595,17 +609,20 @@ bool diff_text_code(struct diff_text *text, const char *argument)
 	FILE *file = NULL;
 	bool good = false;
 
-	if (!at || !parse_number(at + 1, &text->code_at))
-		complain("--code: '%s'? Give FILE@ADDRESS, such as guest.bin@0x1000", argument);
+	if (!at || !parse_hex(at + 1, &text->code_at))
+		complain("--code: '%s'? Give FILE@ADDRESS, in hexadecimal, such as "
+			 "guest.bin@0x1000",
+			 argument);
 	else if (!path || !(file = fopen(path, "re")))
 		complain("--code: %s: %s", path ? path : argument, strerror(errno));
 	else {
 		free(text->code);
 		text->code = malloc(1 << 24);
 		text->code_size = text->code ? fread(text->code, 1, 1 << 24, file) : 0;
-		good = text->code && !ferror(file);
+		good = text->code && text->code_size && !ferror(file);
 		if (!good)
-			complain("--code: %s: it cannot be read", path);
+			complain("--code: %s: it %s", path,
+				 text->code && !ferror(file) ? "is empty" : "cannot be read");
 	}
 	if (file)
 		fclose(file);

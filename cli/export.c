@@ -245,14 +245,13 @@ static int write_events(struct export *e, struct trace_walk *walk)
 
 static int close_output(struct export *e, int error)
 {
-	bool bad = ferror(e->out);
+	bool bad = e->output && ferror(e->out); /* standard output is main()'s to look after */
 
 	errno = 0;
-	if ((e->output ? fclose(e->out) : fflush(e->out)) || bad)
+	if ((e->output && fclose(e->out)) || bad)
 		error = error ? error : errno ? -errno : -EIO;
 	if (error)
-		complain("export: %s: %s", e->output ? e->output : "standard output",
-			 strerror(-error));
+		complain("export: %s: %s", e->output ? e->output : e->file, strerror(-error));
 	return error;
 }
 
@@ -261,7 +260,7 @@ static int export_file(struct export *e)
 	struct trace_walk walk;
 	int error, status;
 
-	if (same_file(e->file, e->output)) {
+	if (same_file(walk_path(e->file), e->output)) {
 		complain("export: -o %s: it is the trace itself; name another file", e->output);
 		return STATUS_USAGE;
 	}

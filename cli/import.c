@@ -2,6 +2,7 @@
 /* `buslock import`: logs that people already have, as a trace. */
 #include "traces/import.h"
 #include "cli/cli.h"
+#include "cli/trace_walk.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -9,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define SHOWN 10
 
@@ -66,7 +69,7 @@ static void not_understood(void *opaque, const char *name, unsigned long number,
 
 	if (request->quiet || (!request->all && request->shown++ >= SHOWN))
 		return;
-	fprintf(stderr, "buslock: %s:%lu: not understood: %.160s\n", name, number, line);
+	complain("%s:%lu: not understood: %.160s", name, number, line);
 }
 
 static void print_totals(const struct import_totals *t)
@@ -80,6 +83,26 @@ static void print_totals(const struct import_totals *t)
 	if (t->lost)
 		fprintf(stderr, "buslock: the tool that wrote it had lost %" PRIu64 " events\n",
 			t->lost);
+}
+
+/* A log that is not there is told before there is a trace that says nothing. */
+static bool all_readable(const char *const *files)
+{
+	struct stat st;
+	bool good = true;
+
+	for (; *files; files++) {
+		const char *name = *files;
+		int error = !strcmp(name, "-")                      ? 0
+			    : stat(name, &st) || access(name, R_OK) ? errno
+			    : S_ISDIR(st.st_mode)                   ? EISDIR
+								    : 0;
+
+		if (error)
+			complain("import: %s: %s", *files, strerror(error));
+		good &= !error;
+	}
+	return good;
 }
 
 static int read_file(struct import *import, const char *name)
@@ -101,7 +124,7 @@ static FILE *open_out(const struct request *request)
 	FILE *out;
 
 	for (size_t i = 0; request->out && request->files[i]; i++)
-		if (same_file(request->files[i], request->out)) {
+		if (same_file(walk_path(request->files[i]), request->out)) {
 			complain("import: -o %s: it is one of the logs; name another file",
 				 request->out);
 			return NULL;
@@ -128,7 +151,7 @@ static int run(struct request *request, FILE *out)
 	error = import_end(import, &totals);
 	if (request->out && fclose(out) && !error)
 		error = -errno;
-	if (error)
+	if (error && (request->out || !ferror(out))) /* else main() will say it */
 		complain("import: %s: %s", request->out ? request->out : "standard output",
 			 strerror(-error));
 	if (!request->quiet)
@@ -143,7 +166,7 @@ int command_import(int argc, char **argv)
 	FILE *out;
 
 	argp_err_exit_status = STATUS_USAGE;
-	if (argp_parse(&argp, argc, argv, 0, NULL, &request))
+	if (argp_parse(&argp, argc, argv, 0, NULL, &request) || !all_readable(request.files))
 		return STATUS_USAGE;
 	out = open_out(&request);
 	return out ? run(&request, out) : STATUS_USAGE;

@@ -2,9 +2,12 @@
 /* The command `buslock`: finds the sub-command. */
 #include "cli/cli.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int command_help(int argc, char **argv);
 static int command_version(int argc, char **argv);
@@ -105,10 +108,37 @@ static int command_version(int argc, char **argv)
 	return STATUS_OK;
 }
 
+/* What was printed and did not arrive is trouble, also behind argp's --help, which ends the program. */
+static void check_output(void)
+{
+	bool bad = ferror(stdout);
+
+	errno = 0;
+	if (!fflush(stdout) && !bad)
+		return;
+	complain("standard output: %s", errno ? strerror(errno) : "it could not be written");
+	_exit(STATUS_USAGE);
+}
+
+/*
+ * A standard stream that is closed: the next file that is opened would get its number, and what is printed.
+ * A descriptor that gives EBADF for what the stream is for takes its place; programs that are started
+ * find it closed, as it was.
+ */
+static void keep_streams_apart(void)
+{
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 &&
+		    open("/dev/null", (fd ? O_RDONLY : O_WRONLY) | O_CLOEXEC) < 0)
+			return;
+}
+
 int main(int argc, char **argv)
 {
 	const struct command *command;
 
+	keep_streams_apart();
+	atexit(check_output);
 	if (argc < 2) {
 		usage(stderr);
 		return STATUS_USAGE;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Numbers as people write them, and the one way to complain. */
 #include "cli/cli.h"
+#include "cli/trace_walk.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -12,13 +13,19 @@
 void complain(const char *format, ...)
 {
 	va_list arguments;
+	char *text;
+	int n;
 
 	fflush(stdout);
-	fputs("buslock: ", stderr);
 	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
+	n = vasprintf(&text, format, arguments);
 	va_end(arguments);
+	fputs("buslock: ", stderr);
+	/* names of files and pieces of them are in it */
+	put_safely(stderr, n < 0 ? format : text);
 	fputc('\n', stderr);
+	if (n >= 0)
+		free(text);
 }
 
 /* strtoull() without what it forgives: leading blanks, signs, overflow. */

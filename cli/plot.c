@@ -128,6 +128,18 @@ static void put_setting(FILE *out, const char *what, const char *text)
 	fputc('\n', out);
 }
 
+/* Of what belongs to the axis at the left. */
+static bool any_above_zero(const struct plot *plot)
+{
+	unsigned count = plot->second_axis ? plot->second_axis : plot->count;
+
+	for (unsigned i = 0; i < count; i++)
+		for (size_t row = 0; row < plot->rows; row++)
+			if (plot->series[i].y[row] > 0)
+				return true;
+	return false;
+}
+
 static void put_style(FILE *out, const struct plot *plot)
 {
 	put_setting(out, "title", plot->title);
@@ -148,8 +160,8 @@ static void put_style(FILE *out, const struct plot *plot)
 		fputs("set logscale x\n", out);
 	if (plot->log_y)
 		fputs("set logscale y\n", out);
-	else
-		fputs("set yrange [0:*]\n", out);
+	else /* gnuplot takes a range from 0 to 0 for a mistake */
+		fputs(any_above_zero(plot) ? "set yrange [0:*]\n" : "set yrange [0:1]\n", out);
 	if (plot->kind == PLOT_BARS)
 		fputs("set style data histograms\n"
 		      "set style histogram clustered gap 1\n"
@@ -336,6 +348,36 @@ static bool open_pictures(const struct plot *plot, struct picture *pictures)
 	return true;
 }
 
+/*
+ * gnuplot does not tell that a disk is full. Both formats say where they end: SVG's root element; PNG's
+ * IEND chunk, which is empty (PNG 3rd edition, 11.2.5).
+ */
+static bool is_whole(int fd, const char *end, size_t length)
+{
+	char tail[32];
+	off_t size = lseek(fd, 0, SEEK_END);
+	ssize_t n = size < 0 ? -1
+			     : pread(fd, tail, sizeof(tail),
+				     size > (off_t)sizeof(tail) ? size - (off_t)sizeof(tail) : 0);
+
+	return n > 0 && memmem(tail, (size_t)n, end, length);
+}
+
+static int check_pictures(const struct picture *pictures)
+{
+	static const char svg[] = "</svg>", png[] = "IEND\xae\x42\x60\x82";
+
+	for (unsigned i = 0; i < PICTURES; i++) {
+		if (pictures[i].fd < 0 ||
+		    is_whole(pictures[i].fd, i == SVG ? svg : png, i == SVG ? 6 : 8))
+			continue;
+		complain("plot: %s: gnuplot has not written all of it; is the disk full?",
+			 pictures[i].path);
+		return STATUS_USAGE;
+	}
+	return STATUS_OK;
+}
+
 /* Half a picture is none. */
 static int close_pictures(struct picture *pictures, int status)
 {
@@ -356,12 +398,14 @@ static int write_all(const struct plot *plot, const char *table, struct picture 
 
 	if (error) {
 		complain("plot: %s: %s", table, strerror(-error));
-		return STATUS_NO_PLOT;
+		return STATUS_USAGE;
 	}
 	if (!is_wanted(plot, PLOT_SVG | PLOT_PNG))
 		return STATUS_OK;
 	if (open_pictures(plot, pictures))
 		status = draw(plot, pictures);
+	if (!status)
+		status = check_pictures(pictures);
 	return close_pictures(pictures, status);
 }
 

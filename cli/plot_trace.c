@@ -6,6 +6,7 @@
 
 #include <argp.h>
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,6 +184,9 @@ static int draw(const struct plotting *p, unsigned files)
 		return STATUS_USAGE;
 	}
 	fill(p, c);
+	if (c->all_locks + c->all_flagged <= 0)
+		complain("plot: %s: there are no bus locks in it; what is drawn is a line at zero",
+			 p->file);
 	plot.x = c->x;
 	/* A real kernel tells of locks only by the flag of its exits. */
 	plot.y_label = c->all_locks > 0 ? "bus locks per second" : "bus-lock exits per second";
@@ -203,38 +207,73 @@ static int draw(const struct plotting *p, unsigned files)
 /* ------------------------------------------------------------------ the command */
 
 /* OUT.svg: that file; OUT: OUT.svg, OUT.png and OUT.tsv. */
-static unsigned files_of(const char *output)
-{
-	static const struct {
-		const char *suffix;
-		unsigned file;
-	} suffixes[] = { { ".svg", PLOT_SVG }, { ".png", PLOT_PNG }, { ".tsv", PLOT_TSV } };
-	size_t n = strlen(output);
+static const struct {
+	const char *suffix;
+	unsigned file;
+} suffixes[] = { { ".svg", PLOT_SVG }, { ".png", PLOT_PNG }, { ".tsv", PLOT_TSV } };
 
-	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++)
-		if (n > 4 && !strcmp(output + n - 4, suffixes[i].suffix))
-			return suffixes[i].file;
-	return 0;
+#define SUFFIXES (sizeof(suffixes) / sizeof(suffixes[0]))
+
+/* False: a format that there is not. */
+static bool files_of(const char *output, unsigned *files)
+{
+	const char *slash = strrchr(output, '/'), *name = slash ? slash + 1 : output;
+	const char *point = strrchr(name, '.');
+
+	*files = 0;
+	if (!point || point == name)
+		return true;
+	for (size_t i = 0; i < SUFFIXES; i++)
+		if (!strcmp(point, suffixes[i].suffix))
+			*files = suffixes[i].file;
+	return *files;
+}
+
+/* The picture must not empty what it is made of. */
+static bool spares_trace(const struct plotting *p, unsigned files)
+{
+	char path[PATH_MAX];
+
+	for (size_t i = 0; i < SUFFIXES; i++) {
+		if (files && files != suffixes[i].file)
+			continue;
+		snprintf(path, sizeof(path), "%s%s", p->output, files ? "" : suffixes[i].suffix);
+		if (same_file(walk_path(p->file), path)) {
+			complain("plot: -o %s: it is the trace itself; name another file", path);
+			return false;
+		}
+	}
+	return true;
 }
 
 static int plot_file(struct plotting *p)
 {
 	struct trace_walk walk;
 	struct trace_line line;
+	unsigned files;
 	int status, drawn;
 
-	if (!walk_open(&walk, p->file))
+	if (!files_of(p->output, &files)) {
+		complain("plot: -o %s: OUT.svg, OUT.png, OUT.tsv (the numbers), or OUT without "
+			 "suffix "
+			 "for all three",
+			 p->output);
+		return STATUS_USAGE;
+	}
+	if (!spares_trace(p, files) || !walk_open(&walk, p->file))
 		return STATUS_USAGE;
 	while (walk_next(&walk, &line))
 		if (line.kind == TRACE_LINE_EVENT)
 			add_event(p, &line);
 	status = walk_close(&walk);
-	if (!p->used) {
+	if (!p->used && status) {
+		return status;
+	} else if (!p->used) {
 		complain("plot: %s: there is nothing in it between --from and --to", p->file);
 		return STATUS_USAGE;
 	}
 	widen(p);
-	drawn = draw(p, files_of(p->output));
+	drawn = draw(p, files);
 	return drawn ? drawn : status;
 }
 

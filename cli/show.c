@@ -232,8 +232,9 @@ static void print_header(const struct show *show, struct json_object *json)
 {
 	struct json_object *host;
 
-	printf("%sTrace%s %s\n", colour(&show->style, BOLD), colour(&show->style, PLAIN),
-	       show->file);
+	printf("%sTrace%s ", colour(&show->style, BOLD), colour(&show->style, PLAIN));
+	put_safely(stdout, show->file);
+	putchar('\n');
 	print_member(json, "tool", "by");
 	print_member(json, "backend", "backend");
 	print_member(json, "options", "options");
@@ -294,22 +295,25 @@ static int show_file(const struct show *show)
 	struct trace_walk walk;
 	struct trace_line line;
 	int error = summary ? 0 : -ENOMEM, status;
+	bool ended = false;
 
 	if (!walk_open(&walk, show->file)) {
 		summary_free(summary);
 		return STATUS_USAGE;
 	}
-	while (!error && !ferror(stdout) && walk_next(&walk, &line))
+	while (!error && !ferror(stdout) && walk_next(&walk, &line)) {
+		ended |= line.kind == TRACE_LINE_END;
 		error = show_line(show, &line, summary);
+	}
 	if (!show->json && !error) {
+		if (!ended && !show->filtered && walk.lines)
+			puts("no end: whoever wrote it was killed, or is still writing");
 		if (!show->summary)
 			putchar('\n');
 		summary_print(stdout, summary, &show->style, show->top);
 	}
 	summary_free(summary);
 	status = walk_close(&walk);
-	if (!error && fflush(stdout))
-		error = -errno;
 	if (!error)
 		return status;
 	complain("show: %s: %s", show->file, strerror(-error));

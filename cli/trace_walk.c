@@ -10,9 +10,14 @@
 
 #define TOLD 5 /* damaged lines that are told one by one */
 
+const char *walk_path(const char *file)
+{
+	return strcmp(file, "-") ? file : "/dev/stdin";
+}
+
 bool walk_open(struct trace_walk *walk, const char *file)
 {
-	int error = trace_reader_open(&walk->reader, strcmp(file, "-") ? file : "/dev/stdin");
+	int error = trace_reader_open(&walk->reader, walk_path(file));
 
 	*walk = (struct trace_walk){ .file = file, .reader = error ? NULL : walk->reader };
 	if (!error)
@@ -27,6 +32,7 @@ bool walk_next(struct trace_walk *walk, struct trace_line *line)
 	int r;
 
 	while ((r = trace_reader_next(walk->reader, line, why, sizeof(why))) > 0) {
+		walk->lines = line->number;
 		if (r == TRACE_READ_GOOD)
 			return true;
 		if (walk->bad++ < TOLD)
@@ -34,6 +40,9 @@ bool walk_next(struct trace_walk *walk, struct trace_line *line)
 	}
 	if (r < 0) {
 		complain("%s: after line %lu: %s", walk->file, line->number, strerror(-r));
+		walk->failed = true;
+	} else if (!walk->lines) {
+		complain("%s: it is empty: not even a header is in it", walk->file);
 		walk->failed = true;
 	}
 	return false;

@@ -14,11 +14,14 @@
 struct trace_walk {
 	const char *file;
 	struct trace_reader *reader;
-	unsigned long bad; /* lines that cannot be used; the first few are told */
-	bool failed;       /* the file cannot be read on */
+	unsigned long lines; /* number of the last one */
+	unsigned long bad;   /* that cannot be used; the first few are told */
+	bool failed;         /* the file cannot be read on */
 };
 
-/* "FILE" or "-". Complains and returns false. */
+/* "FILE" or "-", as the name of a file. */
+const char *walk_path(const char *file);
+/* Of one of these. Complains and returns false. */
 bool walk_open(struct trace_walk *walk, const char *file);
 /* The next line that can be used; false at the end. Damage is told on standard error. */
 bool walk_next(struct trace_walk *walk, struct trace_line *line);

@@ -358,13 +358,24 @@ static bool is_timing(const struct diff *d, const struct diff_hunk *hunk)
 		const struct diff_record *r = d->records->record[side] + part->first;
 
 		for (size_t i = 0; i < part->count; i++) {
-			if (!r[i].flags)
+			if (!(r[i].flags & (RECORD_TIMING | RECORD_RUN)))
 				return false;
 			exits += r[i].flags == RECORD_TIMING;
 			runs += r[i].flags == RECORD_RUN;
 		}
 	}
 	return exits && runs <= exits + 1;
+}
+
+static bool is_end(const struct diff *d, const struct diff_hunk *hunk)
+{
+	for (int side = 0; side < DIFF_SIDES; side++) {
+		const struct diff_part *part = &hunk->part[side];
+
+		if (part->count && d->records->record[side][part->first].flags == RECORD_END)
+			return true;
+	}
+	return false;
 }
 
 static int by_line(const void *a, const void *b)
@@ -374,6 +385,8 @@ static int by_line(const void *a, const void *b)
 	unsigned long first = x->part[DIFF_A].line ? x->part[DIFF_A].line : ~0ul;
 	unsigned long second = y->part[DIFF_A].line ? y->part[DIFF_A].line : ~0ul;
 
+	if (x->end != y->end)
+		return x->end ? 1 : -1;
 	if (first != second)
 		return first < second ? -1 : 1;
 	return x->part[DIFF_B].line < y->part[DIFF_B].line
@@ -406,6 +419,7 @@ static int align_all(struct diff *d)
 		return error;
 	for (size_t i = 0; i < d->hunks; i++) {
 		d->hunk[i].timing = is_timing(d, &d->hunk[i]);
+		d->hunk[i].end = is_end(d, &d->hunk[i]);
 		d->timing += d->hunk[i].timing;
 	}
 	if (d->hunks)

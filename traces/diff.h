@@ -44,12 +44,13 @@ struct diff_hunk {
 	/* Only such as come and go with the moment at which something outside happens: exits for
 	 * signals and for interrupt windows, and the runs that belong to them. */
 	bool timing;
+	bool end;  /* of the last lines: behind all others */
 	bool lost; /* nothing agrees any more; all that is left on that vCPU */
 };
 
 struct diff {
 	struct diff_side side[DIFF_SIDES];
-	struct diff_hunk *hunk; /* in the order of their lines in A */
+	struct diff_hunk *hunk; /* in the order of their lines in A; the end's last */
 	size_t hunks, timing;   /* timing: that many of them are that */
 	uint64_t equal;         /* events */
 	bool comparable;        /* false: there was nothing that both sides tell */

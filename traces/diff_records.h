@@ -5,7 +5,7 @@
 
 #include "traces/diff.h"
 
-enum { RECORD_TIMING = 1, RECORD_RUN = 2 };
+enum { RECORD_TIMING = 1, RECORD_RUN = 2, RECORD_END = 4 };
 
 struct diff_record {
 	uint64_t all;  /* hash of what is compared */

@@ -258,7 +258,9 @@ static struct diff_record record_of(struct diff_records *r, int side, int event,
 				       (message ? json_hash_message(member[i].value)
 						: json_hash(member[i].value)));
 	}
-	if (event == TRACE_RUN)
+	if (event == END_EVENT)
+		record.flags = RECORD_END;
+	else if (event == TRACE_RUN)
 		record.flags = RECORD_RUN;
 	else if (event == TRACE_EXIT && is_timing(result, reason))
 		record.flags = RECORD_TIMING;
@@ -296,6 +298,20 @@ bad_line(struct diff_side *side, unsigned long line, const char *format, ...)
 	va_end(list);
 }
 
+/* An imported log's does not. */
+static bool end_tells_how(const struct json_member *member, int count)
+{
+	static const char *const keys[] = { "status", "signal" };
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		const struct json_member *m = json_find(member, count, keys[i]);
+
+		if (m && !json_is(m->value, "null"))
+			return true;
+	}
+	return false;
+}
+
 static int scan_event(struct diff *diff, int side, unsigned long line,
 		      const struct json_member *member, int count)
 {
@@ -314,6 +330,8 @@ static int scan_event(struct diff *diff, int side, unsigned long line,
 	event = event_of(name);
 	diff->side[side].has_end |= event == END_EVENT;
 	diff->side[side].events++;
+	if (event == END_EVENT && !end_tells_how(member, count))
+		return 0;
 	r->events[side][event]++;
 	if (!is_wanted(r, event))
 		return 0;
@@ -362,7 +380,7 @@ static int scan_trace(struct diff *diff, int side)
 
 	if (r)
 		return r;
-	s->events = s->lines = s->bad = 0;
+	s->events = s->lines = s->bad = s->first_bad = 0;
 	diff->records->count[side] = 0;
 	memset(diff->records->events[side], 0, sizeof(diff->records->events[side]));
 	while (!error && (r = trace_source_next(source, &line, why, sizeof(why))) > 0) {
@@ -556,8 +574,12 @@ static int note_lacks(struct diff *diff)
 			error = note(diff, "%s: %s", event_name(event),
 				     who_lacks(r->lacks_event[event]));
 	if (!error && r->lacks_event[END_EVENT])
-		error = note(diff, "the end: %s has none",
-			     r->lacks_event[END_EVENT] & 1 << DIFF_A ? "A" : "B");
+		error = note(diff, "the end: %s %s",
+			     r->lacks_event[END_EVENT] & 1 << DIFF_A ? "A" : "B",
+			     diff->side[r->lacks_event[END_EVENT] & 1 << DIFF_A ? DIFF_A : DIFF_B]
+					     .has_end
+				     ? "does not tell its status"
+				     : "has none");
 	return error ? error : note_fields(diff);
 }
 
@@ -594,15 +616,52 @@ static int group(struct diff_records *r, int side)
 	return 0;
 }
 
+/* What cannot be taken for a trace of ours; after the scan, whose damage it may go in front of. */
+static bool check_header(struct diff_side *side, struct json_object *header)
+{
+	int64_t version = json_object_get_int64(json_object_object_get(header, "version"));
+	const char *schema = string_of(header, "schema");
+	bool good = !strcmp(schema, TRACE_SCHEMA) && version == TRACE_VERSION;
+
+	if (good)
+		return true;
+	if (header || side->first_bad != 1)
+		side->bad++;
+	else
+		return true; /* the damage of its line has been told */
+	side->first_bad = 1;
+	if (!side->lines)
+		snprintf(side->why, sizeof(side->why), "it is empty: not even a header is in it");
+	else if (!header)
+		snprintf(side->why, sizeof(side->why), "there is no header in front of it");
+	else if (strcmp(schema, TRACE_SCHEMA))
+		snprintf(side->why, sizeof(side->why), "schema \"%.40s\"; this reads \"%s\"",
+			 schema, TRACE_SCHEMA);
+	else
+		snprintf(side->why, sizeof(side->why), "version %" PRId64 "; this reads version %d",
+			 version, TRACE_VERSION);
+	return !header; /* of another schema nothing is known; without a header the lines are */
+}
+
+/* The end alone is nothing in common. */
+static bool any_event(const struct diff_records *r)
+{
+	for (int side = 0; side < DIFF_SIDES; side++)
+		for (size_t i = 0; i < r->count[side]; i++)
+			if (r->record[side][i].flags != RECORD_END)
+				return true;
+	return false;
+}
+
 /*
- * Where no event was compared: was one kind asked for that both would have told? Two runs without a bus lock
- * are the same with --only bus-locks.
+ * Where no event was compared: was one wanted that both would have told? Two runs without a bus lock are the
+ * same with --only bus-locks.
  */
 static bool both_tell(const struct diff_records *r, struct json_object *const header[DIFF_SIDES])
 {
 	unsigned may = 0;
 
-	if (r->options.only == DIFF_ALL || !header[DIFF_A] || !header[DIFF_B])
+	if (!header[DIFF_A] || !header[DIFF_B])
 		return false;
 	for (int side = 0; side < DIFF_SIDES; side++)
 		may |= events_that_may_lack(string_of(header[side], "backend"));
@@ -629,6 +688,41 @@ static int scan_both(struct diff *diff, struct json_object *const header[DIFF_SI
 	return 0;
 }
 
+/* Is there an event or a field that it names: in the schema, or else in one of these traces? */
+static bool names_something(const struct diff_records *r, const char *pattern)
+{
+	for (int event = 0; event <= END_EVENT; event++) {
+		const struct trace_field *f =
+			event < TRACE_EVENTS ? trace_event_fields((enum trace_event)event) : NULL;
+
+		if (!strcmp(pattern, event_name(event)))
+			return true;
+		for (int i = 0; f && i < TRACE_MAX_FIELDS && f[i].name; i++)
+			if (names(pattern, event, f[i].name))
+				return true;
+	}
+	for (const struct trace_field *f = trace_fields(TRACE_LINE_EVENT); f->name; f++)
+		if (!strcmp(pattern, f->name))
+			return true;
+	for (size_t i = 0; i < FIELDS; i++)
+		if (r->field[i].key && names(pattern, r->field[i].event, r->field[i].name))
+			return true;
+	return false;
+}
+
+static int check_ignored(const struct diff_records *r, char *why, size_t size)
+{
+	for (const char *const *p = r->options.ignore; p && *p; p++)
+		if (!names_something(r, *p)) {
+			snprintf(why, size,
+				 "--ignore: there is no event or field '%s'; docs/trace.md lists "
+				 "them",
+				 *p);
+			return -EINVAL;
+		}
+	return 0;
+}
+
 int diff_scan(struct diff *diff, char *why, size_t size)
 {
 	struct json_object *header[DIFF_SIDES] = { NULL, NULL };
@@ -649,7 +743,9 @@ int diff_scan(struct diff *diff, char *why, size_t size)
 			    (!strcmp(string_of(header[DIFF_A], "time"), "virtual") &&
 			     !strcmp(string_of(header[DIFF_B], "time"), "virtual"));
 		error = scan_both(diff, header, &side);
-		diff->comparable = r->count[DIFF_A] || r->count[DIFF_B] || both_tell(r, header);
+		diff->comparable = any_event(r) || both_tell(r, header);
+		for (int i = 0; i < DIFF_SIDES; i++)
+			diff->comparable &= check_header(&diff->side[i], header[i]);
 	}
 	json_object_put(header[DIFF_A]);
 	json_object_put(header[DIFF_B]);
@@ -659,6 +755,9 @@ int diff_scan(struct diff *diff, char *why, size_t size)
 			 strerror(-error));
 		return error;
 	}
+	error = check_ignored(r, why, size);
+	if (error)
+		return error;
 	for (side = 0; !error && side < DIFF_SIDES; side++) {
 		diff->side[side].compared = r->count[side];
 		error = group(r, side);

@@ -221,6 +221,101 @@ static void test_cli_diff_no_bus_lock_on_either_side_is_the_same(void **state)
 	}
 }
 
+static void put_file(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+#define HEADER_OF(backend, version)                          \
+	"{\"schema\":\"buslock-trace\",\"version\":" version \
+	",\"tool\":\"t\",\"backend\":\"" backend "\",\"options\":null,\"time\":\"real\"}\n"
+#define RUN_LINE                                                                              \
+	"{\"event\":\"run\",\"time\":1,\"process\":0,\"vm\":0,\"vcpu\":0,\"immediate_exit\":" \
+	"false}\n"
+#define MESSAGE_LINE                                                                               \
+	"{\"event\":\"host_message\",\"time\":1,\"process\":0,\"vm\":0,\"vcpu\":0,\"text\":\"x\"}" \
+	"\n"
+#define END_LINE(status)                                                                         \
+	"{\"event\":\"end\",\"time\":9,\"status\":" status ",\"signal\":null,\"deterministic\":" \
+	"false,\"why\":\"x\",\"lost\":0,\"events\":{}}\n"
+
+/* "The same" is said only of what has been compared. */
+static void test_cli_diff_nothing_comparable_is_trouble(void **state)
+{
+	static const struct {
+		const char *a, *b, *says;
+	} cases[] = {
+		{ HEADER_OF("import", "1") RUN_LINE END_LINE("null"),
+		  HEADER_OF("import", "1") MESSAGE_LINE END_LINE("null"),
+		  "have nothing that could be compared" },
+		{ HEADER_OF("import", "1") RUN_LINE END_LINE("0"),
+		  HEADER_OF("import", "1") MESSAGE_LINE END_LINE("0"),
+		  "have nothing that could be compared" },
+		{ HEADER_OF("emulator", "99") RUN_LINE, HEADER_OF("emulator", "99") RUN_LINE,
+		  "line 1: version 99; this reads version 1" },
+		{ "{\"schema\":\"other\",\"version\":1}\n" RUN_LINE,
+		  "{\"schema\":\"other\",\"version\":1}\n" RUN_LINE,
+		  "line 1: schema \"other\"; this reads \"buslock-trace\"" },
+		{ RUN_LINE, RUN_LINE, "line 1: there is no header in front of it" },
+		{ "", "", "it is empty" },
+	};
+	struct run run;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		put_file(trace_path, cases[i].a);
+		put_file(path_b, cases[i].b);
+		run_program(&run, BUSLOCK, "diff", trace_path, path_b);
+		assert_exit(&run, 2);
+		assert_says(run.err, cases[i].says);
+		assert_silent(run.err, "(0 kinds");
+		assert_silent(run.out, "The same");
+	}
+}
+
+/* An imported log does not know the status; and how runs end is told behind what they did. */
+static void test_cli_diff_end_counts_if_both_tell_it_and_comes_last(void **state)
+{
+	struct run run;
+
+	(void)state;
+	put_file(trace_path, HEADER_OF("emulator", "1") RUN_LINE END_LINE("0"));
+	put_file(path_b, HEADER_OF("import", "1") RUN_LINE END_LINE("null"));
+	run_program(&run, BUSLOCK, "diff", trace_path, path_b);
+	assert_exit(&run, 0);
+	assert_says(run.out, "the end: B does not tell its status");
+	put_file(path_b, HEADER_OF("emulator", "1") RUN_LINE RUN_LINE END_LINE("1"));
+	run_program(&run, BUSLOCK, "diff", trace_path, path_b);
+	assert_exit(&run, 1);
+	assert_says(run.out, "They part at the end of A, line 3 of B");
+	assert_says(run.out, "2 differences");
+}
+
+static void test_cli_diff_options_are_checked(void **state)
+{
+	struct run run;
+
+	(void)state;
+	record_both((NULL), ("--reason-74=bare", NULL));
+	run_program(&run, BUSLOCK, "diff", "--ignore=nonsense", trace_path, path_b);
+	assert_exit(&run, 2);
+	assert_says(run.err, "there is no event or field 'nonsense'");
+	run_program(&run, BUSLOCK, "diff", "--ignore=sleep", "--ignore=word", "--ignore=time",
+		    "--only=bus-lock", trace_path, path_b);
+	assert_exit(&run, 0);
+	/* hexadecimal, as the addresses of --symbols */
+	run_program(&run, BUSLOCK, "diff", "--code=" GUEST("lock_bts.bin") "@1000", trace_path,
+		    path_b);
+	assert_says(run.out, "0x101d  4d11c0");
+	run_program(&run, BUSLOCK, "diff", "--code=" GUEST("lock_bts.bin") "@0x9000", trace_path,
+		    path_b);
+	assert_says(run.out, "0x101d is not in the image of --code, which is at 0x9000");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -231,6 +326,9 @@ int main(void)
 		cmocka_unit_test(test_cli_diff_compressed_is_the_same_as_plain),
 		cmocka_unit_test(test_cli_diff_no_bus_lock_on_either_side_is_the_same),
 		cmocka_unit_test(test_cli_diff_trouble_is_2),
+		cmocka_unit_test(test_cli_diff_nothing_comparable_is_trouble),
+		cmocka_unit_test(test_cli_diff_end_counts_if_both_tell_it_and_comes_last),
+		cmocka_unit_test(test_cli_diff_options_are_checked),
 	};
 
 	return cmocka_run_group_tests(tests, make_both, remove_both);

@@ -114,6 +114,13 @@ static void test_import_trouble_is_told(void **state)
 	import(&run, "-o", "/nonexistent/x", "/dev/null", 2);
 	import(&run, "-o", "/dev/full", IMPORTED "kernel-log.txt", 2);
 	import(&run, "/", NULL, NULL, 2);
+	run_program(&run, BUSLOCK, "import", "-o", "/tmp/buslock-no-such.jsonl",
+		    "/nonexistent/log");
+	assert_exit(&run, 2);
+	assert_int_not_equal(access("/tmp/buslock-no-such.jsonl", F_OK), 0);
+	put_log("a\033[31mb\n");
+	import(&run, log_file, NULL, NULL, 1);
+	assert_non_null(strstr(run.err, "not understood: a\\x1b[31mb\n"));
 	put_log("keep me\n");
 	run_how(&run, same, (struct run_how){ 0 });
 	assert_exit(&run, 2);

@@ -346,6 +346,95 @@ static void test_cli_plot_without_events_says_so(void **state)
 	assert_says(run.err, "which picture?");
 }
 
+static void test_cli_plot_spares_the_trace_and_refuses_other_formats(void **state)
+{
+	char base[] = "/tmp/buslock-plot-XXXXXX.tsv";
+	int fd = mkstemps(base, 4);
+	struct run run;
+
+	(void)state;
+	assert_int_equal(write(fd, SHORT, strlen(SHORT)), strlen(SHORT));
+	close(fd);
+	run_program(&run, BUSLOCK, "plot", base, "-o", base);
+	assert_exit(&run, 2);
+	assert_says(run.err, "it is the trace itself");
+	base[strlen(base) - 4] = '\0';
+	run_program(&run, "sh", "-c", BUSLOCK " plot - -o $0 < $0.tsv", base);
+	assert_exit(&run, 2);
+	assert_says(run.err, "it is the trace itself");
+	run_program(&run, "sh", "-c", BUSLOCK " export --chrome - -o $0.tsv < $0.tsv", base);
+	assert_exit(&run, 2);
+	assert_says(run.err, "it is the trace itself");
+	base[strlen(base)] = '.';
+	run_program(&run, BUSLOCK, "show", base);
+	assert_exit(&run, 0);
+	unlink(base);
+	run_program(&run, BUSLOCK, "plot", base, "-o", "/tmp/buslock-plot.pdf");
+	assert_exit(&run, 2);
+	assert_says(run.err, "or OUT without suffix for all three");
+}
+
+static void test_cli_plot_without_bus_locks_says_so(void **state)
+{
+	char table[] = "/tmp/buslock-plot-XXXXXX.svg";
+	int fd = mkstemps(table, 4);
+	struct run run;
+
+	(void)state;
+	close(fd);
+	PUT(HEADER RUN("0", "0") RUN("1000", "0"));
+	run_program(&run, BUSLOCK, "plot", trace_path, "-o", table);
+	unlink(table);
+	assert_says(run.err, "there are no bus locks in it");
+	assert_silent(run.err, "range"); /* gnuplot's words for it */
+}
+
+static void test_cli_show_empty_or_unfinished_is_said(void **state)
+{
+	struct run run;
+
+	(void)state;
+	PUT("");
+	run_program(&run, BUSLOCK, "show", trace_path);
+	assert_exit(&run, 2);
+	assert_says(run.err, "it is empty");
+	PUT(SHORT);
+	run_program(&run, BUSLOCK, "show", trace_path);
+	assert_exit(&run, 0);
+	assert_says(run.out, "\nno end: ");
+	PUT("{\"schema\":\"\\u001b[31m\",\"version\":1}\n");
+	run_program(&run, BUSLOCK, "show", trace_path);
+	assert_exit(&run, 2);
+	assert_says(run.err, "schema \"\\x1b[31m\"");
+}
+
+/* Of all sub-commands, and of what argp prints: nobody looks at the output of a pipeline by hand. */
+static void test_cli_output_that_is_lost_is_trouble(void **state)
+{
+	static const char *const commands[] = {
+		"show --json $0", "show $0",
+		"diff $0 $0",     "export --chrome $0",
+		"host",           "explain 'f0 ff 00'",
+		"mutate --list",  "show --help",
+		"help",           "version",
+		"import $0 2>&2", "verify --against emulator --count 1 --mode real"
+	};
+	char command[300];
+	struct run run;
+
+	(void)state;
+	PUT(SHORT);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		for (int closed = 0; closed < 2; closed++) {
+			snprintf(command, sizeof(command), "%s %s %s", BUSLOCK, commands[i],
+				 closed ? ">&-" : ">/dev/full");
+			run_program(&run, "sh", "-c", command, trace_path);
+			assert_exit(&run, 2);
+			assert_says(run.err, "buslock: standard output: ");
+			assert_silent(run.err, "jsonl: No space");
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -362,6 +451,10 @@ int main(void)
 		cmocka_unit_test(test_cli_plot_table_adds_up),
 		cmocka_unit_test(test_cli_plot_draws_what_is_asked_for),
 		cmocka_unit_test(test_cli_plot_without_events_says_so),
+		cmocka_unit_test(test_cli_plot_spares_the_trace_and_refuses_other_formats),
+		cmocka_unit_test(test_cli_plot_without_bus_locks_says_so),
+		cmocka_unit_test(test_cli_show_empty_or_unfinished_is_said),
+		cmocka_unit_test(test_cli_output_that_is_lost_is_trouble),
 	};
 
 	return cmocka_run_group_tests(tests, make_path, remove_path);

@@ -349,6 +349,16 @@ static void test_plot_gnuplot_that_fails_is_told_with_its_status(void **state)
 	assert_non_null(strstr(complaint, "signal 9"));
 }
 
+/* As gnuplot does on a full disk: no word, and status 0. */
+static void test_plot_picture_that_is_not_whole_is_told(void **state)
+{
+	(void)state;
+	fake_gnuplot("while read -r line; do :; done; exit 0");
+	assert_int_equal(plot_write(&lines, "half"), STATUS_USAGE);
+	assert_non_null(strstr(complaint, "half.svg: gnuplot has not written all of it"));
+	assert_false(exists("half.svg") || exists("half.png"));
+}
+
 /* More data than a pipe holds, for one who does not read. */
 static void test_plot_gnuplot_that_does_not_read_is_no_deadly_signal(void **state)
 {
@@ -368,7 +378,7 @@ static void test_plot_gnuplot_that_does_not_read_is_no_deadly_signal(void **stat
 static void test_plot_files_that_cannot_be_written_are_named(void **state)
 {
 	(void)state;
-	assert_int_equal(plot_write(&lines, "none/such"), STATUS_NO_PLOT);
+	assert_int_equal(plot_write(&lines, "none/such"), STATUS_USAGE);
 	assert_non_null(strstr(complaint, "none/such.tsv: No such file"));
 	assert_int_equal(plot_write(&lines, ""), STATUS_USAGE);
 	assert_int_equal(plot_write(&lines, "a\nb"), STATUS_USAGE);
@@ -415,6 +425,7 @@ int main(void)
 		plot_test(test_plot_names_are_no_commands),
 		plot_test(test_plot_without_gnuplot_keeps_the_table_and_names_the_package),
 		plot_test(test_plot_gnuplot_that_fails_is_told_with_its_status),
+		plot_test(test_plot_picture_that_is_not_whole_is_told),
 		plot_test(test_plot_gnuplot_that_does_not_read_is_no_deadly_signal),
 		plot_test(test_plot_files_that_cannot_be_written_are_named),
 		plot_test(test_plot_without_data_is_refused),

@@ -94,7 +94,6 @@ static const struct {
 	size_t count_a, count_b;
 } cases[] = {
 	{ "the same", REAL IO("") HLT END("0"), REAL IO("") HLT END("0"), 0, 0, 0, 0, 0, 0 },
-	{ "empty", "", "", 0, 0, 0, 0, 0, 0 },
 	{ "another reason", REAL IO("") HLT, REAL HLT HLT, 1, 0, 3, 3, 1, 1 },
 	{ "another word", REAL IO(WORD("0x1e")) HLT, REAL IO(WORD("0x1f")) HLT, 1, 0, 3, 3, 1, 1 },
 	{ "another address of a lock", REAL LOCK("0x3e"), REAL LOCK("0x13e"), 1, 0, 2, 2, 1, 1 },
@@ -280,13 +279,25 @@ static void test_diff_options_leave_things_out(void **state)
 {
 	static const char *const word[] = { "word", NULL },
 				 *const exit_word[] = { "exit.word", NULL },
-				 *const other[] = { "run.word", "wor", "exit.", "exit-word", NULL },
+				 *const other[] = { "locked", "run.immediate_exit", "end", NULL },
 				 *const sleeps[] = { "sleep", NULL };
 	static const char a[] = REAL IO(WORD("0x1e")) HLT SLEEP("1") LOCK("0x3e");
 	static const char b[] = REAL IO(WORD("0x1f")) HLT LOCK("0x3e");
+	static const char *const nothing[] = { "run.word", "wor", "exit.", "exit-word", "" };
 	struct file *f = *state;
+	char why[256];
+	struct diff *d;
 
 	assert_int_equal(hunks_with(f, a, b, NULL), 2);
+	for (size_t i = 0; i < sizeof(nothing) / sizeof(nothing[0]); i++) {
+		const char *const ignore[] = { nothing[i], NULL };
+
+		assert_int_equal(diff_traces(&d, f->path, path_b,
+					     &(struct diff_options){ .ignore = ignore }, why,
+					     sizeof(why)),
+				 -EINVAL);
+		assert_non_null(strstr(why, "there is no event or field"));
+	}
 	assert_int_equal(hunks_with(f, a, b, &(struct diff_options){ .ignore = word }), 1);
 	assert_int_equal(hunks_with(f, a, b, &(struct diff_options){ .ignore = exit_word }), 1);
 	assert_int_equal(hunks_with(f, a, b, &(struct diff_options){ .ignore = other }), 2);

@@ -101,7 +101,8 @@ void emu_vm_destroy(struct emu_vm *vm);
  */
 int emu_engine_check(char *why, size_t size);
 
-enum { EMU_MEM_READONLY = 1, EMU_MEM_LOG_DIRTY = 2 };
+/* LOG_SET, with LOG_DIRTY: a log that begins has all its bits set. */
+enum { EMU_MEM_READONLY = 1, EMU_MEM_LOG_DIRTY = 2, EMU_MEM_LOG_SET = 4 };
 
 /*
  * Guest-physical [gpa, gpa+size) becomes the caller's memory at `host`, which stays the caller's and

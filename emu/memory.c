@@ -144,15 +144,19 @@ static void slot_remove(struct memory *m, struct slot *s)
 	slot_free(s);
 }
 
-static int slot_log_dirty(struct slot *s, bool on)
+static int slot_log_dirty(struct slot *s, unsigned flags)
 {
-	if (!on) {
+	uint64_t pages = s->size / 4096;
+
+	if (!(flags & EMU_MEM_LOG_DIRTY)) {
 		free((void *)s->dirty);
 		s->dirty = NULL;
 	} else if (!s->dirty) {
 		s->dirty = calloc(DIRTY_WORDS(s->size), sizeof(*s->dirty));
 		if (!s->dirty)
 			return -ENOMEM;
+		for (uint64_t page = 0; flags & EMU_MEM_LOG_SET && page < pages; page++)
+			s->dirty[page / 64] |= 1ull << page % 64;
 	}
 	return 0;
 }
@@ -165,11 +169,11 @@ static struct slot *slot_new(unsigned number, uint64_t gpa, uint64_t size, void 
 	if (!s)
 		return NULL;
 	s->number = number;
-	s->flags = flags;
+	s->flags = flags & ~(unsigned)EMU_MEM_LOG_SET;
 	s->gpa = gpa;
 	s->size = size;
 	s->host = host;
-	if (slot_log_dirty(s, flags & EMU_MEM_LOG_DIRTY)) {
+	if (slot_log_dirty(s, flags)) {
 		slot_free(s);
 		return NULL;
 	}
@@ -178,7 +182,7 @@ static struct slot *slot_new(unsigned number, uint64_t gpa, uint64_t size, void 
 
 static bool flags_are_valid(unsigned flags)
 {
-	return !(flags & ~(unsigned)(EMU_MEM_READONLY | EMU_MEM_LOG_DIRTY));
+	return !(flags & ~(unsigned)(EMU_MEM_READONLY | EMU_MEM_LOG_DIRTY | EMU_MEM_LOG_SET));
 }
 
 int memory_map(struct memory *m, unsigned number, uint64_t gpa, uint64_t size, void *host,
@@ -235,10 +239,10 @@ int memory_set_flags(struct memory *m, unsigned number, unsigned flags)
 		return -ENOENT;
 	if (!flags_are_valid(flags))
 		return -EINVAL;
-	ret = slot_log_dirty(s, flags & EMU_MEM_LOG_DIRTY);
+	ret = slot_log_dirty(s, flags);
 	if (ret)
 		return ret;
-	s->flags = flags;
+	s->flags = flags & ~(unsigned)EMU_MEM_LOG_SET;
 	memory_changed(m);
 	return 0;
 }

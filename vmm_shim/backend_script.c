@@ -106,11 +106,16 @@ static struct slot *slot_find(struct script_vm *vm, unsigned number)
 	return NULL;
 }
 
-static int set_log(struct slot *slot, bool on)
+static int set_log(struct slot *slot, unsigned flags)
 {
+	bool on = flags & EMU_MEM_LOG_DIRTY;
+
 	free(slot->dirty);
 	slot->dirty = on ? calloc((size_t)(slot->pages + 63) / 64, 8) : NULL;
 	slot->log = on;
+	for (uint64_t page = 0; slot->dirty && flags & EMU_MEM_LOG_SET && page < slot->pages;
+	     page++)
+		slot->dirty[page / 64] |= 1ull << page % 64;
 	return on && !slot->dirty ? -ENOMEM : 0;
 }
 
@@ -131,7 +136,7 @@ static int map(struct emu_vm *emu, unsigned number, uint64_t gpa, uint64_t size,
 	slot->used = true;
 	slot->number = number;
 	slot->pages = size / PAGE;
-	return set_log(slot, flags & EMU_MEM_LOG_DIRTY);
+	return set_log(slot, flags);
 }
 
 static int unmap(struct emu_vm *emu, unsigned number)
@@ -152,7 +157,7 @@ static int set_flags(struct emu_vm *emu, unsigned number, unsigned flags)
 
 	if (!slot)
 		return -ENOENT;
-	return log == slot->log ? 0 : set_log(slot, log);
+	return log == slot->log ? 0 : set_log(slot, flags);
 }
 
 static int dirty_log(struct emu_vm *emu, unsigned number, uint64_t *bitmap, bool clear)

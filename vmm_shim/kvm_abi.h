@@ -61,17 +61,16 @@ struct abi_memory_region2 {
 #define ABI_MSR_TSC_ADJUST 0x3b
 
 /* arch/x86/include/asm/kvm_host.h, 6.12 */
-#define ABI_USER_MEM_SLOTS    (32767 - 3) /* three are the kernel's own */
-#define ABI_MEM_MAX_NR_PAGES  ((1ull << 31) - 1)
-#define ABI_MAX_CPUID_ENTRIES 256
-#define ABI_MAX_MCE_BANKS     32
-#define ABI_MAX_IO_MSRS       256
-#define ABI_MAX_IRQ_ROUTES    4096
-#define ABI_NR_INTERRUPTS     256
-#define ABI_MIN_MMU_PAGES     64
-#define ABI_VCPU_ID_RATIO     4
-/* Without KVM_DIRTY_LOG_INITIALLY_SET, as kernels before 5.7. */
-#define ABI_DIRTY_MANUAL_CAPS     KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE
+#define ABI_USER_MEM_SLOTS        (32767 - 3) /* three are the kernel's own */
+#define ABI_MEM_MAX_NR_PAGES      ((1ull << 31) - 1)
+#define ABI_MAX_CPUID_ENTRIES     256
+#define ABI_MAX_MCE_BANKS         32
+#define ABI_MAX_IO_MSRS           256
+#define ABI_MAX_IRQ_ROUTES        4096
+#define ABI_NR_INTERRUPTS         256
+#define ABI_MIN_MMU_PAGES         64
+#define ABI_VCPU_ID_RATIO         4
+#define ABI_DIRTY_MANUAL_CAPS     (KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET)
 #define ABI_CLOCK_TSC_STABLE      0x2
 #define ABI_CLOCK_VALID_FLAGS     0xe /* TSC_STABLE | REALTIME | HOST_TSC */
 #define ABI_PIO_PAGE_OFFSET       1

@@ -93,10 +93,17 @@ int memory_check(const struct shim_vm *vm, const struct abi_memory_region2 *regi
 	return 0;
 }
 
-static unsigned backend_flags(uint32_t flags)
+/*
+ * A log that begins: virt/kvm/kvm_main.c, kvm_prepare_memory_region() and
+ * kvm_dirty_log_manual_protect_and_init_set(). The second flag is accepted with the first only.
+ */
+static unsigned backend_flags(const struct shim_vm *vm, uint32_t flags)
 {
+	bool set = vm->manual_dirty_log & KVM_DIRTY_LOG_INITIALLY_SET;
+
 	return (flags & KVM_MEM_READONLY ? EMU_MEM_READONLY : 0u) |
-	       (flags & KVM_MEM_LOG_DIRTY_PAGES ? EMU_MEM_LOG_DIRTY : 0u);
+	       (flags & KVM_MEM_LOG_DIRTY_PAGES ? EMU_MEM_LOG_DIRTY : 0u) |
+	       (set ? EMU_MEM_LOG_SET : 0u);
 }
 
 /* Between `from` and `to` nothing is mapped. */
@@ -188,7 +195,7 @@ static int create_or_move(struct shim_vm *vm, const struct memory_slot *new, boo
 	if (r)
 		return r;
 	r = vm->ops->map(vm->emu, new->id, new->gpa, new->size, (void *)(uintptr_t) new->host,
-			 backend_flags(new->flags));
+			 backend_flags(vm, new->flags));
 	if (r)
 		return r;
 	if (!create)
@@ -213,7 +220,7 @@ static int change_slots(struct shim_vm *vm, const struct abi_memory_region2 *reg
 	case MEMORY_MOVE:
 		return create_or_move(vm, &new, change == MEMORY_CREATE);
 	case MEMORY_FLAGS:
-		r = vm->ops->set_flags(vm->emu, new.id, backend_flags(new.flags));
+		r = vm->ops->set_flags(vm->emu, new.id, backend_flags(vm, new.flags));
 		if (!r)
 			slot_find(vm, new.id)->flags = new.flags;
 		return r;

@@ -18,7 +18,7 @@ static void test_map_invalid_arguments_refused(void **state)
 	assert_int_equal(memory_map(m, 0, 0, MB, host + 1, 0), -EINVAL);
 	assert_int_equal(memory_map(m, 0, 0, 0, host, 0), -EINVAL);
 	assert_int_equal(memory_map(m, 0, 0, MB, NULL, 0), -EINVAL);
-	assert_int_equal(memory_map(m, 0, 0, MB, host, 4), -EINVAL);
+	assert_int_equal(memory_map(m, 0, 0, MB, host, 8), -EINVAL);
 	assert_int_equal(memory_map(m, 0, ~0xfffull, 0x2000, host, 0), -EINVAL);
 	assert_int_equal(memory_map(m, 0, 0, MB, (void *)~0xfffull, 0), -EINVAL);
 	assert_int_equal(memory_unmap(m, 0), -ENOENT);
@@ -283,6 +283,27 @@ static void test_dirty_clear_only_named_bits(void **state)
 	munmap(host, 256 * 4096);
 }
 
+static void test_dirty_log_that_begins_set_has_all_pages(void **state)
+{
+	(void)state;
+	struct memory *m = new_memory();
+	uint8_t *host = host_pages(130 * 4096);
+	uint64_t log[3];
+
+	assert_int_equal(memory_map(m, 0, 0x10000, 130 * 4096, host,
+				    EMU_MEM_LOG_DIRTY | EMU_MEM_LOG_SET),
+			 0);
+	assert_int_equal(memory_find(m, 0x10000)->flags, EMU_MEM_LOG_DIRTY);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(memory_dirty_log(m, 0, log, true), 0);
+		assert_true(log[0] == (i ? 0 : ~0ull) && log[1] == log[0]);
+		assert_int_equal(log[2], i ? 0 : 3);
+		assert_int_equal(memory_set_flags(m, 0, EMU_MEM_LOG_DIRTY | EMU_MEM_LOG_SET), 0);
+	}
+	free_memory(m);
+	munmap(host, 130 * 4096);
+}
+
 static void test_dirty_log_switched_by_flags(void **state)
 {
 	(void)state;
@@ -523,6 +544,7 @@ int main(void)
 		cmocka_unit_test(test_table_32764_slots_in_order_are_fast),
 		cmocka_unit_test(test_dirty_log_marked_pages_and_clear),
 		cmocka_unit_test(test_dirty_clear_only_named_bits),
+		cmocka_unit_test(test_dirty_log_that_begins_set_has_all_pages),
 		cmocka_unit_test(test_dirty_log_switched_by_flags),
 		cmocka_unit_test(test_copy_across_slots_all_or_nothing),
 		cmocka_unit_test(test_copy_readonly_or_gone_refused),

@@ -244,6 +244,34 @@ static void test_dirty_log_with_manual_protection_is_cleared_by_hand(void **stat
 	assert_int_equal(FD_IOCTL(m.vm, KVM_CLEAR_DIRTY_LOG, &log), -EFAULT);
 }
 
+/* QEMU asks for it: the first round of a migration sends everything and need not protect it all at once. */
+static void test_dirty_log_initially_set_has_all_pages_of_a_new_log(void **state)
+{
+	uint64_t bitmap[2] = { 0, 7 }, clear = ~0ull;
+	struct kvm_clear_dirty_log log = { .slot = 0, .num_pages = PAGES, .dirty_bitmap = &clear };
+
+	(void)state;
+	assert_int_equal(FD_IOCTL(m.vm, KVM_CHECK_EXTENSION, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2), 3);
+	assert_int_equal(enable(m.vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 0, 2), -EINVAL);
+	assert_int_equal(enable(m.vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 0, 3), 0);
+	assert_int_equal(set(0, 0, 0, PAGES * 4096, at(0)), 0);
+	assert_int_equal(set(0, KVM_MEM_LOG_DIRTY_PAGES, 0, PAGES * 4096, at(0)), 0);
+	assert_int_equal(get_log(0, bitmap), 0);
+	assert_int_equal(bitmap[0], ~0ull);
+	assert_int_equal(bitmap[1], 7);
+	assert_int_equal(FD_IOCTL(m.vm, KVM_CLEAR_DIRTY_LOG, &log), 0);
+	assert_int_equal(get_log(0, bitmap), 0);
+	assert_int_equal(bitmap[0], 0);
+	/* it goes on */
+	assert_int_equal(set(0, KVM_MEM_LOG_DIRTY_PAGES, 0, PAGES * 4096, at(0)), 0);
+	assert_int_equal(get_log(0, bitmap), 0);
+	assert_int_equal(bitmap[0], 0);
+	/* no bits beyond the slot */
+	assert_int_equal(set(1, KVM_MEM_LOG_DIRTY_PAGES, 1 << 20, 3 * 4096, at(0)), 0);
+	assert_int_equal(get_log(1, bitmap), 0);
+	assert_int_equal(bitmap[0], 7);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -256,6 +284,7 @@ int main(void)
 		TEST(test_region2_exists_since_6_8),
 		TEST(test_dirty_log_reads_and_clears),
 		TEST(test_dirty_log_with_manual_protection_is_cleared_by_hand),
+		TEST(test_dirty_log_initially_set_has_all_pages_of_a_new_log),
 	};
 
 	return cmocka_run_group_tests(tests, script_setup, NULL);

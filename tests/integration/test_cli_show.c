@@ -2,6 +2,8 @@
 /* `buslock show`, `plot` and `export`: traces looked at. */
 #include "tests/integration/trace_path.h"
 
+#define GOLDEN BUSLOCK_SOURCE_DIR "/tests/golden/verify"
+
 #define HEADER                                                                                   \
 	"{\"schema\":\"buslock-trace\",\"version\":1,\"tool\":\"t 1\",\"backend\":\"emulator\"," \
 	"\"options\":\"vendor=intel\",\"time\":\"virtual\"}\n"
@@ -435,6 +437,41 @@ static void test_cli_output_that_is_lost_is_trouble(void **state)
 		}
 }
 
+/* ------------------------------------------------------------------ verify */
+
+static void test_cli_verify_replay_counts_what_passed(void **state)
+{
+	struct run run;
+
+	(void)state;
+	run_program(&run, BUSLOCK, "verify", "--replay", GOLDEN);
+	assert_exit(&run, 2);
+	assert_says(run.err, "is a directory; give its files");
+	run_program(&run, "sh", "-c", BUSLOCK " verify --replay $(ls -d $0/*.txt | head -2)",
+		    GOLDEN);
+	assert_exit(&run, 0);
+	assert_string_equal(run.out, "2 of 2 golden cases passed\n");
+}
+
+static void test_cli_verify_interrupted_has_not_concluded(void **state)
+{
+	struct run run;
+
+	(void)state;
+	/* before it looks for the signal it dies of it */
+	for (unsigned ms = 300; ms < 8000; ms *= 3) {
+		run_start(&run, BUSLOCK, "verify", "--against=emulator", "--mode=real",
+			  "--count=4000000");
+		run_sleep(ms);
+		kill(run.pid, SIGINT);
+		run_finish(&run);
+		if (!WIFSIGNALED(run.status))
+			break;
+	}
+	assert_exit(&run, 130);
+	assert_says(run.out, ", interrupted\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -455,6 +492,8 @@ int main(void)
 		cmocka_unit_test(test_cli_plot_without_bus_locks_says_so),
 		cmocka_unit_test(test_cli_show_empty_or_unfinished_is_said),
 		cmocka_unit_test(test_cli_output_that_is_lost_is_trouble),
+		cmocka_unit_test(test_cli_verify_replay_counts_what_passed),
+		cmocka_unit_test(test_cli_verify_interrupted_has_not_concluded),
 	};
 
 	return cmocka_run_group_tests(tests, make_path, remove_path);

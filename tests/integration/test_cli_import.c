@@ -114,6 +114,7 @@ static void test_import_trouble_is_told(void **state)
 	import(&run, "-o", "/nonexistent/x", "/dev/null", 2);
 	import(&run, "-o", "/dev/full", IMPORTED "kernel-log.txt", 2);
 	import(&run, "/", NULL, NULL, 2);
+	unlink("/tmp/buslock-no-such.jsonl"); /* of a run that failed */
 	run_program(&run, BUSLOCK, "import", "-o", "/tmp/buslock-no-such.jsonl",
 		    "/nonexistent/log");
 	assert_exit(&run, 2);
@@ -129,6 +130,23 @@ static void test_import_trouble_is_told(void **state)
 	assert_non_null(strstr(run.err, "keep me"));
 }
 
+/* Else the trace would get the stream's number, and the messages. */
+static void test_import_closed_stderr_does_not_spoil_the_trace(void **state)
+{
+	char out[] = "/tmp/buslock-import-XXXXXX";
+	int fd = mkstemp(out);
+	struct run run;
+
+	(void)state;
+	close(fd);
+	run_program(&run, "sh", "-c", BUSLOCK " import -o $0 " IMPORTED "kernel-log.txt 2>&-", out);
+	assert_exit(&run, 0);
+	run_program(&run, BUSLOCK, "show", out);
+	unlink(out);
+	assert_string_equal(run.err, "");
+	assert_exit(&run, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -136,6 +154,7 @@ int main(void)
 		cmocka_unit_test(test_import_of_a_file_with_any_name_is_a_trace),
 		cmocka_unit_test(test_import_shows_what_it_does_not_understand),
 		cmocka_unit_test(test_import_trouble_is_told),
+		cmocka_unit_test(test_import_closed_stderr_does_not_spoil_the_trace),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -8,6 +8,7 @@
  */
 #include "vmm_shim/vtime.h"
 
+#include "vmm_shim/own_fd.h"
 #include "vmm_shim/raw.h"
 
 #include <dirent.h>
@@ -20,9 +21,6 @@
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
-
-/* Our own copies of timerfds lie above what programs count on. */
-#define OWN_FD 900
 
 enum kind { FREE, SILENT, SIGNAL, THREAD, DESCRIPTOR };
 
@@ -39,7 +37,7 @@ static struct timer {
 	uint64_t expired; /* THREAD: calls to be made */
 	void (*function)(union sigval);
 	uint64_t generation; /* of its place in the table: an old one's thread ends */
-	int fd, own_fd;      /* a number of the program's, and a copy of ours */
+	int fd, own;         /* a number of the program's, and our copy: own_fd.h */
 	int64_t object;      /* what both name */
 } timers[VSCHED_TIMERS];
 
@@ -134,7 +132,7 @@ void vtimer_fire(int id, uint64_t times)
 		vsched_wake_one(&vsched, t);
 		break;
 	case DESCRIPTOR:
-		raw_syscall(SYS_write, t->own_fd, &times, sizeof(times));
+		raw_syscall(SYS_write, own_fd(t->own), &times, sizeof(times));
 		break;
 	default:
 		break;
@@ -180,7 +178,7 @@ static int timer_new(enum kind kind, clockid_t clock)
 					    .clock = clock,
 					    .generation = timers[i].generation + 1,
 					    .fd = -1,
-					    .own_fd = -1 };
+					    .own = -1 };
 		vsched.timer[i].armed = false;
 		if ((unsigned)i >= vsched.timers)
 			vsched.timers = (unsigned)i + 1;
@@ -459,31 +457,12 @@ int vtimer_get_alarm(struct itimerspec *value)
 
 /* ------------------------------------------------------------------ timerfd_create(2) */
 
-/* The eventfd behind a descriptor, by the number that the kernel gave it; -1: it is none. */
-static int64_t object_of(int fd)
-{
-	static const char name[] = "eventfd-id: ";
-	char path[48], text[512];
-	const char *found;
-	long info, n;
-
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-	info = raw_syscall(SYS_open, path, O_RDONLY | O_CLOEXEC, 0);
-	if (info < 0)
-		return -1;
-	n = raw_syscall(SYS_read, info, text, sizeof(text) - 1);
-	raw_syscall(SYS_close, info);
-	text[n > 0 ? n : 0] = 0;
-	found = strstr(text, name);
-	return found ? strtoll(found + strlen(name), NULL, 10) : -1;
-}
-
 /* All eventfds, and more, have one inode: what is not there need not be looked at. */
 static bool like_timer(int fd, const struct timer *t)
 {
 	struct stat a, b;
 
-	return !raw_syscall(SYS_fstat, fd, &a) && !raw_syscall(SYS_fstat, t->own_fd, &b) &&
+	return !raw_syscall(SYS_fstat, fd, &a) && !raw_syscall(SYS_fstat, own_fd(t->own), &b) &&
 	       a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
@@ -499,7 +478,8 @@ static struct timer *fd_find(int fd)
 	for (unsigned i = 0; fd >= 0 && i < vsched.timers; i++) {
 		if (timers[i].kind != DESCRIPTOR)
 			continue;
-		if (object < 0 && (!like_timer(fd, &timers[i]) || (object = object_of(fd)) < 0))
+		if (object < 0 &&
+		    (!like_timer(fd, &timers[i]) || (object = own_fd_eventfd(fd)) < 0))
 			return NULL;
 		if (timers[i].object == object)
 			return &timers[i];
@@ -510,15 +490,6 @@ static struct timer *fd_find(int fd)
 bool vtimer_is_fd(int fd)
 {
 	return fd_find(fd) != NULL;
-}
-
-static int own_copy(int fd)
-{
-	int own = (int)raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, OWN_FD);
-
-	if (own < 0) /* a low limit of descriptors */
-		own = (int)raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3);
-	return own;
 }
 
 int vtimer_fd_create(clockid_t clock, int flags)
@@ -535,20 +506,20 @@ int vtimer_fd_create(clockid_t clock, int flags)
 	fd = (int)raw_syscall(SYS_eventfd2, 0, flags);
 	if (fd < 0)
 		return fd;
-	own = own_copy(fd);
+	own = own_fd_copy(fd);
 	self = own < 0 ? NULL : vclock_begin();
 	id = self ? timer_new(DESCRIPTOR, clock) : own < 0 ? own : -ENOSYS;
 	if (id >= 0) {
 		timers[id].fd = fd;
-		timers[id].own_fd = own;
-		timers[id].object = object_of(fd);
+		timers[id].own = own;
+		timers[id].object = own_fd_eventfd(fd);
 	}
 	if (self)
 		vclock_end(self);
 	if (id >= 0)
 		return fd;
 	if (own >= 0)
-		raw_syscall(SYS_close, own);
+		own_fd_close(own);
 	raw_syscall(SYS_close, fd);
 	return id == -EAGAIN ? -EMFILE : id;
 }
@@ -592,10 +563,7 @@ int vtimer_fd_gettime(int fd, struct itimerspec *value)
 
 static bool in_range(const struct timer *t, unsigned first, unsigned last)
 {
-	/* ours, too: a program that closes every number it can think of */
-	return t->kind == DESCRIPTOR &&
-	       (((unsigned)t->fd >= first && (unsigned)t->fd <= last) ||
-		((unsigned)t->own_fd >= first && (unsigned)t->own_fd <= last));
+	return t->kind == DESCRIPTOR && (unsigned)t->fd >= first && (unsigned)t->fd <= last;
 }
 
 /* Another number of the program's for the same object; -1: there is none left. */
@@ -616,8 +584,8 @@ static int other_number(const struct timer *t)
 
 			entry = (const struct dirent64 *)(const void *)(entries + at);
 			fd = atoi(entry->d_name);
-			if (entry->d_name[0] != '.' && fd != t->own_fd &&
-			    object_of(fd) == t->object)
+			if (entry->d_name[0] != '.' && !own_fd_is(fd) &&
+			    own_fd_eventfd(fd) == t->object)
 				found = fd;
 		}
 	}
@@ -633,18 +601,13 @@ static void look_again(int id)
 {
 	struct timer *t = &timers[id];
 
-	if (object_of(t->own_fd) != t->object)
-		t->own_fd = -1; /* closed by the program */
-	if (object_of(t->fd) != t->object)
+	if (own_fd_eventfd(t->fd) != t->object)
 		t->fd = other_number(t);
-	if (t->fd >= 0 && t->own_fd < 0)
-		t->own_fd = own_copy(t->fd);
-	if (t->fd >= 0 && t->own_fd >= 0)
+	if (t->fd >= 0)
 		return;
 	vsched.timer[id].armed = false;
 	t->kind = FREE;
-	if (t->own_fd >= 0)
-		raw_syscall(SYS_close, t->own_fd);
+	own_fd_close(t->own);
 }
 
 void vtimer_fds_closed(unsigned first, unsigned last)

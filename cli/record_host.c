@@ -11,20 +11,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-/* Debian 12's headers are older; values of Linux's UAPI. */
-#ifndef KVM_CAP_X86_BUS_LOCK_EXIT
-#define KVM_CAP_X86_BUS_LOCK_EXIT 193
-#endif
-#ifndef KVM_BUS_LOCK_DETECTION_EXIT
-#define KVM_BUS_LOCK_DETECTION_EXIT (1 << 1)
-#endif
-#ifndef KVM_CAP_SET_GUEST_DEBUG2
-#define KVM_CAP_SET_GUEST_DEBUG2 195
-#endif
-#ifndef KVM_GUESTDBG_BLOCKIRQ
-#define KVM_GUESTDBG_BLOCKIRQ 0x00100000
-#endif
-
 static bool has(int fd, int capability, int bits)
 {
 	int value = ioctl(fd, KVM_CHECK_EXTENSION, capability);

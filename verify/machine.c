@@ -14,15 +14,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Debian 12's headers are older than part of the interface; values of Linux's UAPI. */
-#define CAP_BUS_LOCK_EXIT 193
-#define BUS_LOCK_EXIT     33
-#define BUS_LOCK_FLAG     (1 << 1)
-#define BUS_LOCK_EXITS_ON (1 << 1)
-#define SIGNAL            SIGRTMIN
-#define DEFAULT_LIMIT_MS  40
-#define TICK_MS           10
-#define CPUID_ENTRIES     256
+#define SIGNAL           SIGRTMIN
+#define DEFAULT_LIMIT_MS 40
+#define TICK_MS          10
+#define CPUID_ENTRIES    256
 
 /* ------------------------------------------------------------------ how to call */
 
@@ -122,7 +117,8 @@ static int set_cpuid(struct machine *m)
 
 static int create_vm(struct machine *m)
 {
-	struct kvm_enable_cap cap = { .cap = CAP_BUS_LOCK_EXIT, .args = { BUS_LOCK_EXITS_ON } };
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_X86_BUS_LOCK_EXIT,
+				      .args = { KVM_BUS_LOCK_DETECTION_EXIT } };
 	struct kvm_userspace_memory_region region = { .memory_size = MODE_RAM,
 						      .userspace_addr = (uintptr_t)m->ram };
 	int r;
@@ -363,7 +359,7 @@ static bool handle(struct machine *m, const struct program *p, struct result *r)
 	struct kvm_run *run = m->run;
 
 	switch (run->exit_reason) {
-	case BUS_LOCK_EXIT:
+	case KVM_EXIT_X86_BUS_LOCK:
 		return true;
 	case KVM_EXIT_IO:
 		r->end = END_LIMIT;
@@ -455,7 +451,7 @@ static int run_program(struct machine *m, const struct program *p, struct result
 		m->error = "KVM_RUN";
 		if (ret < 0)
 			return (int)ret;
-		r->bus_locks += !!(m->run->flags & BUS_LOCK_FLAG);
+		r->bus_locks += !!(m->run->flags & KVM_RUN_X86_BUS_LOCK);
 		if (step && m->run->exit_reason == KVM_EXIT_DEBUG)
 			continue;
 		if (!handle(m, p, r))

@@ -5,35 +5,10 @@
 
 #include "emu/insn.h"
 #include "traces/report.h"
+#include "vmm_shim/kvm_abi.h"
 #include "watch/watch.h"
 
-#include <linux/kvm.h>
 #include <stdatomic.h>
-
-/* Debian 12's headers are older; values of Linux's UAPI. */
-#ifndef KVM_CAP_X86_BUS_LOCK_EXIT
-#define KVM_CAP_X86_BUS_LOCK_EXIT 193
-#endif
-#ifndef KVM_BUS_LOCK_DETECTION_EXIT
-#define KVM_BUS_LOCK_DETECTION_EXIT (1 << 1)
-#endif
-#ifndef KVM_EXIT_X86_BUS_LOCK
-#define KVM_EXIT_X86_BUS_LOCK 33
-#endif
-#ifndef KVM_RUN_X86_BUS_LOCK
-#define KVM_RUN_X86_BUS_LOCK (1 << 1)
-#endif
-#ifndef KVM_GUESTDBG_BLOCKIRQ
-#define KVM_GUESTDBG_BLOCKIRQ 0x00100000
-#endif
-/* Linux 6.8 */
-struct watch_memory_region2 {
-	uint32_t slot, flags;
-	uint64_t guest_phys_addr, memory_size, userspace_addr, guest_memfd_offset;
-	uint32_t guest_memfd, pad1;
-	uint64_t pad2[14];
-};
-#define WATCH_SET_USER_MEMORY_REGION2 _IOW(KVMIO, 0x49, struct watch_memory_region2)
 
 #define WATCH_VMS   64
 #define WATCH_VCPUS 1024

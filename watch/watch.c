@@ -225,7 +225,7 @@ static long vm_ioctl(struct watch_vm *vm, int fd, unsigned long request, unsigne
 			atomic_store(&vm->irqchip, true);
 		break;
 	case KVM_SET_USER_MEMORY_REGION:
-	case WATCH_SET_USER_MEMORY_REGION2:
+	case ABI_SET_USER_MEMORY_REGION2:
 		if (result == 0 && watch.options.step)
 			region_set(vm, argument);
 		break;

@@ -26,21 +26,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Debian 12's headers are older than the interface; values of Linux's UAPI. */
-#ifndef KVM_CAP_X86_BUS_LOCK_EXIT
-#define KVM_CAP_X86_BUS_LOCK_EXIT 193
-#endif
-#ifndef KVM_EXIT_X86_BUS_LOCK
-#define KVM_EXIT_X86_BUS_LOCK 33
-#endif
-#ifndef KVM_BUS_LOCK_DETECTION_OFF
-#define KVM_BUS_LOCK_DETECTION_OFF  (1 << 0)
-#define KVM_BUS_LOCK_DETECTION_EXIT (1 << 1)
-#endif
-#ifndef KVM_RUN_X86_BUS_LOCK
-#define KVM_RUN_X86_BUS_LOCK (1 << 1)
-#endif
-
 #define KVM_DEVICE "/dev/kvm"
 
 /* The guests' world; tests/guests/guest.inc has the same numbers. */
